@@ -1,0 +1,2 @@
+//! Tombolo.
+fn main() {}
