@@ -1,2 +1,54 @@
-//! Tombolo.
-fn main() {}
+//! `tombolo`: the command line of a local-first sync node.
+//!
+//! # Where to start
+//! * [`args`] has the global options; [`commands`] has one file per subcommand and nothing else.
+//! * [`client`] talks to the node over its HTTP API; [`error`] decides what people read when something fails.
+//! * [`local_nodes`] starts real node processes for `demo` and `bench`.
+//!
+//! Results go to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed, 2 wrong usage.
+
+mod args;
+mod client;
+mod commands;
+mod data_dir;
+mod duration;
+mod error;
+mod human;
+mod import;
+mod interrupt;
+mod local_nodes;
+mod logging;
+mod model;
+mod node_process;
+mod target;
+mod ui;
+mod verify_store;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::args::{Cli, Context};
+use crate::error::CliError;
+use crate::ui::Ui;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return error::usage(&error, std::env::args_os().any(|arg| arg == "--json")),
+    };
+    let mut ui = Ui::new(cli.globals.json);
+    match run(&mut ui, &cli).and_then(|()| ui.flush()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            ui.error(&error);
+            error.exit_code()
+        }
+    }
+}
+
+fn run(ui: &mut Ui, cli: &Cli) -> Result<(), CliError> {
+    logging::start(cli.globals.log_format, cli.command.default_log_filter())?;
+    let context = Context::new(&cli.globals)?;
+    commands::run(ui, &context, &cli.command)
+}

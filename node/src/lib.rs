@@ -1,1 +1,3 @@
 //! Tombolo.
+
+pub mod store;

@@ -1,0 +1,108 @@
+//! The options every command has.
+
+use std::path::PathBuf;
+
+use crate::client::Api;
+use crate::commands::Command;
+use crate::data_dir::DataDir;
+use crate::error::CliError;
+use crate::logging::LogFormat;
+
+const EXAMPLES: &str = "\
+Examples:
+  tombolo demo                                   see it work: three nodes, a partition, a heal
+  tombolo run                                    start a node here
+  tombolo space create shop                      a space to share
+  tombolo space invite shop --role writer        a ticket for another machine
+  tombolo space join TICKET                      …there
+
+Exit codes: 0 ok, 1 failed, 2 wrong usage. Results go to stdout, everything else to stderr.";
+
+/// A sync node that keeps working offline: every site takes writes, all sites end up with the same bytes
+#[derive(clap::Parser, Debug)]
+#[command(name = "tombolo", version, after_help = EXAMPLES, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that may stand anywhere on the line.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Globals {
+    /// Data directory of the node [default: the platform's directory for application data]
+    #[arg(long, global = true, env = "TOMBOLO_DATA", value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Print results and errors as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// How logs on stderr look (what is logged: RUST_LOG)
+    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
+}
+
+/// What commands know about their surroundings.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) data: DataDir,
+}
+
+impl Context {
+    pub(crate) fn new(globals: &Globals) -> Result<Self, CliError> {
+        Ok(Self { data: DataDir::locate(globals.data.as_deref())? })
+    }
+
+    /// The running node's HTTP API.
+    pub(crate) fn api(&self) -> Result<Api, CliError> {
+        Api::of_node(&self.data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::*;
+
+    #[test]
+    fn definitions_hold_and_every_command_has_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        let mut open: Vec<clap::Command> = vec![command];
+        while let Some(command) = open.pop() {
+            if command.get_name() == "help" {
+                continue;
+            }
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example"), "{} has no example", command.get_name());
+            open.extend(command.get_subcommands().cloned());
+        }
+    }
+
+    #[test]
+    fn globals_stand_anywhere() {
+        for line in [["tombolo", "--data", "/d", "status", "--json"], ["tombolo", "status", "--json", "--data", "/d"]] {
+            let cli = Cli::try_parse_from(line).expect("parses");
+            assert_eq!(cli.globals.data.as_deref(), Some(std::path::Path::new("/d")));
+            assert!(cli.globals.json);
+        }
+    }
+
+    #[test]
+    fn wrong_lines_are_refused() {
+        for line in [
+            &["tombolo"][..],
+            &["tombolo", "put", "only-a-space"],
+            &["tombolo", "put", "s/c/i", "{}", "--if-match", "a", "--create"],
+            &["tombolo", "import", "s/c", "f"],
+            &["tombolo", "import", "s/c", "f", "--id", "a", "--id-template", "b"],
+            &["tombolo", "space", "invite", "s", "--role", "king"],
+            &["tombolo", "space", "invite", "s", "--expires", "soon"],
+            &["tombolo", "watch", "s", "--collection"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+}

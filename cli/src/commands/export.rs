@@ -1,0 +1,85 @@
+//! `export`.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::PathBuf;
+
+use reqwest::Method;
+use serde_json::json;
+
+use crate::args::Context;
+use crate::error::CliError;
+use crate::human;
+use crate::target::{ScopeRef, encode, space_path};
+use crate::ui::Ui;
+
+/// Write a space or collection out as NDJSON
+///
+/// One {"collection","id","value"} per line, ordered: equal states give equal bytes. To stdout, or to FILE, which only
+/// appears when it is complete.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  tombolo export shop > shop.ndjson\n  tombolo export shop/orders orders.ndjson")]
+pub(crate) struct ExportArgs {
+    /// The space, or one collection of it: SPACE[/COLLECTION]
+    #[arg(value_name = "SPACE[/COLLECTION]")]
+    scope: ScopeRef,
+    /// Where to write it [default: stdout]
+    file: Option<PathBuf>,
+}
+
+/// The route of an export.
+pub(crate) fn path(scope: &ScopeRef) -> String {
+    let collection = scope.collection.as_deref().map(|name| format!("?collection={}", encode(name))).unwrap_or_default();
+    format!("{}/export{collection}", space_path(&scope.space))
+}
+
+pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ExportArgs) -> Result<(), CliError> {
+    let api = context.api()?;
+    let mut lines = api.lines(api.stream(Method::GET, &path(&args.scope))).await?;
+    let Some(target) = &args.file else {
+        while let Some(line) = lines.next().await? {
+            ui.raw(&line)?;
+            ui.raw(b"\n")?;
+        }
+        return ui.flush();
+    };
+    let failed = |error: std::io::Error| CliError::file("writing", target, &error);
+    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| std::path::Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
+    let mut out = std::io::BufWriter::new(file.as_file_mut());
+    let (mut hasher, mut entities, mut bytes) = (blake3::Hasher::new(), 0_u64, 0_u64);
+    let bar = ui.byte_bar(None);
+    while let Some(mut line) = lines.next().await? {
+        line.push(b'\n');
+        out.write_all(&line).map_err(failed)?;
+        hasher.update(&line);
+        entities += 1;
+        bytes += line.len() as u64;
+        if entities.is_multiple_of(1_000) {
+            bar.set_message(format!("{} entities, {}", human::count(entities), human::bytes(bytes)));
+            bar.tick();
+        }
+    }
+    out.flush().map_err(failed)?;
+    drop(out);
+    bar.finish_and_clear();
+    file.as_file().sync_all().map_err(failed)?;
+    keep_mode(&file).map_err(failed)?;
+    file.persist(target).map_err(|error| CliError::file("writing", target, &error.error))?;
+    let hash = hasher.finalize().to_hex();
+    if ui.is_json() {
+        return ui.json(&json!({ "file": target, "entities": entities, "bytes": bytes, "blake3": hash.as_str() }));
+    }
+    ui.note(format!("{} entities, {}, blake3 {hash}", human::count(entities), human::bytes(bytes)));
+    Ok(())
+}
+
+/// Temporary files are for their owner alone; the export is an ordinary file.
+fn keep_mode(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
+    }
+    Ok(())
+}

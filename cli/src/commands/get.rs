@@ -1,0 +1,42 @@
+//! `get`.
+
+use reqwest::Method;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::args::Context;
+use crate::error::CliError;
+use crate::target::EntityRef;
+use crate::ui::Ui;
+
+/// Print an entity
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  tombolo get shop/orders/o-17\n  tombolo get shop/orders/o-17 --meta")]
+pub(crate) struct GetArgs {
+    /// The entity: SPACE/COLLECTION/ID
+    #[arg(value_name = "SPACE/COLLECTION/ID")]
+    entity: EntityRef,
+    /// Print {"id","revision","value"} instead of the value alone
+    #[arg(long)]
+    meta: bool,
+}
+
+#[derive(Serialize)]
+struct WithMeta<'a> {
+    id: &'a str,
+    revision: Option<String>,
+    value: &'a RawValue,
+}
+
+pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &GetArgs) -> Result<(), CliError> {
+    let api = context.api()?;
+    let answer = api.answer(api.request(Method::GET, &args.entity.path())).await?;
+    if args.meta {
+        // The value's bytes stay as the node has sent them.
+        let value: &RawValue = serde_json::from_slice(&answer.body)
+            .map_err(|error| CliError::unexpected("the entity is no JSON", error))?;
+        return ui.json(&WithMeta { id: &args.entity.id, revision: answer.revision(), value });
+    }
+    ui.raw(answer.body.trim_ascii_end())?;
+    ui.raw(b"\n")
+}

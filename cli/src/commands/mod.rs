@@ -1,0 +1,91 @@
+//! One file per subcommand; this one only lists and dispatches.
+
+pub(crate) mod bench;
+mod demo;
+mod export;
+mod get;
+mod import;
+mod init;
+mod ls;
+mod patch;
+mod peer;
+mod put;
+mod rm;
+mod run;
+mod space;
+mod status;
+mod verify;
+mod watch;
+
+use std::future::Future;
+
+use crate::args::Context;
+use crate::error::CliError;
+use crate::ui::Ui;
+
+/// What to do.
+#[derive(clap::Subcommand, Debug)]
+pub(crate) enum Command {
+    Demo(demo::DemoArgs),
+    Init(init::InitArgs),
+    Run(run::RunArgs),
+    Status(status::StatusArgs),
+    #[command(subcommand)]
+    Space(space::SpaceCommand),
+    #[command(subcommand)]
+    Peer(peer::PeerCommand),
+    Put(put::PutArgs),
+    Get(get::GetArgs),
+    Patch(patch::PatchArgs),
+    Rm(rm::RmArgs),
+    Ls(ls::LsArgs),
+    Watch(watch::WatchArgs),
+    Import(import::ImportArgs),
+    Export(export::ExportArgs),
+    Verify(verify::VerifyArgs),
+    Bench(bench::BenchArgs),
+}
+
+impl Command {
+    /// What is logged where `RUST_LOG` does not say.
+    pub(crate) fn default_log_filter(&self) -> &'static str {
+        match self {
+            Self::Run(_) => "info",
+            _ => "warn",
+        }
+    }
+}
+
+/// Carries the command out.
+pub(crate) fn run(ui: &mut Ui, context: &Context, command: &Command) -> Result<(), CliError> {
+    match command {
+        Command::Demo(args) => wait(demo::run(ui, args)),
+        Command::Init(args) => init::run(ui, context, args),
+        Command::Run(args) => run::run(ui, context, args),
+        Command::Status(args) => wait(status::run(ui, context, args)),
+        Command::Space(command) => wait(space::run(ui, context, command)),
+        Command::Peer(command) => wait(peer::run(ui, context, command)),
+        Command::Put(args) => wait(put::run(ui, context, args)),
+        Command::Get(args) => wait(get::run(ui, context, args)),
+        Command::Patch(args) => wait(patch::run(ui, context, args)),
+        Command::Rm(args) => wait(rm::run(ui, context, args)),
+        Command::Ls(args) => wait(ls::run(ui, context, args)),
+        Command::Watch(args) => wait(watch::run(ui, context, args)),
+        Command::Import(args) => wait(import::run(ui, context, args)),
+        Command::Export(args) => wait(export::run(ui, context, args)),
+        Command::Verify(args) => verify::run(ui, context, args),
+        Command::Bench(args) => wait(bench::run(ui, args)),
+    }
+}
+
+/// Commands that talk to a node need no threads of their own.
+fn wait(work: impl Future<Output = Result<(), CliError>>) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::failed("the async runtime could not be started").cause(error))?;
+    let result = runtime.block_on(work);
+    // A thread that waits on stdin would hold the process back.
+    runtime.shutdown_background();
+    result
+}

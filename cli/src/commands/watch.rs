@@ -1,0 +1,84 @@
+//! `watch`.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde::Deserialize;
+
+use crate::args::Context;
+use crate::client::{Api, Lines};
+use crate::error::{CliError, Kind};
+use crate::target::{ScopeRef, encode, space_path};
+use crate::ui::Ui;
+
+const RETRY_FIRST: Duration = Duration::from_millis(100);
+const RETRY_MAX: Duration = Duration::from_secs(5);
+
+/// Follow the changes of a space or collection, live, until Ctrl-C
+///
+/// Prints one CloudEvents 1.0 JSON document per line. An event's `id` is the cursor after it: give it to --since and
+/// nothing is missed. A connection that breaks is taken up again where it was.
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:\n  tombolo watch shop\n  tombolo watch shop/orders --since beginning\n  tombolo watch shop --since CURSOR")]
+pub(crate) struct WatchArgs {
+    /// The space, or one collection of it: SPACE[/COLLECTION]
+    #[arg(value_name = "SPACE[/COLLECTION]")]
+    scope: ScopeRef,
+    /// A cursor, `now` or `beginning`
+    #[arg(long, value_name = "CURSOR", default_value = "now")]
+    since: String,
+}
+
+#[derive(Deserialize)]
+struct EventId {
+    id: String,
+}
+
+pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &WatchArgs) -> Result<(), CliError> {
+    let mut cursor = match args.since.as_str() {
+        "beginning" => None,
+        since => Some(since.to_owned()),
+    };
+    let mut lines = open(&context.api()?, &args.scope, cursor.as_deref()).await?;
+    loop {
+        let broken = match lines.next().await {
+            Ok(Some(line)) => {
+                let event: EventId = serde_json::from_slice(&line)
+                    .map_err(|error| CliError::unexpected("an event has no id", error))?;
+                ui.raw(&line)?;
+                ui.raw(b"\n")?;
+                ui.flush()?;
+                cursor = Some(event.id);
+                continue;
+            }
+            Ok(None) => "the node ended it".to_owned(),
+            Err(error) => error.cause.unwrap_or(error.message),
+        };
+        ui.warn(format!("the stream broke ({broken}); taking it up again"));
+        lines = reopen(context, &args.scope, cursor.as_deref()).await?;
+    }
+}
+
+async fn open(api: &Api, scope: &ScopeRef, cursor: Option<&str>) -> Result<Lines, CliError> {
+    let since = cursor.map(|cursor| format!("&since={}", encode(cursor))).unwrap_or_default();
+    let collection = scope.collection.as_deref().map(|name| format!("&collection={}", encode(name))).unwrap_or_default();
+    let path = format!("{}/changes?live=ndjson{since}{collection}", space_path(&scope.space));
+    api.lines(api.stream(Method::GET, &path)).await
+}
+
+/// Tries for as long as it is only that nobody answers. The node may come back on another port.
+async fn reopen(context: &Context, scope: &ScopeRef, cursor: Option<&str>) -> Result<Lines, CliError> {
+    let mut pause = RETRY_FIRST;
+    loop {
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(RETRY_MAX);
+        let opened = match context.api() {
+            Ok(api) => open(&api, scope, cursor).await,
+            Err(error) => Err(error),
+        };
+        match opened {
+            Err(error) if matches!(error.kind, Kind::NotRunning | Kind::Protocol | Kind::Refused(_, 503)) => (),
+            opened => return opened,
+        }
+    }
+}

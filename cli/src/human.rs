@@ -1,0 +1,78 @@
+//! Numbers as people read them.
+
+use std::time::Duration;
+
+/// `171,075`.
+pub(crate) fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `1.2 MB`.
+pub(crate) fn bytes(number: u64) -> String {
+    let value = number as f64;
+    match number {
+        0..10_000 => format!("{} B", count(number)),
+        10_000..1_000_000 => format!("{:.1} kB", value / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", value / 1e6),
+        _ => format!("{:.2} GB", value / 1e9),
+    }
+}
+
+/// `0.41 ms`, `3.2 s`, `5 min`, `2 h`, `3 d`.
+pub(crate) fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs_f64();
+    match seconds {
+        ..1.0 => format!("{:.2} ms", seconds * 1e3),
+        ..60.0 => format!("{seconds:.1} s"),
+        ..3_600.0 => format!("{:.0} min", seconds / 60.0),
+        ..86_400.0 => format!("{:.0} h", seconds / 3_600.0),
+        _ => format!("{:.0} d", seconds / 86_400.0),
+    }
+}
+
+/// The beginning of a long hexadecimal name.
+pub(crate) fn short(hex: &str) -> &str {
+    hex.get(..8).unwrap_or(hex)
+}
+
+/// A table with columns as wide as they must be.
+pub(crate) fn table(indent: &str, rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let line = format!("{indent}{}", cells.collect::<Vec<_>>().join("  "));
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    text.pop();
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn as_people_read_them() {
+        assert_eq!(count(0), "0");
+        assert_eq!(count(171_075), "171,075");
+        assert_eq!(count(1_000), "1,000");
+        assert_eq!(bytes(1_500), "1,500 B");
+        assert_eq!(bytes(1_250_000), "1.2 MB");
+        assert_eq!(duration(Duration::from_micros(410)), "0.41 ms");
+        assert_eq!(duration(Duration::from_secs(300)), "5 min");
+        let rows = [vec!["a".to_owned(), "b".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
+        assert_eq!(table(" ", &rows), " a    b\n ccc  d");
+    }
+}

@@ -1,0 +1,133 @@
+//! Settled entries go into the store here, own ones and others' alike: entry, journal, frontier, heads, seals.
+
+use tombolo_crdt::entry::Entry;
+use tombolo_crdt::feed::{STRIDE_BYTES_MAX, STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
+use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::{ChainHash, FeedId};
+
+use super::Work;
+use super::space::{Feed, Space};
+use crate::store::{Batch, ChangeLink, EntryRow, JournalKind, JournalRow, StoreError};
+
+/// A settled entry about to be stored.
+#[derive(Debug)]
+pub(super) struct Settled<'e> {
+    pub(super) feed: FeedId,
+    pub(super) seq: u64,
+    pub(super) chain: ChainHash,
+    pub(super) bytes: Vec<u8>,
+    pub(super) entry: &'e Entry,
+    pub(super) verdict: Verdict,
+    pub(super) rules: bool,
+    pub(super) links: Vec<ChangeLink>,
+}
+
+/// Stores a settled entry and moves everything that follows from it. Returns its journal position.
+pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'_>) -> Result<u64, StoreError> {
+    let Settled { feed, seq, chain, bytes, entry, verdict, rules, links } = settled;
+    let position = space.row.journal + 1;
+    let kind = match (verdict, rules) {
+        (Verdict::Applied, true) => JournalKind::Rules,
+        (Verdict::Applied, false) => JournalKind::Applied,
+        _ => JournalKind::Refused,
+    };
+    let journal = JournalRow::next(&space.row.running, position, kind, feed, seq, Vec::new());
+    space.row.journal = position;
+    space.row.running = journal.running;
+    batch.put_journal(space.row.no, position, &journal)?;
+
+    if let Some(known) = space.feeds.get_mut(&feed) {
+        known.open_bytes += bytes.len() as u64;
+        known.row.hlc = known.row.hlc.max(entry.hlc.raw());
+        if let Some(heads) = &entry.rules
+            && known.rules_at(seq).1 != heads.as_slice()
+        {
+            known.row.rules.push((seq, heads.clone()));
+        }
+    }
+    batch.put_entry(feed, seq, &EntryRow { bytes, chain, verdict: verdict.code(), journal: position, changes: links })?;
+    space.advance(feed, seq, chain);
+    if !rules {
+        space.advance_heads(feed, seq, chain, &entry.deps);
+    }
+    if verdict == Verdict::Applied {
+        space.row.applied += 1;
+    } else {
+        space.row.refused += 1;
+        space.row.sums.refuse(feed, seq, verdict);
+    }
+    Ok(position)
+}
+
+/// Takes the seal at the feed's settled end, and keeps the one before it if without it two kept seals would lie more
+/// than a stride apart.
+pub(super) fn seal(feed: &mut Feed, batch: &mut Batch<'_>, signature: Signature) -> Result<(), StoreError> {
+    let id = feed.opening.feed();
+    let row = &mut feed.row;
+    let run = feed.open_bytes;
+    let fits = row.seq - row.kept <= STRIDE_ENTRIES_MAX as u64 && row.kept_bytes + run <= STRIDE_BYTES_MAX as u64;
+    match row.sealed {
+        Some((last, seal)) if !fits => {
+            batch.put_seal(id, last, seal)?;
+            row.kept = last;
+            row.kept_bytes = run;
+        }
+        _ => row.kept_bytes += run,
+    }
+    row.sealed = Some((row.seq, signature));
+    feed.open_bytes = 0;
+    feed.dirty = true;
+    Ok(())
+}
+
+impl Work<'_> {
+    /// Appends an own entry to `feed`, which is one of this process's feeds. The entry's `seq` must be the next.
+    pub(super) fn append(
+        &mut self,
+        space: &mut Space,
+        feed: FeedId,
+        entry: &Entry,
+        links: Vec<ChangeLink>,
+        rules: bool,
+    ) -> Result<(u64, ChainHash), StoreError> {
+        let bytes = entry.encode();
+        self.seal_before(space, feed, bytes.len())?;
+        let previous = space.feeds.get(&feed).map_or(ChainHash::from_bytes([0; 32]), |feed| feed.row.chain);
+        let chain = chain(feed, entry.seq, previous, &bytes);
+        let settled =
+            Settled { feed, seq: entry.seq, chain, bytes, entry, verdict: Verdict::Applied, rules, links };
+        let position = store(space, &mut self.batch, settled)?;
+        self.counters.entries += 1;
+        *self.counters.settled.entry(Verdict::Applied.name()).or_default() += 1;
+        self.unsealed.insert((space.id, feed));
+        Ok((position, chain))
+    }
+
+    /// Seals the run so far if one more entry of `bytes` would take it over a stride.
+    fn seal_before(&mut self, space: &mut Space, id: FeedId, bytes: usize) -> Result<(), StoreError> {
+        let Some(feed) = space.feeds.get_mut(&id) else { return Ok(()) };
+        let run = feed.row.seq - feed.sealed_seq();
+        let over = run >= STRIDE_ENTRIES_MAX as u64 || feed.open_bytes as usize + bytes > STRIDE_BYTES_MAX;
+        if run > 0 && over { self.seal_own(feed) } else { Ok(()) }
+    }
+
+    fn seal_own(&mut self, feed: &mut Feed) -> Result<(), StoreError> {
+        let message = seal_message(feed.opening.feed(), feed.row.seq, feed.row.chain);
+        let signature = Signature::sign(self.key, &message);
+        seal(feed, &mut self.batch, signature)
+    }
+
+    /// Seals every own feed that this step appended to.
+    pub(super) fn seal_all(
+        &mut self,
+        spaces: &mut std::collections::BTreeMap<tombolo_crdt::SpaceId, Space>,
+    ) -> Result<(), StoreError> {
+        for (space, feed) in std::mem::take(&mut self.unsealed) {
+            let Some(feed) = spaces.get_mut(&space).and_then(|space| space.feeds.get_mut(&feed)) else { continue };
+            if feed.row.seq > feed.sealed_seq() {
+                self.seal_own(feed)?;
+            }
+        }
+        Ok(())
+    }
+}

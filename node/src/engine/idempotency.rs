@@ -1,0 +1,53 @@
+//! Idempotency keys: the first answer is kept with the entry it names, in the same commit.
+
+use serde::{Deserialize, Serialize};
+use tombolo_crdt::hash::{Tagged, tag};
+use tombolo_crdt::{Receipt, Revision, SpaceId};
+
+use super::io::{Idempotency, Refusal, WriteOutcome, Written};
+use super::local::Fault;
+use crate::store::{Batch, IdempotencyRow, StoreError};
+
+/// What is kept of one write: receipt, revision, present, created, changed. Refusals within a batch are not kept: they
+/// are found again.
+#[derive(Serialize, Deserialize)]
+struct Kept(Option<Receipt>, Revision, bool, bool, bool);
+
+/// 16 bytes that stand for the key in the entry, of no use outside the space.
+pub(super) fn in_entry(space: SpaceId, key: &Idempotency) -> [u8; 16] {
+    Tagged::new(tag::IDEMPOTENCY).bytes(space.as_bytes()).bytes(&key.key).finish16()
+}
+
+/// The answer given before, if the key was used for the same body.
+pub(super) fn replay(batch: &Batch<'_>, key: &Idempotency) -> Result<Option<WriteOutcome>, Fault> {
+    let Some(row) = batch.idempotency(&key.key)? else { return Ok(None) };
+    if row.body != key.body {
+        return Err(Refusal::IdempotencyConflict.into());
+    }
+    let kept: Vec<Kept> = postcard::from_bytes(&row.outcome)
+        .map_err(|_| StoreError::corrupt("idempotency", "a kept answer does not decode"))?;
+    let written = |Kept(receipt, revision, present, created, changed)| {
+        Ok(Written { receipt, revision, present, created, changed })
+    };
+    Ok(Some(WriteOutcome { writes: kept.into_iter().map(written).collect(), replayed: true }))
+}
+
+/// Keeps an answer.
+pub(super) fn remember(
+    batch: &mut Batch<'_>,
+    key: &Idempotency,
+    outcome: &WriteOutcome,
+    at_millis: u64,
+) -> Result<(), StoreError> {
+    let kept: Option<Vec<Kept>> = outcome
+        .writes
+        .iter()
+        .map(|write| {
+            let w = write.as_ref().ok()?;
+            Some(Kept(w.receipt, w.revision, w.present, w.created, w.changed))
+        })
+        .collect();
+    let Some(kept) = kept else { return Ok(()) };
+    let outcome = postcard::to_stdvec(&kept).expect("writing to a vector cannot fail");
+    batch.put_idempotency(&key.key, &IdempotencyRow { body: key.body, outcome, at_millis })
+}

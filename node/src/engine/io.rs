@@ -1,0 +1,391 @@
+//! What goes into a step and what comes out of it.
+
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use tombolo_crdt::entity::{Write, WriteError};
+use tombolo_crdt::entry::Trace;
+use tombolo_crdt::feed::{Signature, VerifiedRange};
+use tombolo_crdt::json::Json;
+use tombolo_crdt::names::NameError;
+use tombolo_crdt::rules::{Contact, Role};
+use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
+use tombolo_transport::frame::{Frame, JoinRefusal};
+
+use super::status::{PeerAck, Status};
+
+/// The two clocks a step is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    /// Since some fixed moment of this process; never goes backwards.
+    pub mono: Duration,
+    /// Milliseconds since 1970; may jump.
+    pub wall_millis: u64,
+}
+
+/// A connection, numbered by the runtime and never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnId(pub u64);
+
+/// Where a reply goes, numbered by the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReplyTo(pub u64);
+
+/// One input of a step.
+#[derive(Debug)]
+pub enum Input {
+    /// Somebody on this site wants something.
+    Command(ReplyTo, Command),
+    /// A connection stands: TLS has proven who the peer is.
+    Connected {
+        /// The connection.
+        conn: ConnId,
+        /// The peer's key.
+        peer: NodeId,
+        /// Whether this node dialled.
+        dialled: bool,
+        /// The peer's address, for `status`.
+        address: String,
+    },
+    /// A control frame arrived.
+    Frame(ConnId, Frame),
+    /// Ranges arrived on the space's transfer stream and every one of them was verified.
+    Ranges {
+        /// The connection.
+        conn: ConnId,
+        /// The space.
+        space: SpaceId,
+        /// The frame's number.
+        number: u64,
+        /// The verified ranges.
+        ranges: Vec<VerifiedRange>,
+    },
+    /// Rules ranges arrived on the control stream and every one of them was verified.
+    RulesRanges {
+        /// The connection.
+        conn: ConnId,
+        /// The space.
+        space: SpaceId,
+        /// The verified ranges.
+        ranges: Vec<VerifiedRange>,
+        /// Whether this is the last frame of the offer.
+        last: bool,
+    },
+    /// The transfer stream of a space has room for this many bytes (an absolute figure, not an increment).
+    Writable(ConnId, SpaceId, usize),
+    /// A connection ended.
+    Closed(ConnId, String),
+    /// The wake-up the last step asked for, or any other moment.
+    Timer,
+}
+
+impl Input {
+    /// Where the reply to it goes, if it is a command.
+    #[must_use]
+    pub fn asks(&self) -> Option<ReplyTo> {
+        match self {
+            Self::Command(to, _) => Some(*to),
+            _ => None,
+        }
+    }
+}
+
+/// Something a local client wants.
+#[derive(Debug)]
+pub enum Command {
+    /// Writes to entities of one space.
+    Write(WriteCommand),
+    /// Founds a space. The founder key signs the founding and the grant to this node, and is then forgotten.
+    CreateSpace {
+        /// The space's name.
+        name: String,
+        /// The founder key, made by the caller.
+        founder: Box<SigningKey>,
+    },
+    /// Opens a place in a space for whoever holds the one-time key.
+    Invite {
+        /// The space.
+        space: SpaceId,
+        /// The role.
+        role: Role,
+        /// Public half of the one-time key, made by the caller.
+        key: [u8; 32],
+        /// Milliseconds since 1970.
+        expires: u64,
+    },
+    /// Takes a place: remembered until it succeeds or is refused, and asked of every connected peer.
+    Join(JoinRequest),
+    /// Whether a join has succeeded.
+    JoinState(SpaceId),
+    /// Dials an address from now on.
+    AddPeer(String),
+    /// Stops dialling an address, or a node.
+    RemovePeer(String),
+    /// What a node found on the local network.
+    Discovered(NodeId, Vec<String>),
+    /// Everything `status` and the metrics show.
+    Status,
+    /// Who has an entry.
+    Receipt(Receipt),
+}
+
+/// A place to take in a space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// The space.
+    pub space: SpaceId,
+    /// Its name, as the ticket says.
+    pub name: String,
+    /// Public half of the one-time key.
+    pub key: [u8; 32],
+    /// Its signature over the space and this node.
+    pub signature: Signature,
+    /// Who invited, and where it may be found.
+    pub inviter: NodeId,
+    /// Addresses of the inviter and others.
+    pub addrs: Vec<String>,
+}
+
+/// Writes to one space.
+#[derive(Debug)]
+pub struct WriteCommand {
+    /// The space.
+    pub space: SpaceId,
+    /// The writes, in order.
+    pub writes: Vec<EntityWrite>,
+    /// Whether they are one entry, all or nothing; else each is an entry of its own with its own outcome.
+    pub atomic: bool,
+    /// Bound to token, route and body.
+    pub idempotency: Option<Idempotency>,
+    /// Trace context of the request.
+    pub trace: Option<Trace>,
+}
+
+/// A retried request gives the first answer again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// blake3 over (token, route, key).
+    pub key: [u8; 32],
+    /// blake3 over the body.
+    pub body: [u8; 32],
+}
+
+/// What must hold for a write to be made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Expect {
+    /// Nothing.
+    #[default]
+    Any,
+    /// The entity is present at this revision (`If-Match: "…"`).
+    Revision(Revision),
+    /// The entity is present (`If-Match: *`).
+    Present,
+    /// The entity is absent (`If-None-Match: *`).
+    Absent,
+}
+
+/// A write to one entity.
+#[derive(Debug, Clone)]
+pub struct EntityWrite {
+    /// Its collection.
+    pub collection: String,
+    /// Its id.
+    pub id: String,
+    /// What must hold.
+    pub expect: Expect,
+    /// What to do. A base that was asked for by revision has been found and folded by the caller.
+    pub write: Write,
+}
+
+/// What became of one entity.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    /// Where it landed; `None` if the entity was never written and the write changed nothing.
+    pub receipt: Option<Receipt>,
+    /// The revision after it.
+    pub revision: Revision,
+    /// Whether the entity is present after it.
+    pub present: bool,
+    /// Whether the entity was absent before it.
+    pub created: bool,
+    /// Whether anything changed.
+    pub changed: bool,
+}
+
+/// Outcome of a [`WriteCommand`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WriteOutcome {
+    /// Per write. When atomic: all `Ok`, or the first refusal alone is what the command answers.
+    pub writes: Vec<Result<Written, Refusal>>,
+    /// Whether this is the answer to an earlier request with the same idempotency key.
+    pub replayed: bool,
+}
+
+/// Why a command was not carried out. Nothing was written for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// This node holds no such space.
+    #[error("this node holds no space {0}")]
+    UnknownSpace(SpaceId),
+    /// A space of this founding exists already.
+    #[error("this node already holds the space {0}")]
+    SpaceExists(SpaceId),
+    /// This node's role does not allow it.
+    #[error("this node's role in the space ({0}) does not allow it")]
+    Role(&'static str),
+    /// A name breaks its limits.
+    #[error(transparent)]
+    Name(#[from] NameError),
+    /// The write itself cannot be made.
+    #[error("{collection}/{id}: {source}")]
+    Write {
+        /// Collection of the entity.
+        collection: String,
+        /// Id of the entity.
+        id: String,
+        /// Why.
+        source: WriteError,
+    },
+    /// The entity is not as the caller expects.
+    #[error("{collection}/{id} is not as expected: its revision is {}", current.map_or_else(|| "none (absent)".to_owned(), |r| r.to_string()))]
+    Mismatch {
+        /// Collection of the entity.
+        collection: String,
+        /// Id of the entity.
+        id: String,
+        /// The present revision; `None`: absent.
+        current: Option<Revision>,
+    },
+    /// The idempotency key was used for another body.
+    #[error("this idempotency key was used with another body")]
+    IdempotencyConflict,
+    /// Over a limit of entries: too many changes or bytes in one transaction.
+    #[error("the transaction has {changes} changes and {bytes} bytes; the limits are 4096 and 4 MiB")]
+    TooLarge {
+        /// Entities changed.
+        changes: usize,
+        /// Bytes of the entry.
+        bytes: usize,
+    },
+    /// The disk is full, or nearly: writes are refused until space returns; reads go on.
+    #[error("the disk is full: {0}")]
+    Full(String),
+    /// The invite or ticket was refused by a member.
+    #[error("the ticket was refused: {0:?}")]
+    Ticket(JoinRefusal),
+    /// A malformed argument.
+    #[error("{0}")]
+    Argument(String),
+    /// A frozen or damaged entity.
+    #[error("{collection}/{id} is damaged on this node and frozen: {reason}")]
+    Damaged {
+        /// Collection of the entity.
+        collection: String,
+        /// Id of the entity.
+        id: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The store failed; it is being reopened.
+    #[error("the store failed: {0}")]
+    Store(String),
+}
+
+/// Where a join stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum JoinState {
+    /// No such request and no such space.
+    Unknown,
+    /// Waiting for a member to answer.
+    Waiting,
+    /// Refused by a member.
+    Refused(JoinRefusal),
+    /// This node is a member.
+    Joined,
+}
+
+/// Where an entry is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReceiptState {
+    /// The space.
+    pub space: SpaceId,
+    /// Verdict here; `None` while it is held or unknown.
+    pub verdict: Option<&'static str>,
+    /// Every other member and whether it has acknowledged the entry.
+    pub peers: Vec<PeerAck>,
+}
+
+/// Answer to a [`Command`].
+#[derive(Debug)]
+pub enum Reply {
+    /// To [`Command::Write`].
+    Written(Result<WriteOutcome, Refusal>),
+    /// To [`Command::CreateSpace`].
+    Created(Result<SpaceId, Refusal>),
+    /// To commands that only succeed or fail.
+    Done(Result<(), Refusal>),
+    /// To [`Command::JoinState`].
+    JoinState(JoinState),
+    /// To [`Command::Status`].
+    Status(Box<Status>),
+    /// To [`Command::Receipt`]; `None`: this node knows no such feed.
+    Receipt(Option<ReceiptState>),
+    /// To any command whose step failed: nothing was written for it.
+    Failed(Refusal),
+}
+
+/// Somebody to dial.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Target {
+    /// The node expected there; `None`: whoever answers.
+    pub node: Option<NodeId>,
+    /// Where it may be found, best first.
+    pub addrs: Vec<String>,
+}
+
+/// One output of a step, in the order in which they must be carried out. All that a step wrote is durable before any
+/// of them is released.
+#[derive(Debug)]
+pub enum Output {
+    /// Answers a command.
+    Reply(ReplyTo, Reply),
+    /// Sends a frame on the control stream.
+    Control(ConnId, Frame),
+    /// Sends a [`Frame::Ranges`] on the space's transfer stream.
+    Transfer(ConnId, SpaceId, Frame),
+    /// Closes a connection.
+    Close(ConnId, String),
+    /// The journal of a space has grown up to this position.
+    Journal(SpaceId, u64),
+    /// A peer's acknowledged frontier moved: receipts may have changed.
+    Acknowledged,
+    /// The set of nodes to dial, complete.
+    Targets(Vec<Target>),
+}
+
+/// Result of a step.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Outputs {
+    /// What to do, in order.
+    pub list: Vec<Output>,
+    /// When to step again at the latest, and why.
+    pub wake: Option<(Duration, &'static str)>,
+}
+
+/// What this node calls itself and where it listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Myself {
+    /// Name and listening addresses.
+    pub contact: Contact,
+}
+
+/// A JSON view with its revision, as reads return it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct View {
+    /// The value.
+    pub value: Json,
+    /// Its revision.
+    pub revision: Revision,
+}

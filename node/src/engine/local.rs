@@ -1,0 +1,335 @@
+//! Local writes: planned against the present row, judged like anybody's, appended to this process's data feed.
+
+use std::collections::BTreeMap;
+
+use tombolo_crdt::entity::{Change, EntityState, Provenance, Writer};
+use tombolo_crdt::entry::{Body, ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, ENTRY_VERSION, Entry};
+use tombolo_crdt::entry::{EntityChange, Trace};
+use tombolo_crdt::feed::Opening;
+use tombolo_crdt::names::{check_collection, check_id};
+use tombolo_crdt::rules::{Record, Role, rules_entry};
+use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::{FeedId, Hlc, Receipt};
+
+use super::io::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
+use super::rows::RowFault;
+use super::space::{Feed, Space};
+use super::{Work, idempotency};
+use crate::store::{ChangeLink, StoreError};
+
+/// A refusal of the command, or a fault of the store that ends the step.
+#[derive(Debug)]
+pub(super) enum Fault {
+    Refused(Refusal),
+    Store(StoreError),
+}
+
+impl From<StoreError> for Fault {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// An entity within a transaction.
+struct Touched {
+    writer: Writer,
+    before: Seen,
+}
+
+/// What an entity was before a transaction.
+struct Seen {
+    present: bool,
+    journal: u64,
+}
+
+impl Work<'_> {
+    /// Carries out a write command.
+    pub(super) fn write(&mut self, space: &mut Space, command: WriteCommand) -> Result<WriteOutcome, Fault> {
+        let role = space.role(self.node);
+        if !role.is_some_and(Role::may_write) {
+            return Err(Refusal::Role(role.map_or("none", Role::name)).into());
+        }
+        let WriteCommand { writes, atomic, idempotency, trace, .. } = command;
+        if let Some(key) = &idempotency
+            && let Some(outcome) = idempotency::replay(&self.batch, key)?
+        {
+            return Ok(outcome);
+        }
+        let named = idempotency.as_ref().map(|key| idempotency::in_entry(space.id, key));
+        let outcome = if atomic {
+            let written = self.transaction(space, &writes, trace, named)?;
+            WriteOutcome { writes: written.into_iter().map(Ok).collect(), replayed: false }
+        } else {
+            self.each(space, &writes, trace, named)?
+        };
+        if let Some(key) = &idempotency {
+            idempotency::remember(&mut self.batch, key, &outcome, self.now.wall_millis)?;
+        }
+        Ok(outcome)
+    }
+
+    fn each(
+        &mut self,
+        space: &mut Space,
+        writes: &[EntityWrite],
+        trace: Option<Trace>,
+        named: Option<[u8; 16]>,
+    ) -> Result<WriteOutcome, Fault> {
+        let mut outcomes = Vec::with_capacity(writes.len());
+        for write in writes {
+            match self.transaction(space, std::slice::from_ref(write), trace, named) {
+                Ok(mut written) => outcomes.extend(written.pop().map(Ok)),
+                Err(Fault::Refused(refusal)) => outcomes.push(Err(refusal)),
+                Err(store) => return Err(store),
+            }
+        }
+        Ok(WriteOutcome { writes: outcomes, replayed: false })
+    }
+
+    /// All writes as one entry, or nothing. Nothing is changed before every write has been planned.
+    fn transaction(
+        &mut self,
+        space: &mut Space,
+        writes: &[EntityWrite],
+        trace: Option<Trace>,
+        idempotency: Option<[u8; 16]>,
+    ) -> Result<Vec<Written>, Fault> {
+        let feed = space.own_data.feed();
+        let hlc = self.next_hlc();
+        let mut touched: BTreeMap<(&str, &str), Touched> = BTreeMap::new();
+        for write in writes {
+            self.plan(space, feed, hlc, write, &mut touched)?;
+        }
+        let joining = space.row.heads.len() > ENTRY_DEPS_MAX;
+        let seq = space.frontier.seq(feed) + 1 + u64::from(joining);
+        let rules_seq = self.rules_seq(space, feed, seq);
+        let provenance = Provenance { entry_seq: seq, hlc, rules_seq };
+        let position = space.row.journal + 1 + u64::from(joining);
+
+        let mut made: Vec<Made> = Vec::new();
+        let mut seen = BTreeMap::new();
+        for ((collection, id), Touched { writer, before }) in touched {
+            seen.insert((collection, id), before);
+            if let Some((change, state)) = writer.finish(provenance, position) {
+                made.push(Made { collection: collection.to_owned(), id: id.to_owned(), change, state });
+            }
+        }
+        let receipt = if made.is_empty() {
+            None
+        } else {
+            check_size(&made)?;
+            if joining {
+                self.append_data(space, hlc, &[], None, None)?;
+            }
+            Some(self.append_data(space, hlc, &made, trace, idempotency)?)
+        };
+        let changed: BTreeMap<(String, String), EntityState> =
+            made.into_iter().map(|made| ((made.collection, made.id), made.state)).collect();
+        self.answers(space, writes, &seen, changed, receipt)
+    }
+
+    /// Plans one write on top of those before it in the transaction.
+    fn plan<'w>(
+        &mut self,
+        space: &Space,
+        feed: FeedId,
+        hlc: Hlc,
+        write: &'w EntityWrite,
+        touched: &mut BTreeMap<(&'w str, &'w str), Touched>,
+    ) -> Result<(), Fault> {
+        let (collection, id) = (write.collection.as_str(), write.id.as_str());
+        check_collection(collection).and_then(|()| check_id(id)).map_err(Refusal::Name)?;
+        if !touched.contains_key(&(collection, id)) {
+            let row = match self.rows.get(&mut self.batch, space.row.no, collection, id) {
+                Ok(row) => row,
+                Err(RowFault::Store(error)) => return Err(error.into()),
+                Err(RowFault::Damaged(reason)) => {
+                    let (collection, id) = (collection.to_owned(), id.to_owned());
+                    return Err(Refusal::Damaged { collection, id, reason: reason.to_string() }.into());
+                }
+            };
+            let before = Seen { present: row.state.is_present(), journal: row.state.journal() };
+            touched.insert((collection, id), Touched { writer: Writer::new(&row.state, feed, hlc), before });
+        }
+        let Some(entity) = touched.get_mut(&(collection, id)) else { return Ok(()) };
+        let state = entity.writer.state();
+        let current = state.is_present().then(|| state.revision());
+        let holds = match write.expect {
+            Expect::Any => true,
+            Expect::Present => current.is_some(),
+            Expect::Absent => current.is_none(),
+            Expect::Revision(revision) => current == Some(revision),
+        };
+        if !holds {
+            let (collection, id) = (collection.to_owned(), id.to_owned());
+            return Err(Refusal::Mismatch { collection, id, current }.into());
+        }
+        entity.writer.write(&write.write).map_err(|source| {
+            let (collection, id) = (collection.to_owned(), id.to_owned());
+            Fault::Refused(Refusal::Write { collection, id, source })
+        })
+    }
+
+    /// Appends a data entry with these changes and puts the rows they lead to in place.
+    fn append_data(
+        &mut self,
+        space: &mut Space,
+        hlc: Hlc,
+        made: &[Made],
+        trace: Option<Trace>,
+        idempotency: Option<[u8; 16]>,
+    ) -> Result<Receipt, StoreError> {
+        let opening = space.own_data.clone();
+        let feed = self.own_feed(space, &opening);
+        let seq = space.frontier.seq(feed) + 1;
+        let heads = space.rules.heads();
+        let stated = space.feeds.get(&feed).is_some_and(|known| known.rules_at(seq).1 == heads.as_slice());
+        let changes = made.iter().map(|made| EntityChange {
+            collection: made.collection.clone(),
+            id: made.id.clone(),
+            origin: 0,
+            change: made.change.bytes().to_vec(),
+        });
+        let entry = Entry {
+            version: ENTRY_VERSION,
+            seq,
+            hlc,
+            rules: (!stated).then_some(heads),
+            deps: space.row.heads.iter().filter(|head| head.feed != feed).copied().collect(),
+            trace,
+            idempotency,
+            body: Body::Data(changes.collect()),
+            ext: Vec::new(),
+        };
+        let mut links = Vec::with_capacity(made.len());
+        for Made { collection, id, state, .. } in made {
+            let row = self.rows.get(&mut self.batch, space.row.no, collection, id);
+            let Ok(row) = row else { return Err(StoreError::corrupt("entities", "a row changed under a step")) };
+            let previous = row.state.journal();
+            *row.change(collection, id) = state.clone();
+            links.push(ChangeLink { previous, after: state.heads_hash() });
+        }
+        self.append(space, feed, &entry, links, false)?;
+        self.counters.writes += 1;
+        Ok(Receipt { feed, seq })
+    }
+
+    /// Appends a rules entry with these records to this process's rules feed, if it would be applied.
+    pub(super) fn append_rules(&mut self, space: &mut Space, records: &[Record]) -> Result<(), Fault> {
+        let opening = space.own_rules.clone();
+        let feed = self.own_feed(space, &opening);
+        self.append_rules_by(space, feed, records)
+    }
+
+    /// The same, to any rules feed whose author's key seals this step.
+    pub(super) fn append_rules_by(
+        &mut self,
+        space: &mut Space,
+        feed: FeedId,
+        records: &[Record],
+    ) -> Result<(), Fault> {
+        let Some(author) = space.feeds.get(&feed).map(|feed| feed.opening.node) else {
+            return Err(Refusal::UnknownSpace(space.id).into());
+        };
+        let parents = space.rules.heads();
+        let entry = rules_entry(space.frontier.seq(feed) + 1, self.next_hlc(), parents.clone(), records);
+        match space.rules.judge_rules(&entry, author, &parents, &parents) {
+            Ok(Verdict::Applied) => {}
+            _ => {
+                let role = space.role(author);
+                return Err(Refusal::Role(role.map_or("none", Role::name)).into());
+            }
+        }
+        let (_, chain) = self.append(space, feed, &entry, Vec::new(), true)?;
+        space.rules.insert(chain, parents, &entry, Verdict::Applied);
+        Ok(())
+    }
+
+    /// This process's feed of an opening, made known at its first use.
+    pub(super) fn own_feed(&self, space: &mut Space, opening: &Opening) -> FeedId {
+        let no = space.row.no;
+        let feed = opening.feed();
+        space.feeds.entry(feed).or_insert_with(|| Feed::new(opening.clone(), no));
+        feed
+    }
+
+    /// Position in the own feed of the rules heads that an entry at `seq` is written under.
+    fn rules_seq(&self, space: &Space, feed: FeedId, seq: u64) -> u64 {
+        let heads = space.rules.heads();
+        let stated = space.feeds.get(&feed).map(|known| known.rules_at(seq));
+        stated.filter(|(_, stated)| *stated == heads.as_slice()).map_or(seq, |(at, _)| at)
+    }
+
+    pub(super) fn next_hlc(&mut self) -> Hlc {
+        *self.hlc_last = Hlc::next(self.now.wall_millis, *self.hlc_last, *self.hlc_seen);
+        *self.hlc_last
+    }
+
+    /// What each write of a transaction is answered.
+    fn answers(
+        &mut self,
+        space: &Space,
+        writes: &[EntityWrite],
+        seen: &BTreeMap<(&str, &str), Seen>,
+        changed: BTreeMap<(String, String), EntityState>,
+        receipt: Option<Receipt>,
+    ) -> Result<Vec<Written>, Fault> {
+        let mut answers = Vec::with_capacity(writes.len());
+        for write in writes {
+            let Some(before) = seen.get(&(write.collection.as_str(), write.id.as_str())) else { continue };
+            let after = changed.get(&(write.collection.clone(), write.id.clone()));
+            let (revision, present) = match after {
+                Some(state) => (state.revision(), state.is_present()),
+                None => {
+                    let row = self.rows.get(&mut self.batch, space.row.no, &write.collection, &write.id);
+                    let Ok(row) = row else { return Err(StoreError::corrupt("entities", "unreadable row").into()) };
+                    (row.state.revision(), row.state.is_present())
+                }
+            };
+            let receipt = match after {
+                Some(_) => receipt,
+                None => self.receipt_of(space, before.journal)?,
+            };
+            let created = after.is_some() && !before.present && present;
+            answers.push(Written { receipt, revision, present, created, changed: after.is_some() });
+        }
+        Ok(answers)
+    }
+
+    /// The entry at a journal position.
+    fn receipt_of(&self, space: &Space, journal: u64) -> Result<Option<Receipt>, StoreError> {
+        if journal == 0 {
+            return Ok(None);
+        }
+        let row = self.batch.journal(space.row.no, journal)?;
+        Ok(row.map(|row| Receipt { feed: row.feed, seq: row.seq }))
+    }
+}
+
+/// A planned change.
+struct Made {
+    collection: String,
+    id: String,
+    change: Change,
+    state: EntityState,
+}
+
+/// The limits of an entry, with room for its envelope.
+fn check_size(made: &[Made]) -> Result<(), Refusal> {
+    let names = |made: &Made| made.collection.len() + made.id.len() + 16;
+    let bytes: usize = made.iter().map(|made| made.change.bytes().len() + names(made)).sum();
+    if made.len() > ENTRY_CHANGES_MAX || bytes + ENVELOPE_BYTES_MAX > ENTRY_BYTES_MAX {
+        return Err(Refusal::TooLarge { changes: made.len(), bytes });
+    }
+    Ok(())
+}
+
+/// Room for the envelope of an entry: 4,096 dependencies of 58 bytes and the rules heads.
+const ENVELOPE_BYTES_MAX: usize = 512 * 1024;
+

@@ -1,0 +1,86 @@
+//! What a node remembers of its last meetings with a peer: digests of settled states, each with the journal position
+//! at which it was true. It makes reconnecting cost what moved since, not what there is.
+
+use std::collections::VecDeque;
+
+use tombolo_crdt::Digest;
+
+use crate::store::PeerRow;
+
+/// Digests remembered per peer and space (40 bytes each).
+pub(super) const REMEMBERED_MAX: usize = 64;
+
+/// Remembered states of one space with one peer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Memory {
+    remembered: VecDeque<(Digest, u64)>,
+    common: Option<(Digest, u64)>,
+    dirty: bool,
+}
+
+impl Memory {
+    pub(super) fn load(row: PeerRow) -> Self {
+        Self { remembered: row.remembered.into(), common: row.common, dirty: false }
+    }
+
+    pub(super) fn to_row(&self) -> PeerRow {
+        PeerRow { remembered: self.remembered.iter().copied().collect(), common: self.common }
+    }
+
+    /// Notes a state that this node has told the peer of.
+    pub(super) fn told(&mut self, digest: Digest, journal: u64) {
+        if self.remembered.back().is_some_and(|(last, _)| *last == digest) {
+            return;
+        }
+        self.remembered.push_back((digest, journal));
+        if self.remembered.len() > REMEMBERED_MAX {
+            self.remembered.pop_front();
+        }
+        self.dirty = true;
+    }
+
+    /// Notes a state that both have.
+    pub(super) fn shared(&mut self, digest: Digest, journal: u64) {
+        self.told(digest, journal);
+        if self.common != Some((digest, journal)) {
+            self.common = Some((digest, journal));
+            self.dirty = true;
+        }
+    }
+
+    /// The last state both had.
+    pub(super) fn common(&self) -> Option<(Digest, u64)> {
+        self.common
+    }
+
+    /// Journal position at which this node had the state `digest`.
+    pub(super) fn journal_of(&self, digest: Digest) -> Option<u64> {
+        let found = self.remembered.iter().rev().chain(self.common.iter()).find(|(known, _)| *known == digest);
+        found.map(|(_, journal)| *journal)
+    }
+
+    /// Whether the store has an older version, which it then no longer has.
+    pub(super) fn take_dirty(&mut self) -> bool {
+        std::mem::take(&mut self.dirty)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_state_is_forgotten_but_not_the_common_one() {
+        let digest = |n: u8| Digest::from_bytes([n; 32]);
+        let mut memory = Memory::default();
+        memory.shared(digest(0), 1);
+        for n in 1..=64 {
+            memory.told(digest(n), u64::from(n) + 1);
+        }
+        assert_eq!(memory.journal_of(digest(0)), Some(1), "the common state stays");
+        assert_eq!(memory.journal_of(digest(1)), Some(2));
+        memory.told(digest(65), 66);
+        assert_eq!(memory.journal_of(digest(1)), None);
+        assert_eq!(Memory::load(memory.to_row()).journal_of(digest(65)), Some(66));
+    }
+}

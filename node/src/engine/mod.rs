@@ -1,0 +1,208 @@
+//! The engine: one deterministic state machine. All behaviour of a node lives here.
+//!
+//! [`Engine::step`] takes the time and what has happened, makes at most one durable commit, and returns what has to be
+//! done. It does no IO but through the store it owns, reads no clock, draws no randomness but from the seed given at
+//! opening, spawns nothing, and iterates nothing unordered.
+//!
+//! A step has three parts: inputs are carried out in one write transaction ([`local`], [`settle`], [`rules`]), the
+//! transaction is committed, and then, from what is durable, frames are made ([`exchange`], [`transfer`]). So nothing
+//! leaves before it is durable. The engine's memory is a cache of its store: when a commit fails it is dropped and
+//! read again, and connections are closed.
+//!
+//! Start reading at [`Engine::step`], then [`settle`].
+
+mod append;
+mod exchange;
+mod held;
+mod idempotency;
+mod io;
+mod local;
+mod memory;
+mod past;
+mod report;
+mod rows;
+mod rules;
+mod session;
+mod settle;
+mod space;
+mod status;
+mod step;
+mod transfer;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use tombolo_crdt::hash::Tagged;
+use tombolo_crdt::rules::Contact;
+use tombolo_crdt::{FeedId, Hlc, NodeId, SpaceId};
+
+pub use io::{
+    Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Now, Output, Outputs,
+    ReceiptState, Refusal, Reply, ReplyTo, Target, WriteCommand, WriteOutcome, Written,
+};
+pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
+
+use rows::{Pasts, Rows};
+use session::Conn;
+use space::{Author, Space};
+
+use crate::store::{Batch, Store, StoreError};
+
+/// How an engine is opened.
+#[derive(Debug)]
+pub struct EngineConfig {
+    /// The node's key.
+    pub key: SigningKey,
+    /// Name and addresses the node tells others.
+    pub contact: Contact,
+    /// 32 random bytes: the epoch and every later random value come from them.
+    pub seed: [u8; 32],
+}
+
+/// Why an engine cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The store cannot be read. Nothing was changed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The state machine of a node. See the module's documentation.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    key: SigningKey,
+    node: NodeId,
+    contact: Contact,
+    seed: [u8; 32],
+    draws: u64,
+    author: Author,
+    spaces: BTreeMap<SpaceId, Space>,
+    conns: BTreeMap<ConnId, Conn>,
+    joins: BTreeMap<SpaceId, rules::PendingJoin>,
+    added: BTreeSet<String>,
+    discovered: BTreeMap<NodeId, Vec<String>>,
+    targets: Vec<Target>,
+    process: [u8; 16],
+    dials: u64,
+    hlc_last: Hlc,
+    hlc_seen: Hlc,
+    pasts: Pasts,
+    counters: Counters,
+    full: Option<String>,
+    memory_due: Option<Duration>,
+}
+
+impl Engine {
+    /// Opens the engine over a store: reads spaces, feeds, rules and what is held. O(feeds + rules entries + held).
+    ///
+    /// # Errors
+    /// [`EngineError::Store`]: the store cannot be read.
+    pub fn open(store: Store, config: EngineConfig) -> Result<Self, EngineError> {
+        let node = NodeId::from_bytes(config.key.verifying_key().to_bytes());
+        let mut engine = Self {
+            store,
+            key: config.key,
+            node,
+            contact: config.contact,
+            seed: config.seed,
+            draws: 0,
+            author: Author { node, epoch: 0 },
+            spaces: BTreeMap::new(),
+            conns: BTreeMap::new(),
+            joins: BTreeMap::new(),
+            added: BTreeSet::new(),
+            discovered: BTreeMap::new(),
+            targets: Vec::new(),
+            process: [0; 16],
+            dials: 0,
+            hlc_last: Hlc::default(),
+            hlc_seen: Hlc::default(),
+            pasts: Pasts::default(),
+            counters: Counters::default(),
+            full: None,
+            memory_due: None,
+        };
+        let process = engine.draw("process");
+        engine.process.copy_from_slice(process.split_at(16).0);
+        engine.load()?;
+        Ok(engine)
+    }
+
+    /// Reads the memory back from the store, as a new author: what follows a failed commit must not write at a
+    /// position that the failed one may have reached after all.
+    fn load(&mut self) -> Result<(), StoreError> {
+        let mut epoch = [0; 8];
+        epoch.copy_from_slice(self.draw("epoch").split_at(8).0);
+        self.author = Author { node: self.node, epoch: u64::from_le_bytes(epoch) };
+        let mut batch = self.store.begin_read()?;
+        let mut spaces = BTreeMap::new();
+        for row in batch.spaces()? {
+            spaces.insert(row.space, Space::load(row, &mut batch, self.author)?);
+        }
+        self.joins = rules::load_joins(&batch)?;
+        self.added = rules::load_added(&batch)?;
+        drop(batch);
+        let readings = spaces.values().flat_map(|space: &Space| space.feeds.values());
+        let own = readings.filter(|feed| feed.opening.node == self.node);
+        let last = own.map(|feed| Hlc::from_raw(feed.row.hlc)).max().unwrap_or_default();
+        self.hlc_last = self.hlc_last.max(last);
+        self.spaces = spaces;
+        self.pasts = Pasts::default();
+        Ok(())
+    }
+
+    /// The next random value: blake3(seed ‖ label ‖ counter).
+    fn draw(&mut self, label: &str) -> [u8; 32] {
+        self.draws += 1;
+        Tagged::new("tombolo/1 draw").bytes(&self.seed).sized(label.as_bytes()).number(self.draws).finish()
+    }
+
+    /// This node's key.
+    #[must_use]
+    pub fn node(&self) -> NodeId {
+        self.node
+    }
+
+    /// Handle for readers of the store.
+    #[must_use]
+    pub fn reader(&self) -> crate::store::Reader {
+        self.store.reader()
+    }
+
+    /// Ids and names of the spaces held here.
+    pub fn spaces(&self) -> impl Iterator<Item = (SpaceId, &str)> {
+        self.spaces.values().map(|space| (space.id, space.row.name.as_str()))
+    }
+
+    /// Panics if an invariant of the memory is broken. The simulator calls it after every step; O(feeds).
+    pub fn check_invariants(&self) {
+        for space in self.spaces.values() {
+            for (id, feed) in &space.feeds {
+                assert_eq!(*id, feed.opening.feed(), "a feed is filed under its id");
+                assert_eq!(space.frontier.seq(*id), feed.row.seq, "the frontier is the settled prefix");
+                assert!(feed.sealed_seq() <= feed.row.seq, "nothing is sealed that is not settled");
+            }
+            for head in &space.row.heads {
+                assert!(space.frontier.seq(head.feed) >= head.seq, "heads are settled");
+            }
+            assert!(space.held.len() <= held::HELD_ENTRIES_MAX, "held entries are bounded");
+            assert!(space.held.bytes() <= held::HELD_BYTES_MAX, "held bytes are bounded");
+        }
+    }
+}
+
+/// What the inputs of one step work on: the write transaction and the rows it has touched.
+struct Work<'a> {
+    batch: Batch<'a>,
+    rows: Rows,
+    pasts: &'a mut Pasts,
+    key: &'a SigningKey,
+    node: NodeId,
+    now: Now,
+    hlc_last: &'a mut Hlc,
+    hlc_seen: &'a mut Hlc,
+    counters: &'a mut Counters,
+    unsealed: BTreeSet<(SpaceId, FeedId)>,
+}

@@ -1,0 +1,185 @@
+//! What people are told: status, receipts, whom to dial.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::{NodeId, Receipt, SpaceId};
+
+use super::io::{ConnId, Now, ReceiptState, Target};
+use super::session::{Conn, Session};
+use super::space::Space;
+use super::status::{ConnectionStatus, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
+use super::Engine;
+use crate::store::{Batch, StoreError};
+
+/// The session with a node about a space, on whatever connection.
+fn session_with<'c>(conns: &'c BTreeMap<ConnId, Conn>, node: NodeId, space: SpaceId) -> Option<&'c Session> {
+    conns.values().filter(|conn| conn.peer == node).find_map(|conn| conn.sessions.get(&space))
+}
+
+/// Where an entry is.
+pub(super) fn receipt(
+    spaces: &BTreeMap<SpaceId, Space>,
+    conns: &BTreeMap<ConnId, Conn>,
+    me: NodeId,
+    receipt: Receipt,
+    batch: &Batch<'_>,
+) -> Result<Option<ReceiptState>, StoreError> {
+    let Some(space) = spaces.values().find(|space| space.feeds.contains_key(&receipt.feed)) else { return Ok(None) };
+    let row = batch.entry(receipt.feed, receipt.seq)?;
+    let journal = row.as_ref().map(|row| row.journal);
+    let peers = space.others(me).into_iter().map(|(node, member)| {
+        let session = session_with(conns, node, space.id);
+        let now = session.is_some_and(|session| session.known(receipt.feed) >= receipt.seq || session.equal);
+        let before = space.memory.get(&node).and_then(super::memory::Memory::common);
+        let earlier = journal.zip(before).is_some_and(|(entry, (_, common))| entry <= common);
+        PeerAck { node, name: member.contact.name, acknowledged: now || earlier, connected: session.is_some() }
+    });
+    let verdict = row.and_then(|row| Verdict::from_code(row.verdict)).map(Verdict::name);
+    Ok(Some(ReceiptState { space: space.id, verdict, peers: peers.collect() }))
+}
+
+impl Engine {
+    /// Everything there is to say about this node.
+    pub(super) fn status(&mut self, _now: Now) -> Status {
+        let Self { spaces, conns, node, .. } = self;
+        let spaces: Vec<SpaceStatus> = spaces.values_mut().map(|space| space_status(space, conns, *node)).collect();
+        let connections = conns.values().filter_map(|conn| {
+            let hello = conn.hello.as_ref()?;
+            Some(ConnectionStatus {
+                node: conn.peer,
+                name: hello.contact.name.clone(),
+                address: conn.address.clone(),
+                dialled: conn.dialled,
+                spaces: conn.sessions.keys().copied().collect(),
+                since: conn.since_millis,
+                clock_skew: conn.clock_skew,
+            })
+        });
+        let connections = connections.collect();
+        Status {
+            node: self.node,
+            name: self.contact.name.clone(),
+            addrs: self.contact.addrs.clone(),
+            spaces,
+            connections,
+            peers_added: self.added.iter().cloned().collect(),
+            joins: self.joins.values().map(|join| (join.space, join.name.clone())).collect(),
+            counters: self.counters.clone(),
+            full: self.full.clone(),
+        }
+    }
+
+    /// Whom to dial, if that has changed.
+    pub(super) fn new_targets(&mut self) -> Option<Vec<Target>> {
+        let mut members: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
+        for (node, member) in self.spaces.values().flat_map(|space| space.others(self.node)) {
+            members.entry(node).or_default().extend(member.contact.addrs);
+        }
+        for join in self.joins.values().filter(|join| join.refused.is_none()) {
+            members.entry(join.inviter).or_default().extend(join.addrs.iter().cloned());
+        }
+        for (node, addrs) in &self.discovered {
+            // Whoever is found on the network is dialled only if there is something to talk about.
+            if members.contains_key(node) || !self.joins.is_empty() {
+                members.entry(*node).or_default().extend(addrs.iter().cloned());
+            }
+        }
+        members.remove(&self.node);
+        let mut targets: Vec<Target> = members
+            .into_iter()
+            .filter(|(_, addrs)| !addrs.is_empty())
+            .map(|(node, addrs)| {
+                let mut seen = BTreeSet::new();
+                let addrs = addrs.into_iter().filter(|addr| seen.insert(addr.clone())).collect();
+                Target { node: Some(node), addrs }
+            })
+            .collect();
+        targets.extend(self.added.iter().map(|addr| Target { node: None, addrs: vec![addr.clone()] }));
+        if targets == self.targets {
+            return None;
+        }
+        self.targets.clone_from(&targets);
+        Some(targets)
+    }
+}
+
+fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -> SpaceStatus {
+    let frontier = space.frontier_digest();
+    let held = space.held.feeds().into_iter().filter_map(|feed| {
+        let (seq, entries) = space.held.of(feed)?;
+        let reason = space.held.blocker(feed).map(ToString::to_string).unwrap_or_default();
+        let node = space.feeds.get(&feed)?.opening.node;
+        Some(HeldStatus { node, feed: feed.to_string(), seq, entries: entries as u64, reason })
+    });
+    let forks = space.feeds.iter().filter_map(|(id, feed)| {
+        let seq = feed.fork?;
+        let reason = format!("its chain forks at entry {seq}: two nodes hold different entries there; nothing more is taken from it");
+        Some(HeldStatus { node: feed.opening.node, feed: id.to_string(), seq, entries: 0, reason })
+    });
+    SpaceStatus {
+        space: space.id,
+        name: space.row.name.clone(),
+        role: space.role(me),
+        entities: space.row.entities,
+        journal: space.row.journal,
+        feeds: space.frontier.len(),
+        frontier,
+        state: space.state_digest(),
+        held: held.chain(forks).collect(),
+        held_bytes: space.held.bytes() as u64,
+        refused: space.row.refused,
+        poisoned: space.row.poisoned,
+        clock_ahead: space.clock_ahead,
+        members: space.others(me).into_iter().map(|(node, member)| member_status(space, conns, node, member)).collect(),
+    }
+}
+
+fn member_status(
+    space: &Space,
+    conns: &BTreeMap<ConnId, Conn>,
+    node: NodeId,
+    member: tombolo_crdt::rules::Member,
+) -> MemberStatus {
+    let session = session_with(conns, node, space.id);
+    let connected = conns.values().any(|conn| conn.peer == node);
+    let behind = match session {
+        Some(session) if session.equal => Some(0),
+        Some(session) => session.known.as_ref().map(|_| {
+            space.frontier.positions().map(|p| p.seq.saturating_sub(session.known(p.feed))).sum::<u64>()
+        }),
+        None => {
+            let common = space.memory.get(&node).and_then(super::memory::Memory::common);
+            common.map(|(_, journal)| space.row.journal.saturating_sub(journal))
+        }
+    };
+    let in_step = session.is_some_and(|session| session.equal);
+    let diverged = session.is_some_and(|session| session.diverged);
+    let reason = match (connected, session) {
+        (false, _) => "not connected".to_owned(),
+        (true, None) => "connected; has not named this space yet".to_owned(),
+        (true, Some(session)) if session.diverged => {
+            "frontiers are equal and states are not: a defect, please report it".to_owned()
+        }
+        (true, Some(session)) if session.equal => String::new(),
+        (true, Some(session)) if session.known.is_none() => "comparing frontiers".to_owned(),
+        (true, Some(session)) if session.resend_at.is_some() => {
+            "the peer could not take what was sent; it will be sent again".to_owned()
+        }
+        (true, Some(session)) if !session.lag.is_empty() || !session.in_flight.is_empty() => "sending".to_owned(),
+        (true, Some(_)) => "waiting for the peer".to_owned(),
+    };
+    MemberStatus {
+        node,
+        name: member.contact.name,
+        role: member.role,
+        addrs: member.contact.addrs,
+        connected,
+        behind,
+        behind_since: session.and_then(|session| session.behind_since),
+        in_step,
+        diverged,
+        refused_there: session.map_or(0, |session| session.refused_there),
+        reason,
+    }
+}

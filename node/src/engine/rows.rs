@@ -1,0 +1,134 @@
+//! Rows that a step works on: each is read and decoded once and written once, however many changes it takes.
+
+use std::collections::BTreeMap;
+
+use tombolo_crdt::entity::{Clock, EntityState, RowError};
+use tombolo_crdt::{ChangeHash, FeedId};
+
+use super::space::Space;
+use crate::store::{Batch, StoreError};
+
+/// Clocks remembered for changes beside the heads (a clock has 32 bytes per writer).
+const PASTS_MAX: usize = 8192;
+
+/// An entity in a step.
+#[derive(Debug)]
+pub(super) struct Row {
+    pub(super) state: EntityState,
+    /// Contribution to the state digest and presence as the space's row counts them; taken at the first change.
+    counted: Option<([u8; 32], bool)>,
+    stored: bool,
+    dirty: bool,
+}
+
+/// Key of an entity in a step.
+type Key = (u32, String, String);
+
+/// The rows a step has touched.
+#[derive(Debug, Default)]
+pub(super) struct Rows(BTreeMap<Key, Row>);
+
+/// Why a row cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum RowFault {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Damaged(#[from] RowError),
+}
+
+impl Rows {
+    /// The entity, read and decoded if this step has not yet.
+    pub(super) fn get(
+        &mut self,
+        batch: &mut Batch<'_>,
+        space: u32,
+        collection: &str,
+        id: &str,
+    ) -> Result<&mut Row, RowFault> {
+        let key = (space, collection.to_owned(), id.to_owned());
+        match self.0.entry(key) {
+            std::collections::btree_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
+            std::collections::btree_map::Entry::Vacant(slot) => {
+                let stored = batch.row(space, collection, id)?;
+                let state = stored.as_deref().map(EntityState::decode).transpose()?;
+                let stored = state.is_some();
+                let state = state.unwrap_or_else(EntityState::new);
+                Ok(slot.insert(Row { state, counted: None, stored, dirty: false }))
+            }
+        }
+    }
+
+    /// Writes the changed rows and moves the sums of `space` along.
+    pub(super) fn flush(
+        self,
+        batch: &mut Batch<'_>,
+        spaces: &mut BTreeMap<tombolo_crdt::SpaceId, Space>,
+    ) -> Result<(), StoreError> {
+        let mut by_no: BTreeMap<u32, &mut Space> = spaces.values_mut().map(|space| (space.row.no, space)).collect();
+        for ((no, collection, id), row) in self.0 {
+            if !row.dirty {
+                continue;
+            }
+            let Some(space) = by_no.get_mut(&no) else { continue };
+            if let Some((contribution, present)) = row.counted {
+                space.row.sums.rows.remove(&contribution);
+                space.row.entities -= u64::from(present);
+            }
+            space.row.sums.rows.add(&row.state.contribution(&collection, &id));
+            space.row.entities += u64::from(row.state.is_present());
+            space.dirty = true;
+            let bytes = row.state.encode();
+            debug_assert!(
+                EntityState::decode(&bytes).is_ok_and(|again| again.heads() == row.state.heads()),
+                "a row survives being stored"
+            );
+            batch.put_row(no, &collection, &id, bytes)?;
+        }
+        Ok(())
+    }
+}
+
+impl Row {
+    /// The state, to be changed.
+    pub(super) fn change(&mut self, collection: &str, id: &str) -> &mut EntityState {
+        if !self.dirty {
+            self.dirty = true;
+            if self.stored {
+                self.counted = Some((self.state.contribution(collection, id), self.state.is_present()));
+            }
+        }
+        &mut self.state
+    }
+}
+
+/// Clocks of changes: what lies in the past of a change, itself included. Spares walking the chain again.
+#[derive(Debug, Default)]
+pub(super) struct Pasts {
+    clocks: BTreeMap<ChangeHash, Clock>,
+    order: std::collections::VecDeque<ChangeHash>,
+}
+
+impl Pasts {
+    pub(super) fn get(&self, hash: &ChangeHash) -> Option<&Clock> {
+        self.clocks.get(hash)
+    }
+
+    pub(super) fn insert(&mut self, hash: ChangeHash, clock: Clock) {
+        if self.clocks.insert(hash, clock).is_none() {
+            self.order.push_back(hash);
+            if self.order.len() > PASTS_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.clocks.remove(&oldest);
+            }
+        }
+    }
+}
+
+/// A change of an entity as the chain tells it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Link {
+    pub(super) feed: FeedId,
+    pub(super) seq: u64,
+}

@@ -1,0 +1,194 @@
+//! Spaces and members: founding, inviting, joining, and what a node remembers of both.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ed25519_dalek::SigningKey;
+use serde::{Deserialize, Serialize};
+use tombolo_crdt::entry::{Body, Content};
+use tombolo_crdt::feed::{FeedKind, Opening, Signature, VerifiedEntry, VerifiedRange, seal_message};
+use tombolo_crdt::rules::{Admit, Contact, Found, Grant, Invite, Record, Role, RulesDag, admit_message};
+use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::{ChainHash, FeedId, NodeId, SpaceId};
+use tombolo_transport::frame::{Join, JoinRefusal};
+
+use super::Work;
+use super::append::seal;
+use super::io::{JoinRequest, Refusal};
+use super::local::Fault;
+use super::space::{Author, Space};
+use crate::store::{Batch, StoreError};
+
+const JOIN_KEY: &str = "join/";
+const ADDED_KEY: &str = "peer/";
+/// Most joins that wait at once.
+pub(super) const JOINS_MAX: usize = 64;
+
+/// A join that waits for a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PendingJoin {
+    pub(super) space: SpaceId,
+    pub(super) name: String,
+    pub(super) key: [u8; 32],
+    pub(super) signature: Signature,
+    pub(super) inviter: NodeId,
+    pub(super) addrs: Vec<String>,
+    /// Why a member refused it.
+    #[serde(skip)]
+    pub(super) refused: Option<JoinRefusal>,
+}
+
+impl PendingJoin {
+    pub(super) fn frame(&self, contact: &Contact) -> Join {
+        Join { space: self.space, key: self.key, signature: self.signature, contact: contact.clone() }
+    }
+}
+
+pub(super) fn load_joins(batch: &Batch<'_>) -> Result<BTreeMap<SpaceId, PendingJoin>, StoreError> {
+    let decode = |bytes: Vec<u8>| {
+        postcard::from_bytes::<PendingJoin>(&bytes).map_err(|_| StoreError::corrupt("state", "a join does not decode"))
+    };
+    let rows = batch.meta_prefix(JOIN_KEY)?;
+    rows.into_iter().map(|(_, bytes)| decode(bytes).map(|join| (join.space, join))).collect()
+}
+
+pub(super) fn load_added(batch: &Batch<'_>) -> Result<BTreeSet<String>, StoreError> {
+    let rows = batch.meta_prefix(ADDED_KEY)?;
+    Ok(rows.into_iter().map(|(key, _)| key.split_at(ADDED_KEY.len()).1.to_owned()).collect())
+}
+
+pub(super) fn store_added(batch: &mut Batch<'_>, addr: &str, add: bool) -> Result<(), StoreError> {
+    let key = format!("{ADDED_KEY}{addr}");
+    if add { batch.put_meta(&key, b"") } else { batch.remove_meta(&key) }
+}
+
+pub(super) fn store_join(batch: &mut Batch<'_>, request: JoinRequest) -> Result<PendingJoin, StoreError> {
+    let JoinRequest { space, name, key, signature, inviter, addrs } = request;
+    let join = PendingJoin { space, name, key, signature, inviter, addrs, refused: None };
+    let bytes = postcard::to_stdvec(&join).expect("writing to a vector cannot fail");
+    batch.put_meta(&format!("{JOIN_KEY}{space}"), &bytes)?;
+    Ok(join)
+}
+
+pub(super) fn forget_join(batch: &mut Batch<'_>, space: SpaceId) -> Result<(), StoreError> {
+    batch.remove_meta(&format!("{JOIN_KEY}{space}"))
+}
+
+impl Work<'_> {
+    /// Founds a space: the founder's rules feed says so and makes this node an admin.
+    pub(super) fn create_space(
+        &mut self,
+        found: &Found,
+        founder: &SigningKey,
+        no: u32,
+        author: Author,
+        contact: &Contact,
+    ) -> Result<Space, Fault> {
+        let mut space = Space::new(found, no, author);
+        let opening = Opening::new(found.founder, space.id, author.epoch, FeedKind::Rules, Vec::new());
+        let feed = self.own_feed(&mut space, &opening);
+        let grant = Grant { node: self.node, role: Role::Admin, contact: contact.clone() };
+        self.append_rules_by(&mut space, feed, &[Record::Found(found.clone()), Record::Grant(grant)])?;
+        self.unsealed.remove(&(space.id, feed));
+        if let Some(feed) = space.feeds.get_mut(&feed) {
+            let message = seal_message(feed.opening.feed(), feed.row.seq, feed.row.chain);
+            seal(feed, &mut self.batch, Signature::sign(founder, &message))?;
+        }
+        Ok(space)
+    }
+
+    /// Opens a place.
+    pub(super) fn invite(&mut self, space: &mut Space, invite: Invite) -> Result<(), Fault> {
+        let role = space.role(self.node);
+        if role != Some(Role::Admin) {
+            return Err(Refusal::Role(role.map_or("none", Role::name)).into());
+        }
+        if invite.expires <= self.now.wall_millis {
+            return Err(Refusal::Argument("the invite would have expired already".to_owned()).into());
+        }
+        self.append_rules(space, &[Record::Invite(invite)])
+    }
+
+    /// Answers a peer that holds a ticket: `Ok(true)` it is a member now, `Ok(false)` be silent.
+    pub(super) fn admit(
+        &mut self,
+        space: &mut Space,
+        peer: NodeId,
+        join: &Join,
+    ) -> Result<Result<bool, JoinRefusal>, Fault> {
+        let roster = space.roster();
+        let Some(invite) = roster.invite(&join.key) else { return Ok(Ok(false)) };
+        if roster.member(peer).is_some() {
+            return Ok(Ok(true));
+        }
+        if roster.is_used(&join.key) {
+            return Ok(Err(JoinRefusal::Used));
+        }
+        if invite.expires <= self.now.wall_millis {
+            return Ok(Err(JoinRefusal::Expired));
+        }
+        if !join.signature.verify(&join.key, &admit_message(space.id, peer)) {
+            return Ok(Err(JoinRefusal::Signature));
+        }
+        let (signature, contact) = (join.signature, join.contact.clone());
+        let admit = Admit { invite: join.key, node: peer, signature, contact };
+        match self.append_rules(space, &[Record::Admit(admit)]) {
+            Ok(()) => Ok(Ok(true)),
+            Err(Fault::Refused(_)) => Ok(Err(JoinRefusal::Signature)),
+            Err(store) => Err(store),
+        }
+    }
+
+    /// Takes the rules entries of a space that this node does not hold, if they found it and make this node a member.
+    pub(super) fn enter(
+        &mut self,
+        space: SpaceId,
+        ranges: Vec<VerifiedRange>,
+        no: u32,
+        author: Author,
+    ) -> Result<Option<Space>, StoreError> {
+        let Some(found) = member_by(space, &ranges, self.node) else { return Ok(None) };
+        let mut entered = Space::new(&found, no, author);
+        let mut taken = super::settle::Taken::default();
+        for range in ranges {
+            self.take_range(&mut entered, range)?;
+        }
+        self.drain_held(&mut entered, &mut taken)?;
+        Ok(entered.role(self.node).is_some().then_some(entered))
+    }
+}
+
+/// The founding record, if these rules entries are of `space` and make `node` a member. Touches nothing.
+fn member_by(space: SpaceId, ranges: &[VerifiedRange], node: NodeId) -> Option<Found> {
+    let mut dag = RulesDag::new(space);
+    let mut founding = None;
+    let fits = |range: &&VerifiedRange| range.opening().space == space && range.opening().kind == FeedKind::Rules;
+    let mut before: BTreeMap<FeedId, Vec<ChainHash>> = BTreeMap::new();
+    let mut open: Vec<_> = ranges.iter().filter(fits).flat_map(|range| entries_of(range)).collect();
+    // Entries of several feeds build on each other: go round until nothing more can be judged.
+    loop {
+        let waiting = open.len();
+        open.retain(|(feed, author, entry)| {
+            let Content::Known(content) = &entry.content else { return true };
+            let last = before.entry(*feed).or_default();
+            let parents = content.rules.clone().unwrap_or_else(|| last.clone());
+            let Ok(verdict) = dag.judge_rules(content, *author, &parents, last) else { return true };
+            if let (Verdict::Applied, Body::Rules(records)) = (verdict, &content.body)
+                && let Some(Ok(Record::Found(found))) = records.first().map(Record::from_raw)
+            {
+                founding = Some(found);
+            }
+            last.clone_from(&parents);
+            dag.insert(entry.chain, parents, content, verdict);
+            false
+        });
+        if open.is_empty() || open.len() == waiting {
+            break;
+        }
+    }
+    dag.roster().member(node)?;
+    founding
+}
+
+fn entries_of(range: &VerifiedRange) -> impl Iterator<Item = (FeedId, NodeId, &VerifiedEntry)> {
+    range.entries().iter().map(|entry| (range.feed(), range.opening().node, entry))
+}

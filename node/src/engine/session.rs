@@ -1,0 +1,130 @@
+//! Connections and what is known, per space, of the peer at the other end.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
+
+use tombolo_crdt::feed::VerifiedRange;
+use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
+use tombolo_transport::frame::{FrontierPage, Hello, Join, Summary};
+
+/// Transfer frames on their way to a peer that it has not acknowledged (each at most 512 KiB or one entry).
+pub(super) const IN_FLIGHT_MAX: usize = 32;
+/// Pages of a frontier kept until the last has come.
+pub(super) const PAGES_MAX: usize = 256;
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Conn {
+    pub(super) peer: NodeId,
+    pub(super) dialled: bool,
+    pub(super) address: String,
+    pub(super) since_millis: u64,
+    /// Counter of the dial, if we dialled.
+    pub(super) counter: u64,
+    pub(super) hello: Option<Hello>,
+    pub(super) clock_skew: i64,
+    /// Spaces the peer has named, and those we have.
+    pub(super) theirs: BTreeSet<SpaceId>,
+    pub(super) ours: BTreeSet<SpaceId>,
+    /// The peer has named all it has.
+    pub(super) named_all: bool,
+    /// We have.
+    pub(super) done_named: bool,
+    pub(super) offered: BTreeSet<SpaceId>,
+    pub(super) asked_to_join: BTreeSet<SpaceId>,
+    /// Rules offered to us, until the last frame.
+    pub(super) offer: BTreeMap<SpaceId, Vec<VerifiedRange>>,
+    pub(super) join: Vec<Join>,
+    pub(super) sessions: BTreeMap<SpaceId, Session>,
+    /// Room on transfer streams that were announced before their session began.
+    pub(super) room: BTreeMap<SpaceId, usize>,
+}
+
+impl Conn {
+    pub(super) fn new(peer: NodeId, dialled: bool, address: String, since_millis: u64, counter: u64) -> Self {
+        Self {
+            peer,
+            dialled,
+            address,
+            since_millis,
+            counter,
+            hello: None,
+            clock_skew: 0,
+            theirs: BTreeSet::new(),
+            ours: BTreeSet::new(),
+            named_all: false,
+            done_named: false,
+            offered: BTreeSet::new(),
+            asked_to_join: BTreeSet::new(),
+            offer: BTreeMap::new(),
+            join: Vec::new(),
+            sessions: BTreeMap::new(),
+            room: BTreeMap::new(),
+        }
+    }
+}
+
+/// One space with one peer on one connection.
+#[derive(Debug, Default)]
+pub(super) struct Session {
+    /// Our summary as told.
+    pub(super) told: Option<Digest>,
+    /// Theirs.
+    pub(super) summary: Option<Summary>,
+    pub(super) frontier_told: bool,
+    /// The peer does not know our base: send everything.
+    pub(super) want_all: bool,
+    pub(super) asked_all: bool,
+    /// Pages of their frontier, until the last has come.
+    pub(super) pages: Vec<FrontierPage>,
+    pub(super) page_count: usize,
+    pub(super) pages_done: bool,
+    /// Settled at the peer, as far as it has said. `None`: not known yet.
+    pub(super) known: Option<BTreeMap<FeedId, u64>>,
+    /// Sent beyond that on this connection.
+    pub(super) cursor: BTreeMap<FeedId, u64>,
+    /// Feeds of which the peer may lack something that we could send.
+    pub(super) lag: BTreeSet<FeedId>,
+    /// Room on the transfer stream, in bytes.
+    pub(super) room: usize,
+    /// Frames sent and received.
+    pub(super) sent: u64,
+    pub(super) taken: u64,
+    pub(super) in_flight: VecDeque<(u64, Vec<(FeedId, u64)>)>,
+    /// Feeds to be acknowledged.
+    pub(super) have_due: BTreeSet<FeedId>,
+    /// An acknowledgement is due even if no feed moved.
+    pub(super) answer_due: bool,
+    /// When entries of others may be relayed.
+    pub(super) relay_at: Option<Duration>,
+    /// When what was dropped may be sent again, and how long to wait the next time.
+    pub(super) resend_at: Option<Duration>,
+    pub(super) resend_wait: Duration,
+    /// Frontiers are equal, as far as both have said.
+    pub(super) equal: bool,
+    pub(super) diverged: bool,
+    pub(super) behind_since: Option<u64>,
+    pub(super) refused_there: u64,
+    /// Entries of theirs to report as refused.
+    pub(super) refusals: Vec<(FeedId, u64, u8)>,
+}
+
+impl Session {
+    /// How far the peer is settled in `feed`.
+    pub(super) fn known(&self, feed: FeedId) -> u64 {
+        self.known.as_ref().and_then(|known| known.get(&feed)).copied().unwrap_or(0)
+    }
+
+    /// The last entry of `feed` that the peer has or that is on its way to it.
+    pub(super) fn reached(&self, feed: FeedId) -> u64 {
+        self.known(feed).max(self.cursor.get(&feed).copied().unwrap_or(0))
+    }
+
+    /// Notes that the peer has `feed` up to `seq`.
+    pub(super) fn learn(&mut self, feed: FeedId, seq: u64) {
+        if let Some(known) = &mut self.known {
+            let at = known.entry(feed).or_default();
+            *at = (*at).max(seq);
+        }
+    }
+}

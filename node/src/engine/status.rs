@@ -1,0 +1,159 @@
+//! What `status` and the metrics show: plain data, filled by the engine.
+
+use std::collections::BTreeMap;
+
+use tombolo_crdt::rules::Role;
+use tombolo_crdt::{Digest, NodeId, SpaceId};
+
+/// Whether a member has an entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerAck {
+    /// The member.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Whether it has said that it holds the entry.
+    pub acknowledged: bool,
+    /// Whether it is connected now.
+    pub connected: bool,
+}
+
+/// Everything about this node at one moment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// This node.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addrs: Vec<String>,
+    /// Its spaces.
+    pub spaces: Vec<SpaceStatus>,
+    /// Connections.
+    pub connections: Vec<ConnectionStatus>,
+    /// Addresses added by hand.
+    pub peers_added: Vec<String>,
+    /// Joins that wait for a member.
+    pub joins: Vec<(SpaceId, String)>,
+    /// Counters since this process started.
+    pub counters: Counters,
+    /// Why writes are refused at present, if they are.
+    pub full: Option<String>,
+}
+
+/// A space on this node.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SpaceStatus {
+    /// Its id.
+    pub space: SpaceId,
+    /// Its name.
+    pub name: String,
+    /// This node's role.
+    pub role: Option<Role>,
+    /// Present entities.
+    pub entities: u64,
+    /// Last journal position.
+    pub journal: u64,
+    /// Feeds in the frontier.
+    pub feeds: usize,
+    /// Frontier digest.
+    pub frontier: Digest,
+    /// State digest.
+    pub state: Digest,
+    /// Entries held, and why the first of each feed waits.
+    pub held: Vec<HeldStatus>,
+    /// Bytes of held entries.
+    pub held_bytes: u64,
+    /// Refused entries.
+    pub refused: u64,
+    /// Frozen entities.
+    pub poisoned: u64,
+    /// Greatest clock reading seen that is too far ahead to be followed, in milliseconds since 1970.
+    pub clock_ahead: Option<u64>,
+    /// Every other member.
+    pub members: Vec<MemberStatus>,
+}
+
+/// Held entries of one feed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeldStatus {
+    /// Who wrote them.
+    pub node: NodeId,
+    /// The feed, as text.
+    pub feed: String,
+    /// The first that waits.
+    pub seq: u64,
+    /// How many.
+    pub entries: u64,
+    /// What for.
+    pub reason: String,
+}
+
+/// Another member as this node sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MemberStatus {
+    /// Its key.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its role.
+    pub role: Role,
+    /// Its addresses as the roster says.
+    pub addrs: Vec<String>,
+    /// Whether it is connected.
+    pub connected: bool,
+    /// Entries this node holds settled that the member has not acknowledged; `None` while unknown.
+    pub behind: Option<u64>,
+    /// Since when there has been something it has not acknowledged, milliseconds since 1970.
+    pub behind_since: Option<u64>,
+    /// Whether frontiers are equal.
+    pub in_step: bool,
+    /// Whether frontiers are equal and state digests are not: a defect.
+    pub diverged: bool,
+    /// Entries of ours that it refused.
+    pub refused_there: u64,
+    /// Why nothing moves, in words; empty when in step.
+    pub reason: String,
+}
+
+/// A connection.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConnectionStatus {
+    /// The peer.
+    pub node: NodeId,
+    /// Its name.
+    pub name: String,
+    /// Its address.
+    pub address: String,
+    /// Whether we dialled.
+    pub dialled: bool,
+    /// Common spaces.
+    pub spaces: Vec<SpaceId>,
+    /// Milliseconds since 1970 when it was opened.
+    pub since: u64,
+    /// Clock difference as told in its Hello, in milliseconds (theirs − ours).
+    pub clock_skew: i64,
+}
+
+/// Counters since the process started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Local writes made.
+    pub writes: u64,
+    /// Commits.
+    pub commits: u64,
+    /// Entries in these commits.
+    pub entries: u64,
+    /// Failed commits.
+    pub failures: u64,
+    /// Settled entries by verdict.
+    pub settled: BTreeMap<&'static str, u64>,
+    /// Entries that had to be held.
+    pub held: u64,
+    /// Held entries dropped because the buffer was full.
+    pub dropped: u64,
+    /// Bytes by (peer, frame kind) sent by this node.
+    pub sent: BTreeMap<(NodeId, &'static str), u64>,
+    /// Bytes by (peer, frame kind) received.
+    pub received: BTreeMap<(NodeId, &'static str), u64>,
+}

@@ -1,0 +1,162 @@
+//! Entries on their way out: produced from what is durable, when and as far as the peer can take them.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+
+use serde_bytes::ByteBuf;
+use tombolo_crdt::FeedId;
+use tombolo_crdt::feed::{FeedKind, Position, Range};
+use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
+
+use super::io::{ConnId, Now, Output};
+use super::session::{IN_FLIGHT_MAX, Session};
+use super::space::{Feed, Space};
+use crate::store::{Snapshot, StoreError};
+
+/// A transfer frame is closed when it holds this many bytes (512 KiB).
+const FRAME_BYTES: usize = 512 * 1024;
+/// A frame of rules entries is closed when it holds this many bytes; one more range (256 KiB) still fits its limit.
+const OFFER_FRAME_BYTES: usize = 512 * 1024;
+/// Bytes around the entries of a range: opening, hashes, seal, lengths.
+const RANGE_ENVELOPE_BYTES: usize = 512;
+
+/// Fills the room on a session's transfer stream. Rules go first; then one cursor per lagging feed, by the journal
+/// position of its next entry, which is an order in which they can be settled.
+pub(super) fn pump(
+    space: &Space,
+    session: &mut Session,
+    now: Now,
+    conn: ConnId,
+    snapshot: &Snapshot,
+    out: &mut Vec<Output>,
+) -> Result<(), StoreError> {
+    if session.known.is_none() || session.lag.is_empty() || session.resend_at.is_some() {
+        return Ok(());
+    }
+    let relay = session.relay_at.is_none_or(|at| at <= now.mono);
+    while session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX {
+        let mut heap = cursors(space, session, snapshot, relay)?;
+        let mut ranges = Vec::new();
+        let mut carried: Vec<(FeedId, u64)> = Vec::new();
+        let mut bytes = 0;
+        while let Some(Reverse((_, _, feed))) = heap.pop() {
+            if bytes >= FRAME_BYTES.min(session.room) {
+                break;
+            }
+            let from = session.reached(feed) + 1;
+            let Some((range, last)) = space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
+            else {
+                session.lag.remove(&feed);
+                continue;
+            };
+            bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
+            ranges.push(range);
+            carried.push((feed, last));
+            session.cursor.insert(feed, last);
+            match snapshot.entry_journal(feed, last + 1)? {
+                Some(journal) => heap.push(Reverse((1, journal, feed))),
+                None => drop(session.lag.remove(&feed)),
+            }
+        }
+        if ranges.is_empty() {
+            break;
+        }
+        session.sent += 1;
+        session.room = session.room.saturating_sub(bytes);
+        session.in_flight.push_back((session.sent, carried));
+        let frame = Frame::Ranges(Ranges { space: space.id, number: session.sent, ranges });
+        out.push(Output::Transfer(conn, space.id, frame));
+    }
+    if relay {
+        session.relay_at = None;
+    }
+    Ok(())
+}
+
+/// The next entry of every lagging feed: (rules before data, journal position, feed).
+fn cursors(
+    space: &Space,
+    session: &mut Session,
+    snapshot: &Snapshot,
+    relay: bool,
+) -> Result<BinaryHeap<Reverse<(u8, u64, FeedId)>>, StoreError> {
+    let own: BTreeSet<FeedId> = [space.own_data.feed(), space.own_rules.feed()].into();
+    let mut heap = BinaryHeap::new();
+    for feed in session.lag.clone() {
+        if !relay && !own.contains(&feed) {
+            continue;
+        }
+        match snapshot.entry_journal(feed, session.reached(feed) + 1)? {
+            Some(journal) => {
+                let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);
+                heap.push(Reverse((u8::from(!rules), journal, feed)));
+            }
+            None => drop(session.lag.remove(&feed)),
+        }
+    }
+    Ok(heap)
+}
+
+/// The run of a feed from `from` to the next kept seal; `None` where nothing sealed lies beyond.
+fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<Option<(Range, u64)>, StoreError> {
+    let id = feed.opening.feed();
+    let Some(latest) = feed.row.sealed.filter(|(seq, _)| *seq >= from) else { return Ok(None) };
+    let (last, seal) = snapshot.seal_at_or_after(id, from)?.filter(|(seq, _)| *seq <= latest.0).unwrap_or(latest);
+    let previous = match from {
+        1 => feed.opening.chain(),
+        _ => match snapshot.entry(id, from - 1)? {
+            Some(row) => row.chain,
+            None => return Ok(None),
+        },
+    };
+    let rows = snapshot.entries(id, from..=last, usize::MAX)?;
+    if rows.len() as u64 != last + 1 - from {
+        return Err(StoreError::corrupt("entries", "a settled entry is missing"));
+    }
+    let entries = rows.into_iter().map(|(_, row)| ByteBuf::from(row.bytes)).collect();
+    Ok(Some((Range { opening: feed.row.opening.clone(), from, previous, entries, seal }, last)))
+}
+
+/// All rules entries of a space, in frames.
+pub(super) fn rules_offer(space: &Space, snapshot: &Snapshot) -> Result<Vec<Frame>, StoreError> {
+    let mut heap = BinaryHeap::new();
+    for id in space.feeds.iter().filter(|(_, feed)| feed.opening.kind == FeedKind::Rules).map(|(id, _)| id) {
+        if let Some(journal) = snapshot.entry_journal(*id, 1)? {
+            heap.push(Reverse((journal, *id, 1)));
+        }
+    }
+    let mut frames: Vec<Vec<Range>> = vec![Vec::new()];
+    let mut bytes = 0;
+    while let Some(Reverse((_, id, from))) = heap.pop() {
+        let Some(feed) = space.feeds.get(&id) else { continue };
+        let Some((range, last)) = next_range(feed, from, snapshot)? else { continue };
+        if bytes > OFFER_FRAME_BYTES {
+            frames.push(Vec::new());
+            bytes = 0;
+        }
+        bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
+        frames.last_mut().expect("there is always a frame").push(range);
+        if let Some(journal) = snapshot.entry_journal(id, last + 1)? {
+            heap.push(Reverse((journal, id, last + 1)));
+        }
+    }
+    let count = frames.len();
+    let frame = |(index, ranges)| Frame::RulesRanges(RulesRanges { space: space.id, ranges, last: index + 1 == count });
+    Ok(frames.into_iter().enumerate().map(frame).collect())
+}
+
+/// How far a feed was settled when the journal stood at `journal`: its entries have ascending journal positions.
+pub(super) fn seq_at(snapshot: &Snapshot, position: Position, journal: u64) -> Result<u64, StoreError> {
+    let (mut low, mut high) = (0, position.seq);
+    if snapshot.entry_journal(position.feed, high)?.is_some_and(|at| at <= journal) {
+        return Ok(high);
+    }
+    while low < high {
+        let middle = low + (high - low).div_ceil(2);
+        match snapshot.entry_journal(position.feed, middle)? {
+            Some(at) if at <= journal => low = middle,
+            _ => high = middle - 1,
+        }
+    }
+    Ok(low)
+}

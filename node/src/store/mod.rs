@@ -1,0 +1,243 @@
+//! The store: everything a node keeps, in one redb file, behind typed rows.
+//!
+//! One writer, many readers. The writer owns the [`Store`] and takes a [`Batch`] per step: it reads through it, writes
+//! into it, and commits it as a whole, durably (two-phase commit, quick repair). Readers hold a [`Reader`] and take
+//! [`Snapshot`]s, short ones, on any thread.
+//!
+//! redb is crash-safe, not bit-rot-safe: every value carries a checksum of ours that is checked on every read. And
+//! redb refuses everything after a failed write or read: [`StoreError::needs_reopen`] tells, [`Store::reopen`] heals,
+//! and readers go on with what was reopened. A reserve is kept free, so that a full disk is
+//! told by [`Store::full`] and not by redb in the middle of a commit.
+//!
+//! The layout, byte by byte, is at the top of `layout.rs`.
+
+mod batch;
+mod codec;
+mod entities;
+mod entries;
+mod error;
+mod idempotency;
+mod journal;
+mod layout;
+mod open;
+mod probe;
+mod quarantine;
+mod snapshot;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use redb::{Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction};
+
+pub use batch::Batch;
+pub use entries::{ChangeLink, EntryRow, HeldRow};
+pub use error::StoreError;
+pub use idempotency::{IDEMPOTENCY_MILLIS, IDEMPOTENCY_ROWS, IdempotencyRow};
+pub use journal::{JournalKind, JournalRow};
+pub use layout::FORMAT_VERSION;
+pub use open::{CACHE_BYTES, OpenError, StoreOptions};
+pub use probe::{Endless, RESERVE_BYTES_MAX, RESERVE_BYTES_MIN, RESERVE_DIVISOR, SpaceProbe, Volume};
+pub use quarantine::QuarantineRow;
+pub use snapshot::Snapshot;
+pub use state::{FeedRow, PeerRow, SpaceRow};
+
+/// The database, which a reopen replaces under readers and writer alike.
+struct Shared {
+    /// `None`: closed.
+    database: RwLock<Option<Database>>,
+    /// Commits made by this process: two batches at once would lose one's writes unseen.
+    commits: Mutex<u64>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn with<T>(&self, run: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
+        guard.as_ref().ok_or(StoreError::Closed).and_then(run)
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.with(|database| Ok(Snapshot::new(database.begin_read()?)))
+    }
+
+    fn commits(&self) -> u64 {
+        *self.commits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn commit(
+        &self,
+        begun: u64,
+        write: impl FnOnce(&WriteTransaction) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut commits = self.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        if *commits != begun {
+            return Err(StoreError::Defect("another batch was committed since this one was begun".to_owned()));
+        }
+        // A commit that fails may have reached the disk: what was begun before it is void either way.
+        *commits += 1;
+        self.with(|database| {
+            let mut transaction = database.begin_write()?;
+            transaction
+                .set_durability(Durability::Immediate)
+                .map_err(|error| StoreError::Defect(error.to_string()))?;
+            transaction.set_two_phase_commit(true);
+            transaction.set_quick_repair(true);
+            write(&transaction)?;
+            Ok(transaction.commit()?)
+        })
+    }
+}
+
+/// Opens the same file or backend again; `true`: may create it.
+type Opener = Box<dyn Fn(bool) -> Result<Database, OpenError> + Send + Sync>;
+
+/// A store, open for its one writer. Dropping it closes the file, also for readers.
+pub struct Store {
+    shared: Arc<Shared>,
+    opener: Opener,
+    probe: Box<dyn SpaceProbe>,
+    options: StoreOptions,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("options", &self.options).field("probe", &self.probe).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the file of `options`.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open(options: StoreOptions) -> Result<Self, OpenError> {
+        let again = options.clone();
+        let opener = move |create| open::file(&StoreOptions { create, ..again.clone() });
+        let probe = probe::FileVolume(options.path.clone());
+        Self::over(Box::new(opener), Box::new(probe), options)
+    }
+
+    /// Opens what a backend holds: for simulated disks. `backends` is called at once, and again at every
+    /// [`Store::reopen`]; the one before it is closed by then.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub fn open_with_backend<B: StorageBackend>(
+        backends: impl Fn() -> io::Result<B> + Send + Sync + 'static,
+        probe: impl SpaceProbe + 'static,
+        options: StoreOptions,
+    ) -> Result<Self, OpenError> {
+        let again = options.clone();
+        let opener = move |create| {
+            let refused = |error: io::Error| OpenError::Io {
+                path: again.path.display().to_string(),
+                kind: error.kind(),
+                detail: error.to_string(),
+            };
+            open::backend(backends().map_err(refused)?, &StoreOptions { create, ..again.clone() })
+        };
+        Self::over(Box::new(opener), Box::new(probe), options)
+    }
+
+    fn over(opener: Opener, probe: Box<dyn SpaceProbe>, options: StoreOptions) -> Result<Self, OpenError> {
+        let database = RwLock::new(Some(opener(options.create)?));
+        Ok(Self { shared: Arc::new(Shared { database, commits: Mutex::new(0) }), opener, probe, options })
+    }
+
+    /// A handle for readers on other threads.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader(Arc::clone(&self.shared))
+    }
+
+    /// Whether too little room is left for new content, in words: less than the reserve is free. Ask before each step,
+    /// and write nothing but small rows while it is so. At half the reserve [`Batch::commit`] refuses those as well.
+    #[must_use]
+    pub fn full(&self) -> Option<String> {
+        match self.probe.volume() {
+            Ok(volume) if volume.free >= self.reserve(volume) => None,
+            Ok(volume) => Some(self.shortage(volume)),
+            Err(error) => Some(format!("the volume cannot be asked for its free space: {error}")),
+        }
+    }
+
+    fn reserve(&self, volume: Volume) -> u64 {
+        self.options.reserve_bytes.unwrap_or_else(|| volume.reserve())
+    }
+
+    fn shortage(&self, volume: Volume) -> String {
+        format!("{} KiB are free, {} KiB are kept in reserve", volume.free >> 10, self.reserve(volume) >> 10)
+    }
+
+    /// Refuses what could meet the end of the volume in the middle of a commit.
+    fn check_floor(&self) -> Result<(), StoreError> {
+        let volume = self.probe.volume()?;
+        if volume.free < self.reserve(volume) / 2 {
+            return Err(StoreError::Full { detail: self.shortage(volume), latched: false });
+        }
+        Ok(())
+    }
+
+    /// Begins a batch over the last committed state. Only one of the batches that are open at once can be committed.
+    ///
+    /// # Errors
+    /// [`StoreError::Latched`], [`StoreError::Closed`], [`StoreError::Io`]: reopen.
+    pub fn begin(&self) -> Result<Batch<'_>, StoreError> {
+        let begun = self.shared.commits();
+        Ok(Batch::new(self, self.shared.snapshot()?, begun))
+    }
+
+    /// The same, said where nothing is going to be written.
+    ///
+    /// # Errors
+    /// As [`Store::begin`].
+    pub fn begin_read(&self) -> Result<Batch<'_>, StoreError> {
+        self.begin()
+    }
+
+    /// Closes the file and opens it again, in this process: what a latched store needs. Snapshots taken before answer
+    /// [`StoreError::Closed`] from here on; [`Reader`]s go on.
+    ///
+    /// Afterwards the last committed state is there, which may or may not include a batch whose commit failed.
+    ///
+    /// # Errors
+    /// [`StoreError::Reopen`]: the store stays closed; call it again.
+    pub fn reopen(&self) -> Result<(), StoreError> {
+        let mut commits = self.shared.commits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut guard = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
+        *commits += 1;
+        // The file's lock must be free before it is taken again.
+        drop(guard.take());
+        *guard = Some((self.opener)(false)?);
+        Ok(())
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        drop(self.shared.database.write().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+/// Reads the store from any thread, beside the writer.
+#[derive(Clone, Debug)]
+pub struct Reader(Arc<Shared>);
+
+impl Reader {
+    /// The last committed state. Short-lived: see [`Snapshot`].
+    ///
+    /// # Errors
+    /// [`StoreError::Latched`], [`StoreError::Closed`], [`StoreError::Io`]: until the writer has reopened the store.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        self.0.snapshot()
+    }
+}

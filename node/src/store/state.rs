@@ -1,0 +1,181 @@
+//! The small rows that steps rewrite: feeds, spaces, what is known of peers, and named bytes.
+
+use serde::{Deserialize, Serialize};
+use tombolo_crdt::digest::StateSums;
+use tombolo_crdt::entry::Dep;
+use tombolo_crdt::feed::Signature;
+use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
+
+use super::batch::Batch;
+use super::codec::{Fields, pack, unpack};
+use super::error::StoreError;
+use super::layout::{self, Table};
+use super::snapshot::Snapshot;
+
+/// A feed: how far it is settled and sealed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedRow {
+    /// Its opening, encoded.
+    pub opening: Vec<u8>,
+    /// Local number of its space.
+    pub space_no: u32,
+    /// Its last settled entry; 0: only its opening is known.
+    pub seq: u64,
+    /// Chain hash there.
+    pub chain: ChainHash,
+    /// The last seal and its position.
+    pub sealed: Option<(u64, Signature)>,
+    /// Position of the newest seal in `seals`.
+    pub kept: u64,
+    /// Bytes of entries since then.
+    pub kept_bytes: u64,
+    /// Rules heads, and the position of the entry that stated them, in order.
+    pub rules: Vec<(u64, Vec<ChainHash>)>,
+    /// Greatest clock reading in it, raw.
+    pub hlc: u64,
+}
+
+/// A space on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpaceRow {
+    /// Its id.
+    pub space: SpaceId,
+    /// Its local number, in keys.
+    pub no: u32,
+    /// Its name.
+    pub name: String,
+    /// The founding record, encoded.
+    pub founding: Vec<u8>,
+    /// Last position of its journal.
+    pub journal: u64,
+    /// Running hash of its journal there.
+    pub running: [u8; 16],
+    /// Heads of its data-entry DAG.
+    pub heads: Vec<Dep>,
+    /// What its state digest is made of.
+    pub sums: StateSums,
+    /// Entities present.
+    pub entities: u64,
+    /// Entities frozen.
+    pub poisoned: u64,
+    /// Entries applied.
+    pub applied: u64,
+    /// Entries refused.
+    pub refused: u64,
+}
+
+/// What is remembered of a peer in a space.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerRow {
+    /// Digests of the last settled states told to it (at most 64), each with its journal position.
+    pub remembered: Vec<(Digest, u64)>,
+    /// The last state both had.
+    pub common: Option<(Digest, u64)>,
+}
+
+impl Snapshot {
+    /// A feed.
+    pub fn feed(&self, feed: FeedId) -> Result<Option<FeedRow>, StoreError> {
+        let key = layout::feed(feed);
+        self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
+    }
+
+    /// All feeds of a space, by id. Reads every feed of the store: for opening.
+    pub fn feeds(&self, space_no: u32) -> Result<Vec<(FeedId, FeedRow)>, StoreError> {
+        let mut feeds = self.all(Table::State, &[layout::state::FEED], |rest, key, body| {
+            let id = FeedId::from_bytes(Fields::new(Table::State, key, rest).array()?);
+            Ok((id, unpack::<FeedRow>(Table::State, key, body)?))
+        })?;
+        feeds.retain(|(_, row)| row.space_no == space_no);
+        Ok(feeds)
+    }
+
+    /// A space.
+    pub fn space(&self, space: SpaceId) -> Result<Option<SpaceRow>, StoreError> {
+        let key = layout::space(space);
+        self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
+    }
+
+    /// All spaces, by their local numbers.
+    pub fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError> {
+        let mut spaces: Vec<SpaceRow> =
+            self.all(Table::State, &[layout::state::SPACE], |_, key, body| unpack(Table::State, key, body))?;
+        spaces.sort_by_key(|row| row.no);
+        Ok(spaces)
+    }
+
+    /// What is remembered of a peer.
+    pub fn peer(&self, space_no: u32, node: NodeId) -> Result<Option<PeerRow>, StoreError> {
+        let key = layout::peer(space_no, node);
+        self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
+    }
+
+    /// What is remembered of all peers in a space.
+    pub fn peers(&self, space_no: u32) -> Result<Vec<(NodeId, PeerRow)>, StoreError> {
+        self.all(Table::State, &layout::peers(space_no), |rest, key, body| {
+            let node = NodeId::from_bytes(Fields::new(Table::State, key, rest).array()?);
+            Ok((node, unpack(Table::State, key, body)?))
+        })
+    }
+
+    /// Named bytes.
+    pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.get(Table::State, &layout::meta(name), |body| Ok(body.to_vec()))
+    }
+
+    /// All named bytes whose name starts with `prefix`, by name; names in full.
+    pub fn meta_prefix(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.all(Table::State, &layout::meta(prefix), |_, key, body| {
+            let name = std::str::from_utf8(key.get(1..).unwrap_or_default());
+            let name = name.map_err(|_| StoreError::corrupt_at(Table::State.name(), key, "the name is not UTF-8"))?;
+            Ok((name.to_owned(), body.to_vec()))
+        })
+    }
+}
+
+impl Batch<'_> {
+    /// Writes a feed.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`]: it cannot be encoded.
+    pub fn put_feed(&mut self, feed: FeedId, row: &FeedRow) -> Result<(), StoreError> {
+        self.put(Table::State, layout::feed(feed), pack(row)?);
+        Ok(())
+    }
+
+    /// Writes a space.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`]: it cannot be encoded.
+    pub fn put_space(&mut self, row: &SpaceRow) -> Result<(), StoreError> {
+        self.put(Table::State, layout::space(row.space), pack(row)?);
+        Ok(())
+    }
+
+    /// Writes what is remembered of a peer.
+    ///
+    /// # Errors
+    /// [`StoreError::Defect`]: it cannot be encoded.
+    pub fn put_peer(&mut self, space_no: u32, node: NodeId, row: &PeerRow) -> Result<(), StoreError> {
+        self.put(Table::State, layout::peer(space_no, node), pack(row)?);
+        Ok(())
+    }
+
+    /// Writes named bytes.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn put_meta(&mut self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        self.put(Table::State, layout::meta(name), bytes.to_vec());
+        Ok(())
+    }
+
+    /// Removes named bytes.
+    ///
+    /// # Errors
+    /// None at present.
+    pub fn remove_meta(&mut self, name: &str) -> Result<(), StoreError> {
+        self.remove(Table::State, layout::meta(name));
+        Ok(())
+    }
+}

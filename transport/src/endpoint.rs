@@ -1,0 +1,292 @@
+//! The UDP socket of a node: accepts and dials.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::{Arc, OnceLock};
+
+use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tombolo_crdt::NodeId;
+
+use crate::config::{self, Settings};
+use crate::connection::Connection;
+use crate::dial::Address;
+use crate::error::{BindError, CloseCode, ConnectError, Lost};
+use crate::identity::Identity;
+use crate::limits;
+
+/// Listens on one UDP address and dials from it. Clones share it.
+#[derive(Clone)]
+pub struct Endpoint {
+    quinn: quinn::Endpoint,
+    identity: Identity,
+    settings: Arc<Settings>,
+    handshakes: Arc<Semaphore>,
+}
+
+impl Endpoint {
+    /// Listens on `address` (port 0: any free one) within the present tokio runtime.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn bind(identity: Identity, address: SocketAddr, settings: Settings) -> Result<Self, BindError> {
+        let socket = UdpSocket::bind(address).map_err(|source| BindError::Socket { address, source })?;
+        let runtime: Arc<dyn Runtime> = Arc::new(TokioRuntime);
+        let socket = runtime.wrap_udp_socket(socket)?;
+        Self::with_socket(identity, settings, socket, runtime)
+    }
+
+    /// The same on a socket and runtime of the caller's: for simulations.
+    ///
+    /// # Errors
+    /// [`BindError`].
+    pub fn with_socket(
+        identity: Identity,
+        settings: Settings,
+        socket: Arc<dyn AsyncUdpSocket>,
+        runtime: Arc<dyn Runtime>,
+    ) -> Result<Self, BindError> {
+        let server = config::server(&identity, &settings)?;
+        let endpoint = config::endpoint(&identity, &settings)?;
+        let quinn = quinn::Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)?;
+        let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
+        Ok(Self { quinn, identity, settings: Arc::new(settings), handshakes })
+    }
+
+    /// The key of this node.
+    #[must_use]
+    pub fn node_id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// Where the endpoint listens: with the real port if 0 was asked for.
+    ///
+    /// # Errors
+    /// [`BindError::Runtime`] if the system does not say.
+    pub fn local_addr(&self) -> Result<SocketAddr, BindError> {
+        Ok(self.quinn.local_addr()?)
+    }
+
+    /// The next newcomer, not yet known by name. `None`: the endpoint is closed. Let a task of its own do
+    /// [`Accepting::establish`], so that a slow newcomer keeps nobody waiting.
+    ///
+    /// Newcomers beyond the limits are refused here; when many handshakes are under way, they must first prove their
+    /// address.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn accept(&self) -> Option<Accepting> {
+        loop {
+            let incoming = self.quinn.accept().await?;
+            let from = incoming.remote_address();
+            if self.quinn.open_connections() >= limits::CONNECTIONS_MAX {
+                tracing::debug!(%from, "refused: too many connections");
+                incoming.refuse();
+                continue;
+            }
+            let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
+                tracing::debug!(%from, "refused: too many handshakes");
+                incoming.refuse();
+                continue;
+            };
+            let under_way = limits::HANDSHAKES_MAX - self.handshakes.available_permits();
+            if under_way > limits::HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+                let _ = incoming.retry();
+                continue;
+            }
+            return Some(Accepting { incoming, ours: self.node_id(), _permit: permit });
+        }
+    }
+
+    /// Dials one address. With `expected`, any other node is refused before this one shows its key.
+    ///
+    /// # Errors
+    /// [`ConnectError`].
+    ///
+    /// # Cancel safety
+    /// Safe: the attempt is given up.
+    pub async fn connect(&self, address: SocketAddr, expected: Option<NodeId>) -> Result<Connection, ConnectError> {
+        let seen = Arc::new(OnceLock::new());
+        let config = config::client(&self.identity, &self.settings, expected, seen.clone())?;
+        let connecting = self.quinn.connect_with(config, address, SERVER_NAME).map_err(|error| match error {
+            quinn::ConnectError::EndpointStopping => ConnectError::Stopped,
+            other => ConnectError::BadAddress { address, reason: other.to_string() },
+        })?;
+        let handshake = async {
+            let quinn = connecting.await.map_err(|error| failed(address, error.into()))?;
+            let peer = checked(&quinn, self.node_id(), address)?;
+            Connection::dialled(quinn, peer).await.map_err(|cause| failed(address, cause))
+        };
+        let result = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, handshake).await;
+        match (result, expected, seen.get().copied()) {
+            (Ok(Ok(connection)), ..) => Ok(connection),
+            (Ok(Err(_)), Some(expected), Some(found)) if found != expected => {
+                Err(ConnectError::WrongPeer { expected, found, address })
+            }
+            (Ok(Err(error)), ..) => Err(error),
+            (Err(_), ..) => Err(ConnectError::NoAnswer { address }),
+        }
+    }
+
+    /// Dials a target at all its addresses, one after another with a short head start each, and keeps the first
+    /// connection. Names are resolved first; at most [`limits::DIAL_ADDRESSES_MAX`] addresses are tried.
+    ///
+    /// # Errors
+    /// The most telling [`ConnectError`] of all addresses.
+    ///
+    /// # Cancel safety
+    /// Safe: the attempts are given up.
+    pub async fn dial(&self, expected: Option<NodeId>, addresses: &[Address]) -> Result<Connection, ConnectError> {
+        let mut rest = resolve(addresses).await?;
+        let mut running = JoinSet::new();
+        let mut worst: Option<ConnectError> = None;
+        loop {
+            match rest.pop_front() {
+                Some(address) => {
+                    let endpoint = self.clone();
+                    running.spawn(async move { endpoint.connect(address, expected).await });
+                }
+                None if running.is_empty() => {
+                    return Err(worst.unwrap_or(ConnectError::NoAddress { reason: "no address given".to_owned() }));
+                }
+                None => {}
+            }
+            tokio::select! {
+                Some(result) = running.join_next() => match result {
+                    Ok(Ok(connection)) => return Ok(connection),
+                    Ok(Err(error)) if worst.as_ref().is_none_or(|so_far| rank(&error) > rank(so_far)) => {
+                        worst = Some(error);
+                    }
+                    Ok(Err(_)) => {}
+                    Err(error) => tracing::error!(%error, "a dial ended abnormally"),
+                },
+                () = tokio::time::sleep(limits::DIAL_STAGGER), if !rest.is_empty() => {}
+            }
+        }
+    }
+
+    /// Closes all connections and takes no more. Connected peers are told `code`.
+    pub fn close(&self, code: CloseCode) {
+        self.quinn.close(code.code(), code.to_string().as_bytes());
+    }
+
+    /// Waits until closed peers have been told, as far as they can be.
+    pub async fn wait_idle(&self) {
+        self.quinn.wait_idle().await;
+    }
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("node", &self.node_id()).field("quinn", &self.quinn).finish_non_exhaustive()
+    }
+}
+
+/// A newcomer whose handshake has not happened. Dropping it refuses the newcomer.
+pub struct Accepting {
+    incoming: quinn::Incoming,
+    ours: NodeId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Accepting {
+    /// Where the newcomer says it is.
+    #[must_use]
+    pub fn remote_address(&self) -> SocketAddr {
+        canonical(self.incoming.remote_address())
+    }
+
+    /// Does the handshake and learns who the newcomer is.
+    ///
+    /// # Errors
+    /// [`ConnectError`]; a stranger's fault as a rule, not worth more than a debug line.
+    pub async fn establish(self) -> Result<Connection, ConnectError> {
+        let address = self.remote_address();
+        let handshake = async {
+            let quinn = self.incoming.await.map_err(|error| failed(address, error.into()))?;
+            let peer = checked(&quinn, self.ours, address)?;
+            Connection::accepted(quinn, peer).await.map_err(|cause| failed(address, cause))
+        };
+        let result = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, handshake).await;
+        result.unwrap_or(Err(ConnectError::NoAnswer { address }))
+    }
+}
+
+impl fmt::Debug for Accepting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Accepting").field("from", &self.remote_address()).finish_non_exhaustive()
+    }
+}
+
+/// An IPv4 peer of an IPv6 socket is shown as what it is.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip if ip == address.ip() => address,
+        ip => SocketAddr::new(ip, address.port()),
+    }
+}
+
+/// The peer's key, from a finished handshake.
+fn checked(quinn: &quinn::Connection, ours: NodeId, address: SocketAddr) -> Result<NodeId, ConnectError> {
+    let keys = quinn.peer_identity().and_then(|any| any.downcast::<Vec<rustls::pki_types::CertificateDer<'_>>>().ok());
+    let peer = keys.and_then(|keys| crate::tls::node_id(keys.first()?));
+    match peer {
+        None => {
+            close(quinn, CloseCode::Protocol);
+            Err(failed(address, Lost::Protocol { what: "no key presented" }))
+        }
+        Some(peer) if peer == ours => {
+            close(quinn, CloseCode::SameKey);
+            Err(ConnectError::Ourselves { address })
+        }
+        Some(peer) => Ok(peer),
+    }
+}
+
+fn close(quinn: &quinn::Connection, code: CloseCode) {
+    quinn.close(code.code(), code.to_string().as_bytes());
+}
+
+fn failed(address: SocketAddr, cause: Lost) -> ConnectError {
+    match cause {
+        Lost::TimedOut => ConnectError::NoAnswer { address },
+        Lost::ByPeer { code: CloseCode::SameKey, .. } => ConnectError::Ourselves { address },
+        cause => ConnectError::Failed { address, cause },
+    }
+}
+
+/// Which of two errors tells more.
+fn rank(error: &ConnectError) -> u8 {
+    match error {
+        ConnectError::WrongPeer { .. } => 3,
+        ConnectError::Ourselves { .. } | ConnectError::Failed { .. } => 2,
+        ConnectError::BadAddress { .. } => 0,
+        _ => 1,
+    }
+}
+
+async fn resolve(addresses: &[Address]) -> Result<VecDeque<SocketAddr>, ConnectError> {
+    let mut found = VecDeque::new();
+    let mut reason = "no address given".to_owned();
+    for address in addresses {
+        match address {
+            Address::Socket(address) => found.push_back(*address),
+            Address::Name(name) => {
+                match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, tokio::net::lookup_host(name.as_str())).await {
+                    Ok(Ok(resolved)) => found.extend(resolved),
+                    Ok(Err(error)) => reason = format!("{name}: {error}"),
+                    Err(_) => reason = format!("{name}: the resolver does not answer"),
+                }
+            }
+        }
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    found.retain(|address| seen.insert(*address));
+    found.truncate(limits::DIAL_ADDRESSES_MAX);
+    if found.is_empty() { Err(ConnectError::NoAddress { reason }) } else { Ok(found) }
+}
+
+/// QUIC wants a name; with raw public keys it means nothing and is not sent.
+const SERVER_NAME: &str = "tombolo";

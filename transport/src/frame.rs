@@ -1,0 +1,397 @@
+//! Frames: what two nodes say to each other. A kind byte, a flag byte, then the payload in postcard.
+//!
+//! The codec is bounded: every kind has its largest size, nothing is allocated beyond what the frame holds. A frame of
+//! an unknown kind is skipped, unless its flag says that it must be understood.
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tombolo_crdt::entry::Ext;
+use tombolo_crdt::feed::{Position, Range, Signature};
+use tombolo_crdt::rules::Contact;
+use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
+
+/// Version of the protocol, told in [`Hello`]. The ALPN changes with it only if the two cannot talk at all.
+pub const PROTOCOL_VERSION: u16 = 1;
+/// Largest frame on a transfer stream: one largest entry (4 MiB) with its opening, seal and envelope.
+pub const TRANSFER_FRAME_BYTES_MAX: usize = 5 << 20;
+/// Largest frame on the control stream: an offer of rules (1 MiB) with its envelope.
+pub const CONTROL_FRAME_BYTES_MAX: usize = (1 << 20) + 64 * 1024;
+/// Largest number of positions in one page of a frontier (56 bytes each, about 230 KB).
+pub const FRONTIER_PAGE_MAX: usize = 4096;
+/// Flag bit: a receiver that does not know the kind must close the connection instead of skipping the frame.
+const MUST_UNDERSTAND: u8 = 1;
+
+/// First frame of each side.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// [`PROTOCOL_VERSION`] of the sender.
+    pub version: u16,
+    /// Name and listening addresses of the sender.
+    pub contact: Contact,
+    /// Drawn at random at every start of the sender.
+    pub process: [u8; 16],
+    /// Counts the connections the dialler has opened in this process.
+    pub counter: u64,
+    /// The sender's wall clock, milliseconds since 1970.
+    pub wall_millis: u64,
+    /// Room for later versions.
+    pub ext: Vec<Ext>,
+}
+
+/// Asks for membership with a ticket's one-time key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// The space.
+    pub space: SpaceId,
+    /// Public half of the one-time key.
+    pub key: [u8; 32],
+    /// Its signature over the space and the sender.
+    pub signature: Signature,
+    /// Name and addresses of the sender, for its admission.
+    pub contact: Contact,
+}
+
+/// Why a [`Join`] is not granted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum JoinRefusal {
+    /// The invite has expired.
+    Expired,
+    /// Somebody has taken the place.
+    Used,
+    /// The signature does not match.
+    Signature,
+    /// The answering node cannot write just now (disk full).
+    Busy,
+}
+
+/// Compares a space in 64 bytes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The space.
+    pub space: SpaceId,
+    /// Digest of the settled frontier.
+    pub frontier: Digest,
+    /// State digest.
+    pub state: Digest,
+    /// Entities left out of the state digest because they are frozen.
+    pub poisoned: u64,
+    /// The last frontier at which the sender knows both to have been equal.
+    pub common: Option<Digest>,
+}
+
+/// Settled positions: all of them, or those that moved since a frontier both know.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FrontierPage {
+    /// The space.
+    pub space: SpaceId,
+    /// The frontier that these positions are on top of; `None`: they are all there are.
+    pub base: Option<Digest>,
+    /// Positions, ascending by feed.
+    pub positions: Vec<Position>,
+    /// Whether this is the last page.
+    pub last: bool,
+}
+
+/// What the sender of [`Have`] holds of one feed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FeedHave {
+    /// The feed.
+    pub feed: FeedId,
+    /// Settled up to here.
+    pub settled: u64,
+    /// Runs beyond it that are kept on disk until their dependencies arrive: (first, last).
+    pub held: Vec<(u64, u64)>,
+}
+
+/// Acknowledges what is durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Have {
+    /// The space.
+    pub space: SpaceId,
+    /// Number of the last [`Ranges`] frame taken on this connection.
+    pub number: u64,
+    /// The feeds that moved or were carried since the last `Have`.
+    pub feeds: Vec<FeedHave>,
+    /// Digest of the sender's settled frontier.
+    pub frontier: Digest,
+    /// The sender's state digest: equal frontiers with unequal states are a defect, and seen at once.
+    pub state: Digest,
+}
+
+/// Entries, on the transfer stream of their space.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ranges {
+    /// The space.
+    pub space: SpaceId,
+    /// Counts the frames of this kind in this direction of the connection and space, from 1.
+    pub number: u64,
+    /// Runs of entries, in an order in which they can be settled.
+    pub ranges: Vec<Range>,
+}
+
+/// Rules entries: an offer of all of them, or those that the other side lacks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RulesRanges {
+    /// The space.
+    pub space: SpaceId,
+    /// Runs of rules entries, in an order in which they can be settled.
+    pub ranges: Vec<Range>,
+    /// Whether this is the last frame of the offer.
+    pub last: bool,
+}
+
+/// Where a chain stands, or the question for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Probe {
+    /// The space.
+    pub space: SpaceId,
+    /// The feed.
+    pub feed: FeedId,
+    /// The position.
+    pub seq: u64,
+    /// `None` in a question; in the answer the chain hash there, if settled.
+    pub chain: Option<Option<ChainHash>>,
+}
+
+/// What one node says to another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Kind 1.
+    Hello(Hello),
+    /// Kind 2: digest of the rules frontier of a space whose roster holds the receiver.
+    Rules(SpaceId, Digest),
+    /// Kind 3: all [`Frame::Rules`] are out.
+    RulesDone,
+    /// Kind 4.
+    Join(Join),
+    /// Kind 5: answers [`Frame::Join`] where the invite is known.
+    JoinRefused(SpaceId, JoinRefusal),
+    /// Kind 6: positions of the rules feeds.
+    RulesFrontier(SpaceId, Vec<Position>),
+    /// Kind 7.
+    RulesRanges(RulesRanges),
+    /// Kind 8.
+    Summary(Summary),
+    /// Kind 9.
+    Frontier(FrontierPage),
+    /// Kind 10: the base of a [`Frame::Frontier`] is not known here: send all positions.
+    FrontierRequest(SpaceId),
+    /// Kind 11.
+    Have(Have),
+    /// Kind 12: the only kind on a transfer stream.
+    Ranges(Ranges),
+    /// Kind 13: entries of the receiver's feeds, or that it sent, that were refused here: (feed, seq, verdict code).
+    Refused(SpaceId, Vec<(FeedId, u64, u8)>),
+    /// Kind 14.
+    Probe(Probe),
+    /// Kind 15: the sender holds nothing more to say on this connection and will close it.
+    Bye(NodeId),
+}
+
+/// What a frame could not be read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// Over its limit. The peer's fault; close the connection.
+    #[error("frame of kind {kind} has {bytes} bytes, over its limit of {limit}")]
+    TooLong {
+        /// Its kind.
+        kind: u8,
+        /// Its length.
+        bytes: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// Empty or does not decode. The peer's fault; close the connection.
+    #[error("malformed frame of kind {kind}")]
+    Malformed {
+        /// Its kind.
+        kind: u8,
+    },
+    /// Of a later version and must be understood. Nobody's fault; close and ask for an upgrade.
+    #[error("the peer says something (kind {kind}) that this version does not understand: upgrade this node")]
+    Unsupported {
+        /// Its kind.
+        kind: u8,
+    },
+}
+
+/// Kinds with their names (metrics) and limits, by kind byte − 1.
+const KINDS: [(&str, usize); 15] = [
+    ("hello", 16 * 1024),
+    ("rules", 128),
+    ("rules_done", 16),
+    ("join", 16 * 1024),
+    ("join_refused", 64),
+    ("rules_frontier", CONTROL_FRAME_BYTES_MAX),
+    ("rules_ranges", CONTROL_FRAME_BYTES_MAX),
+    ("summary", 256),
+    ("frontier", 512 * 1024),
+    ("frontier_request", 64),
+    ("have", CONTROL_FRAME_BYTES_MAX),
+    ("ranges", TRANSFER_FRAME_BYTES_MAX),
+    ("refused", 512 * 1024),
+    ("probe", 256),
+    ("bye", 64),
+];
+
+impl Frame {
+    /// The kind byte.
+    #[must_use]
+    pub const fn kind(&self) -> u8 {
+        match self {
+            Self::Hello(_) => 1,
+            Self::Rules(..) => 2,
+            Self::RulesDone => 3,
+            Self::Join(_) => 4,
+            Self::JoinRefused(..) => 5,
+            Self::RulesFrontier(..) => 6,
+            Self::RulesRanges(_) => 7,
+            Self::Summary(_) => 8,
+            Self::Frontier(_) => 9,
+            Self::FrontierRequest(_) => 10,
+            Self::Have(_) => 11,
+            Self::Ranges(_) => 12,
+            Self::Refused(..) => 13,
+            Self::Probe(_) => 14,
+            Self::Bye(_) => 15,
+        }
+    }
+
+    /// The kind's name, for metrics and logs.
+    #[must_use]
+    pub fn kind_name(&self) -> &'static str {
+        kind_name(self.kind())
+    }
+
+    /// Bytes to send, without the length prefix of the stream.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let kind = self.kind();
+        let out = match self {
+            Self::Hello(hello) => payload(kind, hello),
+            Self::Rules(space, digest) => payload(kind, &(space, digest)),
+            Self::RulesDone => payload(kind, &()),
+            Self::Join(join) => payload(kind, join),
+            Self::JoinRefused(space, refusal) => payload(kind, &(space, refusal)),
+            Self::RulesFrontier(space, positions) => payload(kind, &(space, positions)),
+            Self::RulesRanges(ranges) => payload(kind, ranges),
+            Self::Summary(summary) => payload(kind, summary),
+            Self::Frontier(page) => payload(kind, page),
+            Self::FrontierRequest(space) => payload(kind, space),
+            Self::Have(have) => payload(kind, have),
+            Self::Ranges(ranges) => payload(kind, ranges),
+            Self::Refused(space, refused) => payload(kind, &(space, refused)),
+            Self::Probe(probe) => payload(kind, probe),
+            Self::Bye(node) => payload(kind, node),
+        };
+        debug_assert!(out.len() <= limit(kind).unwrap_or(0), "{} frame of {} bytes", kind_name(kind), out.len());
+        out
+    }
+
+    /// Reads a frame; `None` if it is of an unknown kind that may be skipped.
+    ///
+    /// # Errors
+    /// See [`FrameError`].
+    pub fn decode(bytes: &[u8]) -> Result<Option<Self>, FrameError> {
+        let [kind, flags, body @ ..] = bytes else { return Err(FrameError::Malformed { kind: 0 }) };
+        let kind = *kind;
+        let Some(limit) = limit(kind) else {
+            let must = flags & MUST_UNDERSTAND != 0;
+            return if must { Err(FrameError::Unsupported { kind }) } else { Ok(None) };
+        };
+        if bytes.len() > limit {
+            return Err(FrameError::TooLong { kind, bytes: bytes.len(), limit });
+        }
+        let frame = match kind {
+            1 => Self::Hello(read(kind, body)?),
+            2 => {
+                let (space, digest) = read(kind, body)?;
+                Self::Rules(space, digest)
+            }
+            3 => Self::RulesDone,
+            4 => Self::Join(read(kind, body)?),
+            5 => {
+                let (space, refusal) = read(kind, body)?;
+                Self::JoinRefused(space, refusal)
+            }
+            6 => {
+                let (space, positions) = read(kind, body)?;
+                Self::RulesFrontier(space, positions)
+            }
+            7 => Self::RulesRanges(read(kind, body)?),
+            8 => Self::Summary(read(kind, body)?),
+            9 => Self::Frontier(read(kind, body)?),
+            10 => Self::FrontierRequest(read(kind, body)?),
+            11 => Self::Have(read(kind, body)?),
+            12 => Self::Ranges(read(kind, body)?),
+            13 => {
+                let (space, refused) = read(kind, body)?;
+                Self::Refused(space, refused)
+            }
+            14 => Self::Probe(read(kind, body)?),
+            15 => Self::Bye(read(kind, body)?),
+            _ => return Ok(None),
+        };
+        Ok(Some(frame))
+    }
+}
+
+/// Largest size of a kind in bytes; `None` for unknown kinds.
+fn limit(kind: u8) -> Option<usize> {
+    KINDS.get(usize::from(kind.checked_sub(1)?)).map(|(_, limit)| *limit)
+}
+
+/// Name of a kind byte.
+#[must_use]
+pub fn kind_name(kind: u8) -> &'static str {
+    kind.checked_sub(1).and_then(|index| KINDS.get(usize::from(index))).map_or("unknown", |(name, _)| *name)
+}
+
+fn payload<T: Serialize + ?Sized>(kind: u8, value: &T) -> Vec<u8> {
+    postcard::to_extend(value, vec![kind, MUST_UNDERSTAND]).expect("writing to a vector cannot fail")
+}
+
+/// Bytes after the payload are room for later versions and are skipped.
+fn read<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, FrameError> {
+    postcard::take_from_bytes(body).map(|(value, _)| value).map_err(|_| FrameError::Malformed { kind })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_round_trips_and_its_bytes_are_final() {
+        let space = SpaceId::from_bytes([1; 32]);
+        let digest = Digest::from_bytes([2; 32]);
+        let frames = [
+            (Frame::Rules(space, digest), 66),
+            (Frame::RulesDone, 2),
+            (Frame::FrontierRequest(space), 34),
+            (Frame::Summary(Summary { space, frontier: digest, state: digest, poisoned: 0, common: None }), 100),
+            (Frame::Probe(Probe { space, feed: FeedId::from_bytes([3; 16]), seq: 300, chain: Some(None) }), 54),
+        ];
+        for (frame, length) in frames {
+            let bytes = frame.encode();
+            assert_eq!(bytes.len(), length, "{frame:?}");
+            assert_eq!(Frame::decode(&bytes), Ok(Some(frame)));
+        }
+    }
+
+    #[test]
+    fn unknown_kinds_are_skipped_unless_they_must_be_understood() {
+        assert_eq!(Frame::decode(&[200, 0, 1, 2, 3]), Ok(None));
+        assert_eq!(Frame::decode(&[200, 1, 1, 2, 3]), Err(FrameError::Unsupported { kind: 200 }));
+        assert_eq!(Frame::decode(&[]), Err(FrameError::Malformed { kind: 0 }));
+        assert_eq!(Frame::decode(&[2, 0, 1]), Err(FrameError::Malformed { kind: 2 }));
+        let long = vec![2; 129];
+        assert_eq!(Frame::decode(&long), Err(FrameError::TooLong { kind: 2, bytes: 129, limit: 128 }));
+    }
+
+    #[test]
+    fn a_length_that_lies_allocates_nothing() {
+        let mut bytes = vec![12, 0];
+        bytes.extend([1; 32]);
+        bytes.extend([1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f]);
+        assert_eq!(Frame::decode(&bytes), Err(FrameError::Malformed { kind: 12 }));
+    }
+}
