@@ -34,7 +34,8 @@ impl DataDir {
             return Ok(Self::at(path));
         }
         let dirs = directories::ProjectDirs::from("dev", "tombolo", "tombolo").ok_or_else(|| {
-            CliError::new(Kind::Io, "there is no home directory to keep data in").hint("name a directory with --data DIR")
+            CliError::new(Kind::Io, "there is no home directory to keep data in")
+                .hint("name a directory with --data DIR")
         })?;
         Ok(Self::at(dirs.data_dir()))
     }
@@ -62,9 +63,8 @@ impl DataDir {
             io::ErrorKind::NotFound => CliError::not_running(&self.path, "it has no node.json"),
             _ => CliError::file("reading", &path, &error),
         })?;
-        serde_json::from_slice(&text).map_err(|error| {
-            CliError::not_running(&self.path, format!("{} is not readable: {error}", path.display()))
-        })
+        serde_json::from_slice(&text)
+            .map_err(|error| CliError::not_running(&self.path, format!("{} is not readable: {error}", path.display())))
     }
 
     /// The bearer token of the node's HTTP API.

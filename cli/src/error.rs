@@ -55,7 +55,9 @@ impl CliError {
     pub(crate) fn file(what: &str, path: &Path, error: &io::Error) -> Self {
         let error_text = Self::new(Kind::Io, format!("{what} {} failed", path.display())).cause(error);
         match error.kind() {
-            io::ErrorKind::PermissionDenied => error_text.hint("run as the user who owns it, or change its permissions"),
+            io::ErrorKind::PermissionDenied => {
+                error_text.hint("run as the user who owns it, or change its permissions")
+            }
             io::ErrorKind::StorageFull => error_text.hint("free some space on this disk and run the command again"),
             _ => error_text,
         }
@@ -83,7 +85,8 @@ impl CliError {
         if error.is_connect() {
             return Self::not_running(data, root_cause(error));
         }
-        let message = if error.is_timeout() { "the node took too long to answer" } else { "the connection to the node broke" };
+        let message =
+            if error.is_timeout() { "the node took too long to answer" } else { "the connection to the node broke" };
         Self::new(Kind::Protocol, message).cause(root_cause(error)).hint("see what the node's log says, then try again")
     }
 
@@ -111,14 +114,6 @@ impl CliError {
                 problem.into_error(status)
             }
             Err(_) => Self::new(Kind::Refused(String::new(), 0), value.to_string()),
-        }
-    }
-
-    /// The stable slug of the node's refusal.
-    pub(crate) fn slug(&self) -> Option<&str> {
-        match &self.kind {
-            Kind::Refused(slug, _) if !slug.is_empty() => Some(slug),
-            _ => None,
         }
     }
 
@@ -218,7 +213,9 @@ fn default_hint(slug: &str) -> Option<&'static str> {
         "revision-mismatch" => "read it again with `tombolo get --meta`, then write with the new revision",
         "base-unknown" => "read it again with `tombolo get --meta` and use that revision as --base",
         "invalid-ticket" => "copy the whole line that `tombolo space invite` printed",
-        "ticket-expired" | "ticket-used" | "ticket-refused" => "ask for a new one: `tombolo space invite SPACE --role ROLE`",
+        "ticket-expired" | "ticket-used" | "ticket-refused" => {
+            "ask for a new one: `tombolo space invite SPACE --role ROLE`"
+        }
         "idempotency-conflict" => "use a new key for a new request",
         "full" => "free some space on the node's disk; writes are taken again by themselves",
         "damaged" => "stop the node and run `tombolo verify`",
@@ -231,7 +228,9 @@ fn default_hint(slug: &str) -> Option<&'static str> {
 pub(crate) fn usage(error: &clap::Error, json: bool) -> ExitCode {
     if json && error.use_stderr() {
         let text = error.to_string();
-        let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim()).to_owned();
+        // What follows an empty line is the usage, which --help shows as well.
+        let text = text.split("\n\n").next().unwrap_or_default().trim();
+        let text = text.strip_prefix("error: ").unwrap_or(text).to_owned();
         crate::ui::Ui::new(true).error(&CliError::usage(text));
     } else if error.print().is_err() {
         return ExitCode::FAILURE;
@@ -257,7 +256,6 @@ mod tests {
         let body = br#"{"type":"https://tombolo.dev/problems/revision-mismatch","title":"the entity has moved on",
             "status":412,"detail":"airports/KJFK is not as expected","current":"ab12"}"#;
         let error = CliError::refused(412, body);
-        assert_eq!(error.slug(), Some("revision-mismatch"));
         assert_eq!(
             error.to_text(),
             "error: the entity has moved on\n  why: airports/KJFK is not as expected; current ab12\n  \

@@ -6,25 +6,30 @@ use crate::error::{CliError, Kind};
 
 /// Runs `work` until it ends or a signal arrives.
 pub(crate) async fn or_interrupted<T>(work: impl Future<Output = Result<T, CliError>>) -> Result<T, CliError> {
+    let signalled = signalled()?;
     tokio::select! {
         result = work => result,
-        () = signalled() => Err(CliError::new(Kind::Interrupted, "interrupted")),
+        () = signalled => Err(CliError::new(Kind::Interrupted, "interrupted")),
     }
 }
 
+/// From the moment this is called, in a tokio runtime, signals end the process no longer but complete what it returns.
 #[cfg(unix)]
-async fn signalled() {
+pub(crate) fn signalled() -> Result<impl Future<Output = ()>, CliError> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return std::future::pending().await;
-    };
-    tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+    let listen = |kind| signal(kind).map_err(|error| CliError::failed("signals cannot be listened to").cause(error));
+    let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    Ok(async move {
+        tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+    })
 }
 
+/// As on Unix, where there is only Ctrl-C, and from the first poll on.
 #[cfg(not(unix))]
-async fn signalled() {
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
+pub(crate) fn signalled() -> Result<impl Future<Output = ()>, CliError> {
+    Ok(async {
+        if tokio::signal::ctrl_c().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+    })
 }

@@ -18,8 +18,11 @@ pub(crate) enum LogFormat {
 /// Starts logging for this process. `default` holds where `RUST_LOG` is not set.
 pub(crate) fn start(format: LogFormat, default: &str) -> Result<(), CliError> {
     let filter = match std::env::var("RUST_LOG") {
-        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text)
-            .map_err(|error| CliError::usage(format!("RUST_LOG={text} is no log filter")).cause(error).hint("for example RUST_LOG=info,tombolo_node=debug"))?,
+        Ok(text) if !text.is_empty() => EnvFilter::try_new(&text).map_err(|error| {
+            CliError::usage(format!("RUST_LOG={text} is no log filter"))
+                .cause(error)
+                .hint("for example RUST_LOG=info,tombolo_node=debug")
+        })?,
         _ => EnvFilter::new(default),
     };
     let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);

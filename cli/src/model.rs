@@ -15,6 +15,8 @@ pub(crate) struct Status {
     pub(crate) spaces: Vec<SpaceStatus>,
     pub(crate) joins: Vec<Value>,
     pub(crate) counters: Counters,
+    /// Bytes of frames by peer and kind, `sent` and `received`; where it is missing, `counters` has them.
+    pub(crate) traffic: Value,
     pub(crate) full: Option<String>,
 }
 
@@ -60,13 +62,13 @@ pub(crate) struct MemberStatus {
     pub(crate) reason: String,
 }
 
-/// Since the node's process started. The shape below `sent` and `received` (by peer, by kind of frame) does not matter
+/// Since the node's process started: bytes of frames. The shape below these (by peer, by kind of frame) does not matter
 /// here: only the sum does.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Counters {
-    pub(crate) sent: Value,
-    pub(crate) received: Value,
+    sent: Value,
+    received: Value,
 }
 
 impl Status {
@@ -74,12 +76,13 @@ impl Status {
     pub(crate) fn space(&self, name: &str) -> Option<&SpaceStatus> {
         self.spaces.iter().find(|space| space.name == name || space.space == name)
     }
-}
 
-impl Counters {
-    /// Bytes of frames in both directions.
+    /// Bytes of frames in both directions since the node's process started.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        sum(&self.sent) + sum(&self.received)
+        match sum(&self.traffic) {
+            0 => sum(&self.counters.sent) + sum(&self.counters.received),
+            bytes => bytes,
+        }
     }
 }
 
@@ -141,8 +144,11 @@ mod tests {
 
     #[test]
     fn frame_bytes_are_summed_in_any_shape() {
-        let nested = r#"{"sent":{"ab":{"Hello":100,"Have":20}},"received":[{"peer":"ab","kind":"Have","bytes":30}]}"#;
-        let counters: Counters = serde_json::from_str(nested).expect("parses");
-        assert_eq!(counters.frame_bytes(), 150);
+        let nested = r#"{"counters":{"sent":{"ab":{"Hello":100,"Have":20}},"received":[{"kind":"Have","bytes":30}]}}"#;
+        let status: Status = serde_json::from_str(nested).expect("parses");
+        assert_eq!(status.frame_bytes(), 150);
+        let listed = r#"{"traffic":[{"peer":"ab","kind":"Have","sent":3,"received":4}],"counters":{"sent":{"ab":9}}}"#;
+        let status: Status = serde_json::from_str(listed).expect("parses");
+        assert_eq!(status.frame_bytes(), 7);
     }
 }

@@ -71,7 +71,9 @@ impl FromStr for EntityRef {
         let id = &id[1..];
         names::check_id(id).map_err(|error| error.to_string())?;
         if matches!(id, "." | "..") {
-            return Err(format!("the id `{id}` cannot stand in a URL; reach it with POST /v1/spaces/SPACE/transactions"));
+            return Err(format!(
+                "the id `{id}` cannot stand in a URL; reach it with POST /v1/spaces/SPACE/transactions"
+            ));
         }
         Ok(Self { collection: collection.parse()?, id: id.to_owned() })
     }
@@ -82,7 +84,9 @@ impl FromStr for ScopeRef {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.contains('/') {
-            true => text.parse().map(|CollectionRef { space, collection }| Self { space, collection: Some(collection) }),
+            true => {
+                text.parse().map(|CollectionRef { space, collection }| Self { space, collection: Some(collection) })
+            }
             false if text.is_empty() => Err(form(text, "SPACE or SPACE/COLLECTION")),
             false => Ok(Self { space: text.to_owned(), collection: None }),
         }

@@ -69,7 +69,8 @@ impl Ui {
         }
         self.out.flush().ok();
         let mut stderr = io::stderr().lock();
-        let written = if self.json { writeln!(stderr, "{}", error.to_json()) } else { write!(stderr, "{}", error.to_text()) };
+        let written =
+            if self.json { writeln!(stderr, "{}", error.to_json()) } else { write!(stderr, "{}", error.to_text()) };
         written.ok();
     }
 

@@ -1,1 +1,15 @@
-//! Tombolo.
+//! Simulation: several real engines over real stores in one process, talking through the real frame codec, in virtual
+//! time, fully determined by a seed.
+//!
+//! This is the smallest world that can find something: every frame is bytes between two engines, streams are delivered
+//! in an order the seed chooses (in order within a stream, as QUIC promises), connections break at any moment, and when
+//! all is quiet the nodes are compared. It holds no product logic: it drives `tombolo_node::engine`.
+//!
+//! Start with [`World`]; `tests/convergence.rs` shows how it is used.
+
+mod dice;
+mod wire;
+mod world;
+
+pub use dice::Dice;
+pub use world::{NodeNo, World};

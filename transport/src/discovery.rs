@@ -3,6 +3,7 @@
 //! The announcement carries the node id and the port, nothing about spaces. What is heard is a hint: everybody on the
 //! network can say anything; the handshake proves who is there.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -112,7 +113,7 @@ async fn listen(ours: NodeId, local_only: bool, events: Events, sender: mpsc::Se
     while let Ok(event) = events.recv_async().await {
         let ServiceEvent::ServiceResolved(service) = event else { continue };
         let id = service.get_property_val_str(TXT_ID);
-        let addresses = service.get_addresses().iter().copied();
+        let addresses = BTreeSet::from_iter(service.get_addresses().clone()).into_iter();
         let Some(found) = discovered(ours, local_only, id, service.get_port(), addresses) else { continue };
         match sender.try_send(found) {
             Ok(()) => {}

@@ -9,12 +9,10 @@ use tombolo_crdt::feed::{Position, Range, Signature};
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
 
+use crate::limits::{CONTROL_FRAME_BYTES_MAX, TRANSFER_FRAME_BYTES_MAX};
+
 /// Version of the protocol, told in [`Hello`]. The ALPN changes with it only if the two cannot talk at all.
 pub const PROTOCOL_VERSION: u16 = 1;
-/// Largest frame on a transfer stream: one largest entry (4 MiB) with its opening, seal and envelope.
-pub const TRANSFER_FRAME_BYTES_MAX: usize = 5 << 20;
-/// Largest frame on the control stream: an offer of rules (1 MiB) with its envelope.
-pub const CONTROL_FRAME_BYTES_MAX: usize = (1 << 20) + 64 * 1024;
 /// Largest number of positions in one page of a frontier (56 bytes each, about 230 KB).
 pub const FRONTIER_PAGE_MAX: usize = 4096;
 /// Flag bit: a receiver that does not know the kind must close the connection instead of skipping the frame.

@@ -1,5 +1,7 @@
 //! Frames over real QUIC: intact, in order, bounded; peers that break the rules are shown out.
 
+#![expect(clippy::panic, reason = "tests report by panicking")]
+
 mod support;
 
 use std::collections::BTreeMap;

@@ -1,5 +1,7 @@
 //! Who meets whom: real QUIC on the loopback interface.
 
+#![expect(clippy::panic, reason = "tests report by panicking")]
+
 mod support;
 
 use std::net::UdpSocket;

@@ -1,8 +1,7 @@
 //! `export`.
 
-use std::fs;
-use std::io::Write as _;
-use std::path::PathBuf;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
 
 use reqwest::Method;
 use serde_json::json;
@@ -29,7 +28,8 @@ pub(crate) struct ExportArgs {
 
 /// The route of an export.
 pub(crate) fn path(scope: &ScopeRef) -> String {
-    let collection = scope.collection.as_deref().map(|name| format!("?collection={}", encode(name))).unwrap_or_default();
+    let collection =
+        scope.collection.as_deref().map(|name| format!("?collection={}", encode(name))).unwrap_or_default();
     format!("{}/export{collection}", space_path(&scope.space))
 }
 
@@ -43,10 +43,9 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ExportArgs) -> Re
         }
         return ui.flush();
     };
-    let failed = |error: std::io::Error| CliError::file("writing", target, &error);
-    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| std::path::Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(dir).map_err(failed)?;
-    let mut out = std::io::BufWriter::new(file.as_file_mut());
+    let failed = |error: io::Error| CliError::file("writing", target, &error);
+    let mut file = unfinished(target).map_err(failed)?;
+    let mut out = io::BufWriter::new(file.as_file_mut());
     let (mut hasher, mut entities, mut bytes) = (blake3::Hasher::new(), 0_u64, 0_u64);
     let bar = ui.byte_bar(None);
     while let Some(mut line) = lines.next().await? {
@@ -64,7 +63,6 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ExportArgs) -> Re
     drop(out);
     bar.finish_and_clear();
     file.as_file().sync_all().map_err(failed)?;
-    keep_mode(&file).map_err(failed)?;
     file.persist(target).map_err(|error| CliError::file("writing", target, &error.error))?;
     let hash = hasher.finalize().to_hex();
     if ui.is_json() {
@@ -74,12 +72,11 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ExportArgs) -> Re
     Ok(())
 }
 
-/// Temporary files are for their owner alone; the export is an ordinary file.
-fn keep_mode(file: &tempfile::NamedTempFile) -> std::io::Result<()> {
+/// An ordinary file (tempfile's own default is for its owner alone), not yet under its name.
+fn unfinished(target: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let dir = target.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    let mut builder = tempfile::Builder::new();
     #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?;
-    }
-    Ok(())
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    builder.prefix(".tombolo-export").tempfile_in(dir)
 }

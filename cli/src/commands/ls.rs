@@ -14,7 +14,9 @@ const PAGE: u64 = 1_000;
 
 /// List the entities of a collection, ordered by id
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  tombolo ls shop/orders --prefix 2024/ --limit 20\n  tombolo ls shop/orders --values")]
+#[command(
+    after_help = "Examples:\n  tombolo ls shop/orders --prefix 2024/ --limit 20\n  tombolo ls shop/orders --values"
+)]
 pub(crate) struct LsArgs {
     /// The collection: SPACE/COLLECTION
     #[arg(value_name = "SPACE/COLLECTION")]
@@ -51,7 +53,8 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &LsArgs) -> Result
     while left > 0 {
         let (path, limit, prefix) = (args.collection.path(), left.min(PAGE), encode(&args.prefix));
         let from = if cursor.is_empty() { String::new() } else { format!("&cursor={}", encode(&cursor)) };
-        let answer = api.answer(api.request(Method::GET, &format!("{path}?limit={limit}&prefix={prefix}{from}"))).await?;
+        let answer =
+            api.answer(api.request(Method::GET, &format!("{path}?limit={limit}&prefix={prefix}{from}"))).await?;
         let page: Page = answer.json()?;
         left = left.saturating_sub(page.items.len() as u64);
         for item in &page.items {

@@ -18,8 +18,10 @@ use crate::ui::Ui;
 /// give the revision you have read with --base (a three-way merge) or --if-match (refused if it has moved on), or use
 /// `patch`.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  tombolo put shop/orders/o-17 '{\"total\":12}'\n  tombolo put shop/orders/o-17 @order.json --base REVISION\n  \
-    cat order.json | tombolo put shop/orders/o-17 - --create")]
+#[command(
+    after_help = "Examples:\n  tombolo put shop/orders/o-17 '{\"total\":12}'\n  tombolo put shop/orders/o-17 @order.json --base REVISION\n  \
+    cat order.json | tombolo put shop/orders/o-17 - --create"
+)]
 pub(crate) struct PutArgs {
     /// The entity: SPACE/COLLECTION/ID
     #[arg(value_name = "SPACE/COLLECTION/ID")]

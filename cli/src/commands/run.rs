@@ -14,8 +14,10 @@ use crate::ui::Ui;
 /// Makes the data directory where there is none. The addresses that were chosen are printed on stdout and written to
 /// `node.json` in the data directory, so that `tombolo --data DIR …` finds the node. Logs go to stderr.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  tombolo run\n  tombolo --data ./berlin run --listen 0.0.0.0:7700 --http 127.0.0.1:7701\n  \
-    tombolo --data /tmp/a run --listen 127.0.0.1:0 --http 127.0.0.1:0 --no-mdns")]
+#[command(
+    after_help = "Examples:\n  tombolo run\n  tombolo --data ./berlin run --listen 0.0.0.0:7700 --http 127.0.0.1:7701\n  \
+    tombolo --data /tmp/a run --listen 127.0.0.1:0 --http 127.0.0.1:0 --no-mdns"
+)]
 pub(crate) struct RunArgs {
     /// Address for other nodes (QUIC, UDP); port 0 picks a free one
     #[arg(long, value_name = "ADDR", default_value = "[::]:7700")]

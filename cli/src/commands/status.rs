@@ -64,7 +64,10 @@ pub(crate) fn render_space(space: &SpaceStatus) -> String {
         text.push_str(&format!("\n  ! {} entries of {from} wait: {}", human::count(held.entries), held.reason));
     }
     if space.refused > 0 {
-        text.push_str(&format!("\n  ! {} entries were refused and are kept in quarantine", human::count(space.refused)));
+        text.push_str(&format!(
+            "\n  ! {} entries were refused and are kept in quarantine",
+            human::count(space.refused)
+        ));
     }
     if space.poisoned > 0 {
         text.push_str(&format!("\n  ! {} entities are damaged here and frozen", human::count(space.poisoned)));

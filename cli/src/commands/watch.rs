@@ -19,7 +19,9 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 /// Prints one CloudEvents 1.0 JSON document per line. An event's `id` is the cursor after it: give it to --since and
 /// nothing is missed. A connection that breaks is taken up again where it was.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Examples:\n  tombolo watch shop\n  tombolo watch shop/orders --since beginning\n  tombolo watch shop --since CURSOR")]
+#[command(
+    after_help = "Examples:\n  tombolo watch shop\n  tombolo watch shop/orders --since beginning\n  tombolo watch shop --since CURSOR"
+)]
 pub(crate) struct WatchArgs {
     /// The space, or one collection of it: SPACE[/COLLECTION]
     #[arg(value_name = "SPACE[/COLLECTION]")]
@@ -43,8 +45,8 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &WatchArgs) -> Res
     loop {
         let broken = match lines.next().await {
             Ok(Some(line)) => {
-                let event: EventId = serde_json::from_slice(&line)
-                    .map_err(|error| CliError::unexpected("an event has no id", error))?;
+                let event: EventId =
+                    serde_json::from_slice(&line).map_err(|error| CliError::unexpected("an event has no id", error))?;
                 ui.raw(&line)?;
                 ui.raw(b"\n")?;
                 ui.flush()?;
@@ -61,7 +63,8 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &WatchArgs) -> Res
 
 async fn open(api: &Api, scope: &ScopeRef, cursor: Option<&str>) -> Result<Lines, CliError> {
     let since = cursor.map(|cursor| format!("&since={}", encode(cursor))).unwrap_or_default();
-    let collection = scope.collection.as_deref().map(|name| format!("&collection={}", encode(name))).unwrap_or_default();
+    let collection =
+        scope.collection.as_deref().map(|name| format!("&collection={}", encode(name))).unwrap_or_default();
     let path = format!("{}/changes?live=ndjson{since}{collection}", space_path(&scope.space));
     api.lines(api.stream(Method::GET, &path)).await
 }

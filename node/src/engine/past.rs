@@ -4,16 +4,16 @@ use std::collections::BTreeSet;
 
 use tombolo_crdt::ChangeHash;
 use tombolo_crdt::entity::{Change, Clock, EntityState};
-use tombolo_crdt::entry::{Body, Entry};
 
 use super::rows::Pasts;
-use crate::store::{Batch, StoreError};
+use crate::chain::{EntityKey, chain};
+use crate::store::{Snapshot, StoreError};
 
 /// The clock at `heads`: what lies in their past, themselves included. `Err`: a head that is not applied here.
 ///
 /// Costs nothing where `heads` are remembered; else a walk over the entity's chain, whole in the worst case.
 pub(super) fn clock_at(
-    batch: &mut Batch<'_>,
+    batch: &Snapshot,
     pasts: &mut Pasts,
     space: u32,
     collection: &str,
@@ -33,20 +33,23 @@ pub(super) fn clock_at(
     }
     // A named change is found, or proven absent, by walking back; its ancestors follow it in the walk.
     let mut named: BTreeSet<ChangeHash> = wanted.clone();
-    let mut journal = state.journal();
-    while journal != 0 && !wanted.is_empty() {
-        let Some((change, previous)) = change_at(batch, space, collection, id, journal)? else { break };
+    for link in chain(batch, EntityKey { space_no: space, collection, id }, state.journal()) {
+        if wanted.is_empty() {
+            break;
+        }
+        let link = link?;
+        let change = Change::parse(&link.change, link.feed)
+            .map_err(|_| StoreError::corrupt("entries", "an applied change does not decode"))?;
         if wanted.remove(&change.hash()) {
             named.remove(&change.hash());
             match pasts.get(&change.hash()) {
                 Some(known) => clock.join(known),
                 None => {
-                    clock.add(&change);
+                    clock.take(&change);
                     wanted.extend(change.deps().iter().copied());
                 }
             }
         }
-        journal = previous;
     }
     if let Some(missing) = named.first() {
         return Ok(Err(*missing));
@@ -55,23 +58,4 @@ pub(super) fn clock_at(
         pasts.insert(*head, clock.clone());
     }
     Ok(Ok(clock))
-}
-
-/// The change of an entity at a journal position, and the position of the one before it.
-fn change_at(
-    batch: &mut Batch<'_>,
-    space: u32,
-    collection: &str,
-    id: &str,
-    journal: u64,
-) -> Result<Option<(Change, u64)>, StoreError> {
-    let missing = || StoreError::corrupt("journal", "the chain of an entity leads nowhere");
-    let at = batch.journal(space, journal)?.ok_or_else(missing)?;
-    let row = batch.entry(at.feed, at.seq)?.ok_or_else(missing)?;
-    let entry = Entry::decode(&row.bytes).map_err(|_| missing())?;
-    let Body::Data(changes) = entry.body else { return Ok(None) };
-    let found = changes.iter().zip(&row.changes).find(|(change, _)| change.collection == collection && change.id == id);
-    let Some((change, link)) = found else { return Err(missing()) };
-    let change = Change::parse(&change.change, at.feed).map_err(|_| missing())?;
-    Ok(Some((change, link.previous)))
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tombolo_crdt::entity::{Clock, EntityState, RowError};
-use tombolo_crdt::{ChangeHash, FeedId};
+use tombolo_crdt::ChangeHash;
 
 use super::space::Space;
 use crate::store::{Batch, StoreError};
@@ -124,11 +124,4 @@ impl Pasts {
             }
         }
     }
-}
-
-/// A change of an entity as the chain tells it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Link {
-    pub(super) feed: FeedId,
-    pub(super) seq: u64,
 }

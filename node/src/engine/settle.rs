@@ -334,7 +334,7 @@ impl Work<'_> {
         let past = if parsed.deps() == row.state.heads() {
             row.state.clock().clone()
         } else {
-            match past::clock_at(&mut self.batch, self.pasts, no, collection, id, &row.state, parsed.deps())? {
+            match past::clock_at(&self.batch, self.pasts, no, collection, id, &row.state, parsed.deps())? {
                 Ok(clock) => clock,
                 Err(missing) => return self.absent(no, collection, id, missing),
             }

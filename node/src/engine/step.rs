@@ -143,7 +143,8 @@ impl Engine {
         for conn in std::mem::take(&mut self.conns).into_keys() {
             after.outputs.push(Output::Close(conn, "the store failed".to_owned()));
         }
-        if let Err(error) = self.store.reopen().and_then(|()| self.load()) {
+        let reopened = if error.needs_reopen() { self.store.reopen() } else { Ok(()) };
+        if let Err(error) = reopened.and_then(|()| self.load()) {
             tracing::error!(%error, "the store cannot be reopened yet");
             self.full = Some(error.to_string());
         }

@@ -4,11 +4,11 @@ use std::ops::Deref;
 
 use redb::WriteTransaction;
 
+use super::Store;
 use super::codec::with_sum;
 use super::error::StoreError;
 use super::layout::Table;
 use super::snapshot::{Overlay, Snapshot};
-use super::Store;
 
 /// Writes to be committed together. Reads through it (it is a [`Snapshot`]) see them. Dropping it forgets them.
 ///

@@ -9,7 +9,8 @@ use super::snapshot::Snapshot;
 
 /// Collection and id in a key.
 fn names(key: &[u8]) -> Result<(&str, &str), StoreError> {
-    let wrong = || StoreError::corrupt_at(Table::Entities.name(), key, "the key is not a space, a collection and an id");
+    let wrong =
+        || StoreError::corrupt_at(Table::Entities.name(), key, "the key is not a space, a collection and an id");
     let names = key.get(4..).ok_or_else(wrong)?;
     let zero = names.iter().position(|byte| *byte == 0).ok_or_else(wrong)?;
     let (collection, id) = names.split_at(zero);

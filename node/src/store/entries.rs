@@ -182,7 +182,9 @@ impl Snapshot {
 
     /// All held entries of a feed, by position.
     pub fn held(&self, feed: FeedId) -> Result<Vec<(u64, HeldRow)>, StoreError> {
-        self.all(Table::Held, feed.as_bytes(), |_, key, body| Ok((seq_of(Table::Held, key)?, HeldRow::decode(key, body)?)))
+        self.all(Table::Held, feed.as_bytes(), |_, key, body| {
+            Ok((seq_of(Table::Held, key)?, HeldRow::decode(key, body)?))
+        })
     }
 }
 

@@ -31,15 +31,8 @@ pub enum JournalKind {
 }
 
 impl JournalKind {
-    const ALL: [Self; 7] = [
-        Self::Applied,
-        Self::Refused,
-        Self::TakenOut,
-        Self::Released,
-        Self::Rules,
-        Self::Reset,
-        Self::Repaired,
-    ];
+    const ALL: [Self; 7] =
+        [Self::Applied, Self::Refused, Self::TakenOut, Self::Released, Self::Rules, Self::Reset, Self::Repaired];
 
     /// The byte that stands for it.
     #[must_use]

@@ -86,9 +86,7 @@ impl Shared {
         *commits += 1;
         self.with(|database| {
             let mut transaction = database.begin_write()?;
-            transaction
-                .set_durability(Durability::Immediate)
-                .map_err(|error| StoreError::Defect(error.to_string()))?;
+            transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Defect(error.to_string()))?;
             transaction.set_two_phase_commit(true);
             transaction.set_quick_repair(true);
             write(&transaction)?;

@@ -126,7 +126,9 @@ impl At<'_> {
     fn database(&self, error: DatabaseError) -> OpenError {
         match error {
             DatabaseError::DatabaseAlreadyOpen => OpenError::InUse { path: self.path() },
-            DatabaseError::UpgradeRequired(version) => self.foreign(&format!("a redb file of the old format {version}")),
+            DatabaseError::UpgradeRequired(version) => {
+                self.foreign(&format!("a redb file of the old format {version}"))
+            }
             // Reads beyond the end: the file is cut off.
             DatabaseError::Storage(StorageError::Io(error))
                 if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>

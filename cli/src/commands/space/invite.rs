@@ -57,6 +57,9 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &InviteArgs) -> Re
     let ticket = invited["ticket"].as_str().ok_or_else(|| CliError::unexpected("it has no ticket", &invited))?;
     ui.line(ticket)?;
     let expires = human::duration(args.expires);
-    ui.note(format!("Good for one {} within {expires}: `tombolo space join TICKET` on the other machine.", args.role.name()));
+    ui.note(format!(
+        "Good for one {} within {expires}: `tombolo space join TICKET` on the other machine.",
+        args.role.name()
+    ));
     Ok(())
 }

@@ -13,7 +13,9 @@ use crate::ui::Ui;
 
 /// Create, list and join spaces, and invite others
 #[derive(clap::Subcommand, Debug)]
-#[command(after_help = "Examples:\n  tombolo space create shop\n  tombolo space invite shop --role writer\n  tombolo space join TICKET")]
+#[command(
+    after_help = "Examples:\n  tombolo space create shop\n  tombolo space invite shop --role writer\n  tombolo space join TICKET"
+)]
 pub(crate) enum SpaceCommand {
     Create(create::CreateArgs),
     Ls(ls::LsArgs),

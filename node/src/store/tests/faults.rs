@@ -4,7 +4,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::sync::Arc;
 
-use redb::Database;
+use redb::{Database, ReadableTable};
 
 use super::super::codec::with_sum;
 use super::super::layout::{self, Table, state};
@@ -185,7 +185,7 @@ impl SpaceProbe for Fixed {
 
 #[test]
 fn a_disk_that_is_nearly_full_is_told_before_redb_meets_it() {
-    let (free, disk) = (Fixed(Arc::default()), super::disk::Disk::default());
+    let (free, disk) = (Fixed(Arc::default()), disk::Disk::default());
     let options = StoreOptions { create: true, reserve_bytes: Some(1000), ..StoreOptions::new("simulated") };
     let store = Store::open_with_backend(move || Ok(disk.clone()), free.clone(), options).unwrap();
     let put = |room: u64| {
@@ -212,7 +212,7 @@ fn the_reserve_is_a_hundredth_of_the_volume_within_bounds() {
     assert_eq!(reserve(1 << 20), RESERVE_BYTES_MIN);
     assert_eq!(reserve(3 << 30), (3 << 30) / RESERVE_DIVISOR);
     assert_eq!(reserve(1 << 42), RESERVE_BYTES_MAX);
-    let probe = super::super::probe::FileVolume(std::env::temp_dir());
+    let probe = probe::FileVolume(std::env::temp_dir());
     assert!(probe.volume().unwrap().total > 0);
     let error: StoreError = io::Error::from_raw_os_error(28).into();
     if cfg!(unix) {

@@ -28,7 +28,12 @@ impl Folder {
     }
 
     fn options(&self) -> StoreOptions {
-        StoreOptions { create: true, cache_bytes: 1 << 20, reserve_bytes: Some(0), ..StoreOptions::new(self.0.join("store.redb")) }
+        StoreOptions {
+            create: true,
+            cache_bytes: 1 << 20,
+            reserve_bytes: Some(0),
+            ..StoreOptions::new(self.0.join("store.redb"))
+        }
     }
 
     fn open(&self) -> Store {
@@ -63,7 +68,8 @@ fn change() -> ChangeHash {
 }
 
 fn entry_row(n: u8) -> EntryRow {
-    let changes = vec![ChangeLink { previous: u64::from(n), after: [n; 16] }, ChangeLink { previous: 0, after: [1; 16] }];
+    let changes =
+        vec![ChangeLink { previous: u64::from(n), after: [n; 16] }, ChangeLink { previous: 0, after: [1; 16] }];
     EntryRow { bytes: vec![n; 40], chain: chain(n), verdict: 0, journal: 100 + u64::from(n), changes }
 }
 

@@ -111,7 +111,7 @@ fn the_running_hash_tells_journals_apart() {
 fn scans_merge_what_is_buffered_with_what_is_stored() {
     let folder = Folder::new();
     let store = folder.open();
-    let mut random = super::disk::Random(42);
+    let mut random = disk::Random(42);
     let mut model: BTreeMap<String, Vec<u8>> = BTreeMap::new();
     for round in 0..60u8 {
         let mut batch = store.begin().unwrap();
@@ -133,7 +133,10 @@ fn scans_merge_what_is_buffered_with_what_is_stored() {
         };
         assert_eq!(listed(&batch), expected, "round {round}, buffered");
         assert_eq!(batch.meta_prefix("").unwrap(), expected);
-        assert_eq!(batch.meta_prefix("1").unwrap().len(), expected.iter().filter(|(id, _)| id.starts_with('1')).count());
+        assert_eq!(
+            batch.meta_prefix("1").unwrap().len(),
+            expected.iter().filter(|(id, _)| id.starts_with('1')).count()
+        );
         batch.commit().unwrap();
         assert_eq!(listed(&store.reader().snapshot().unwrap()), expected, "round {round}, committed");
     }

@@ -1,0 +1,91 @@
+//! `bench`: figures through the real API and real sockets, each beside the raw limit measured in the same run.
+
+mod catchup;
+mod import;
+mod propagate;
+mod raw;
+mod read;
+mod reconnect;
+mod report;
+mod rows;
+mod setup;
+mod write;
+
+use std::path::PathBuf;
+
+use crate::error::CliError;
+use crate::interrupt::or_interrupted;
+use crate::ui::Ui;
+
+/// Measure this machine: writes, import, catch-up, reconnect, propagation, reads
+///
+/// Starts node processes of its own in a temporary directory (in $TMPDIR: put it on the disk that matters) and removes
+/// them. Every figure stands beside the raw limit of the same run: redb alone, QUIC alone, Automerge alone.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Examples:\n  tombolo bench write --clients 64\n  tombolo bench import --file cities.ndjson.gz\n  \
+    tombolo bench reconnect --entities 171075 --json"
+)]
+pub(crate) struct BenchArgs {
+    #[command(subcommand)]
+    which: Which,
+}
+
+/// What to measure.
+#[derive(clap::Subcommand, Debug)]
+enum Which {
+    /// Durable writes: one client's latency, many clients' rate
+    #[command(after_help = "Example:\n  tombolo bench write --entities 20000 --clients 64")]
+    Write(Load),
+    /// Import over HTTP: rate, peak memory, disk
+    #[command(after_help = "Example:\n  tombolo bench import --file cities.ndjson.gz")]
+    Import(Load),
+    /// A node that lacks everything joins: rate, durable on arrival
+    #[command(after_help = "Example:\n  tombolo bench catchup --file cities.ndjson.gz")]
+    Catchup(Load),
+    /// Bytes of frames of a reconnect with nothing new, at two sizes
+    #[command(after_help = "Example:\n  tombolo bench reconnect --entities 171075")]
+    Reconnect(Load),
+    /// From a write on one node until it shows on another
+    #[command(after_help = "Example:\n  tombolo bench propagate --entities 1000")]
+    Propagate(Load),
+    /// GET latency, memory at rest, time until ready after a restart
+    #[command(after_help = "Example:\n  tombolo bench read --file cities.ndjson.gz")]
+    Read(Load),
+}
+
+/// How much.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Load {
+    /// Entities or writes [default: 20,000 for write, 1,000 for propagate, else 171,075 or all of FILE]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) entities: Option<u64>,
+    /// Concurrent HTTP clients (write)
+    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    pub(crate) clients: u64,
+    /// Rows to use, NDJSON or a JSON array, gzip or not, instead of generated ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) file: Option<PathBuf>,
+    /// Field of these rows that is the id
+    #[arg(long, value_name = "FIELD", default_value = "id")]
+    pub(crate) id: String,
+}
+
+pub(crate) async fn run(ui: &mut Ui, args: &BenchArgs) -> Result<(), CliError> {
+    if cfg!(debug_assertions) {
+        ui.warn("This is a debug build: its figures mean nothing. Use `cargo run --release -- bench …`.");
+    }
+    let report = or_interrupted(measure(ui, &args.which)).await?;
+    report.show(ui)
+}
+
+async fn measure(ui: &Ui, which: &Which) -> Result<report::Report, CliError> {
+    match which {
+        Which::Write(load) => write::run(ui, load).await,
+        Which::Import(load) => import::run(ui, load).await,
+        Which::Catchup(load) => catchup::run(ui, load).await,
+        Which::Reconnect(load) => reconnect::run(ui, load).await,
+        Which::Propagate(load) => propagate::run(ui, load).await,
+        Which::Read(load) => read::run(ui, load).await,
+    }
+}

@@ -1,0 +1,16 @@
+//! Getting rows from a file or pipe into a collection.
+//!
+//! [`Source`] turns whatever comes in (JSON array or NDJSON, gzip or not) into one JSON text per line; [`upload`] streams
+//! these lines to the node and hears which are durable; [`Ledger`] knows to which place of the source each line belongs;
+//! [`Resume`] keeps the last durable place on disk.
+
+mod elements;
+mod ledger;
+mod resume;
+mod source;
+mod upload;
+
+pub(crate) use ledger::Ledger;
+pub(crate) use resume::Resume;
+pub(crate) use source::{Place, Source, SourceError};
+pub(crate) use upload::{Counts, Event, Job, Key, upload};

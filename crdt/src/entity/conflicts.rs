@@ -1,0 +1,102 @@
+//! Values that were written concurrently and have not been decided between.
+
+use super::doc::{Object, Value};
+use super::id::OpId;
+use super::view::{Candidate, Shown, Slot, shown_key};
+use super::{EntityState, Provenance};
+use crate::json::{Json, VIEW_DEPTH_MAX};
+
+/// Values of one conflict set that are listed; the rest is counted.
+pub const CONFLICT_VALUES_MAX: usize = 1024;
+
+/// A step from a value to one within.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Into an object.
+    Key(String),
+    /// Into an array.
+    Index(usize),
+}
+
+/// A key or element of the view with more than one live value.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// Where it is in the view.
+    pub path: Vec<Step>,
+    /// The values, the shown one first, at most [`CONFLICT_VALUES_MAX`].
+    pub values: Vec<ConflictValue>,
+    /// How many more there are.
+    pub unlisted: usize,
+}
+
+/// One of the values in conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConflictValue {
+    /// The value.
+    pub value: Json,
+    /// The operation it wins or loses by; its actor is the feed.
+    pub id: OpId,
+    /// Where it came from.
+    pub provenance: Option<Provenance>,
+}
+
+impl EntityState {
+    /// All conflicts of the view, in its order.
+    #[must_use]
+    pub fn conflicts(&self) -> Vec<Conflict> {
+        let mut walk = Walk { state: self, path: Vec::new(), found: Vec::new() };
+        walk.fields(&[OpId::ROOT], 1);
+        walk.found
+    }
+}
+
+struct Walk<'a> {
+    state: &'a EntityState,
+    path: Vec<Step>,
+    found: Vec<Conflict>,
+}
+
+impl Walk<'_> {
+    fn fields(&mut self, group: &[OpId], depth: usize) {
+        let doc = &self.state.doc;
+        for key in doc.keys(group) {
+            let candidates = doc.candidates(&doc.slots(group, key), false);
+            self.path.push(Step::Key(shown_key(group, key).unwrap_or_default().to_owned()));
+            self.visit(&candidates, depth);
+            self.path.pop();
+        }
+    }
+
+    fn visit(&mut self, candidates: &[Candidate<'_>], depth: usize) {
+        if candidates.len() > 1 {
+            let listed = candidates.iter().take(CONFLICT_VALUES_MAX).map(|candidate| ConflictValue {
+                value: self.state.doc.json(candidate, depth, &mut false),
+                id: candidate.id,
+                provenance: self.state.provenance_of(&candidate.id),
+            });
+            let values = listed.collect();
+            let unlisted = candidates.len().saturating_sub(CONFLICT_VALUES_MAX);
+            self.found.push(Conflict { path: self.path.clone(), values, unlisted });
+        }
+        let Some(winner) = candidates.first() else { return };
+        if depth >= VIEW_DEPTH_MAX {
+            return;
+        }
+        match &winner.shown {
+            Shown::Map(group) => self.fields(group, depth + 1),
+            Shown::Value(Value::Object(_)) => self.elements(winner.id, depth + 1),
+            _ => {}
+        }
+    }
+
+    fn elements(&mut self, list: OpId, depth: usize) {
+        let doc = &self.state.doc;
+        let Some(Object::Seq(seq)) = doc.objects.get(&list) else { return };
+        for (index, elem) in seq.shown().enumerate() {
+            let candidates = doc.candidates(&[Slot { holder: list, ops: &elem.ops }], true);
+            self.path.push(Step::Index(index));
+            self.visit(&candidates, depth);
+            self.path.pop();
+        }
+    }
+}

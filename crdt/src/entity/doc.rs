@@ -1,0 +1,268 @@
+//! The live operations of an entity, and what one more operation does to them.
+//!
+//! Automerge's own rule: an operation is visible exactly when no applied operation names it as predecessor. So a key or
+//! an element holds the operations nobody has overwritten; increments are folded into the counters they name and remove
+//! those of their predecessors that are not counters. An object lives as long as the operation that made it.
+
+use std::collections::BTreeMap;
+
+use super::id::OpId;
+
+/// What kind of object an operation made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Map,
+    List,
+    Text,
+    Table,
+}
+
+impl Kind {
+    /// Maps and tables: what has keys, and unites.
+    pub(crate) fn has_keys(self) -> bool {
+        matches!(self, Self::Map | Self::Table)
+    }
+}
+
+/// What an operation puts.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Value {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Uint(u64),
+    Float(f64),
+    Str(String),
+    Bytes(Vec<u8>),
+    Counter(i64),
+    Timestamp(i64),
+    /// A scalar of a kind that Automerge may have one day.
+    Unknown(u8, Vec<u8>),
+    Object(Kind),
+}
+
+impl Value {
+    /// The bytes value that stands for a map without keys (FORMATS.md, Values).
+    pub(crate) const EMPTY_MAP: &[u8] = b"\0{}";
+
+    pub(crate) fn is_empty_map(&self) -> bool {
+        matches!(self, Self::Bytes(bytes) if bytes == Self::EMPTY_MAP)
+    }
+
+    /// Whether this made an object with keys.
+    pub(crate) fn is_map(&self) -> bool {
+        matches!(self, Self::Object(kind) if kind.has_keys())
+    }
+}
+
+/// Where in its object an operation acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Key {
+    Map(String),
+    /// At, or when inserting after, an element; [`OpId::ROOT`] is the place before the first.
+    Elem(OpId),
+}
+
+/// What an operation does.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Action {
+    Put(Value),
+    Delete,
+    Increment(i64),
+}
+
+/// One operation of a change.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Operation {
+    pub(crate) obj: OpId,
+    pub(crate) key: Key,
+    pub(crate) insert: bool,
+    pub(crate) action: Action,
+    pub(crate) pred: Vec<OpId>,
+}
+
+impl Operation {
+    /// Whether this puts the tombstone of the entity.
+    pub(crate) fn is_tombstone(&self) -> bool {
+        self.obj == OpId::ROOT
+            && self.action == Action::Put(Value::Bool(true))
+            && matches!(&self.key, Key::Map(key) if key == super::DELETED)
+    }
+}
+
+/// An operation nobody has overwritten.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Live {
+    pub(crate) id: OpId,
+    pub(crate) value: Value,
+}
+
+/// The live operations of a map. No key is without any.
+pub(crate) type Keys = BTreeMap<String, Vec<Live>>;
+
+/// An element of a sequence; a tombstone when it has no live operation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Elem {
+    pub(crate) id: OpId,
+    pub(crate) ops: Vec<Live>,
+}
+
+/// A list or a text in RGA order, with tombstones.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seq {
+    pub(crate) elems: Vec<Elem>,
+    /// Where the last element was found or put: the next is most often beside it.
+    hint: usize,
+}
+
+impl PartialEq for Seq {
+    fn eq(&self, other: &Self) -> bool {
+        self.elems == other.elems
+    }
+}
+
+impl Seq {
+    pub(crate) fn new(elems: Vec<Elem>) -> Self {
+        Self { elems, hint: 0 }
+    }
+
+    /// The elements that are shown.
+    pub(crate) fn shown(&self) -> impl Iterator<Item = &Elem> {
+        self.elems.iter().filter(|elem| !elem.ops.is_empty())
+    }
+
+    fn find(&mut self, id: OpId) -> Option<usize> {
+        let is = |at: usize| self.elems.get(at).is_some_and(|elem| elem.id == id);
+        let near = [self.hint, self.hint + 1].into_iter().find(|at| is(*at));
+        let found = near.or_else(|| self.elems.iter().position(|elem| elem.id == id))?;
+        self.hint = found;
+        Some(found)
+    }
+
+    /// The RGA rule: after its reference, and after everything there that was inserted with a greater id.
+    fn insert(&mut self, after: OpId, elem: Elem) -> bool {
+        let mut at = 0;
+        if after != OpId::ROOT {
+            let Some(found) = self.find(after) else { return false };
+            at = found + 1;
+        }
+        at += self.elems.iter().skip(at).take_while(|there| there.id > elem.id).count();
+        self.elems.insert(at, elem);
+        self.hint = at;
+        true
+    }
+}
+
+/// An object's content.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Object {
+    Map(Keys),
+    Seq(Seq),
+}
+
+impl Object {
+    pub(crate) fn new(kind: Kind) -> Self {
+        if kind.has_keys() { Self::Map(Keys::new()) } else { Self::Seq(Seq::default()) }
+    }
+
+    /// All live operations within, in order.
+    pub(crate) fn live(&self) -> Box<dyn Iterator<Item = &Live> + '_> {
+        match self {
+            Self::Map(keys) => Box::new(keys.values().flatten()),
+            Self::Seq(seq) => Box::new(seq.elems.iter().flat_map(|elem| &elem.ops)),
+        }
+    }
+}
+
+/// All live objects by the operation that made them; the root map under [`OpId::ROOT`].
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Doc {
+    pub(crate) objects: BTreeMap<OpId, Object>,
+}
+
+impl Doc {
+    pub(crate) fn new() -> Self {
+        Self { objects: BTreeMap::from([(OpId::ROOT, Object::Map(Keys::new()))]) }
+    }
+
+    /// The keys of a map; `None` for what is no live map.
+    pub(crate) fn map(&self, id: OpId) -> Option<&Keys> {
+        if let Object::Map(keys) = self.objects.get(&id)? { Some(keys) } else { None }
+    }
+
+    /// The elements of a sequence; `None` for what is no live sequence.
+    pub(crate) fn seq(&self, id: OpId) -> Option<&Seq> {
+        if let Object::Seq(seq) = self.objects.get(&id)? { Some(seq) } else { None }
+    }
+
+    /// Applies one operation. What it names and is not there has no effect.
+    pub(crate) fn apply(&mut self, id: OpId, op: &Operation) {
+        let mut dead = Vec::new();
+        let placed = match (self.objects.get_mut(&op.obj), &op.key) {
+            (Some(Object::Map(keys)), Key::Map(key)) if !op.insert => apply_to_key(keys, key, id, op, &mut dead),
+            (Some(Object::Seq(seq)), Key::Elem(after)) if op.insert => match &op.action {
+                Action::Put(value) => {
+                    let ops = vec![Live { id, value: value.clone() }];
+                    seq.insert(*after, Elem { id, ops })
+                }
+                _ => false,
+            },
+            (Some(Object::Seq(seq)), Key::Elem(elem)) => match seq.find(*elem).and_then(|at| seq.elems.get_mut(at)) {
+                Some(elem) => apply_to_slot(&mut elem.ops, id, op, &mut dead),
+                None => false,
+            },
+            _ => false,
+        };
+        if let (true, Action::Put(Value::Object(kind))) = (placed, &op.action) {
+            self.objects.insert(id, Object::new(*kind));
+        }
+        self.bury(dead);
+    }
+
+    /// Drops objects with everything in them.
+    fn bury(&mut self, mut dead: Vec<OpId>) {
+        while let Some(id) = dead.pop() {
+            if let Some(object) = self.objects.remove(&id) {
+                dead.extend(object.live().filter(|op| matches!(op.value, Value::Object(_))).map(|op| op.id));
+            }
+        }
+    }
+}
+
+fn apply_to_key(keys: &mut Keys, key: &str, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
+    if let Some(slot) = keys.get_mut(key) {
+        let placed = apply_to_slot(slot, id, op, dead);
+        if slot.is_empty() {
+            keys.remove(key);
+        }
+        return placed;
+    }
+    let Action::Put(value) = &op.action else { return false };
+    keys.insert(key.to_owned(), vec![Live { id, value: value.clone() }]);
+    true
+}
+
+/// What an operation does to the live ones of its key or element. Says whether it lives there now.
+fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
+    for pred in &op.pred {
+        let Ok(at) = slot.binary_search_by(|live| live.id.cmp(pred)) else { continue };
+        if let (Action::Increment(by), Some(Live { value: Value::Counter(counter), .. })) =
+            (&op.action, slot.get_mut(at))
+        {
+            // Wrapping, because a sum must not depend on the order of its parts.
+            *counter = counter.wrapping_add(*by);
+            continue;
+        }
+        if matches!(slot.remove(at).value, Value::Object(_)) {
+            dead.push(*pred);
+        }
+    }
+    let Action::Put(value) = &op.action else { return false };
+    match slot.binary_search_by(|live| live.id.cmp(&id)) {
+        Ok(_) => false,
+        Err(at) => {
+            slot.insert(at, Live { id, value: value.clone() });
+            true
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! The part of the gate that needs the entity: the causal-past rule of ARCHITECTURE.md §6.
+
+use super::doc::Key;
+use super::id::{Clock, OpId};
+use super::{Change, EntityState};
+
+/// Why a change may not be applied. Its author's fault; nothing changed; refused(structure) everywhere alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// Not the next of its actor's changes to this entity.
+    #[error("change {seq} of its actor, expected {expected}")]
+    Sequence {
+        /// The change's number.
+        seq: u64,
+        /// The only number that may follow here.
+        expected: u64,
+    },
+    /// Its first operation does not lie above its actor's last one.
+    #[error("first operation {start} is not above the actor's last, {last}")]
+    StartOp {
+        /// Counter of the change's first operation.
+        start: u64,
+        /// Counter of the actor's last operation here.
+        last: u64,
+    },
+    /// It names an operation that is not in its causal past, or not below its own.
+    #[error("operation {op} names {named}, which is not in its past")]
+    NotInPast {
+        /// The operation.
+        op: OpId,
+        /// What it names.
+        named: OpId,
+    },
+}
+
+impl EntityState {
+    /// Checks that everything a change names lies in its past. `past` is the clock at the change's dependencies.
+    pub fn gate(&self, change: &Change, past: &Clock) -> Result<(), Refusal> {
+        let here = self.clock.get(&change.actor());
+        if change.seq() != here.seq + 1 {
+            return Err(Refusal::Sequence { seq: change.seq(), expected: here.seq + 1 });
+        }
+        if change.start_op() <= here.counter {
+            return Err(Refusal::StartOp { start: change.start_op(), last: here.counter });
+        }
+        for (op, operation) in change.ops() {
+            let known = |named: OpId| {
+                let own = named.actor() == change.actor() && named.counter() >= change.start_op();
+                let earlier = if own { named < op } else { named.counter() < change.start_op() && past.covers(&named) };
+                if named == OpId::ROOT || earlier { Ok(()) } else { Err(Refusal::NotInPast { op, named }) }
+            };
+            known(operation.obj)?;
+            if let Key::Elem(elem) = operation.key {
+                known(elem)?;
+            }
+            operation.pred.iter().try_for_each(|pred| known(*pred))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,181 @@
+//! One entity: read, replace, change, delete, create.
+
+use axum::body::{Body, Bytes};
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse as _, Response};
+use tombolo_crdt::entity::Write;
+use tombolo_crdt::entry::{Body as EntryBody, Entry};
+use tombolo_crdt::json::Json;
+use tombolo_crdt::{Receipt, Revision};
+use uuid::Uuid;
+
+use super::problem::Problem;
+use super::request::{self, PathParts};
+use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS, Outcome};
+use super::{ENTITY_BODY_MAX, SharedApp, rows, spaces};
+use crate::chain::EntityKey;
+use crate::engine::{EntityWrite, Expect, WriteCommand};
+use crate::store::Snapshot;
+
+/// `GET /v1/spaces/{space}/{collection}/{id}`
+pub(super) async fn read(State(app): State<SharedApp>, path: PathParts, headers: HeaderMap) -> Result<Response, Problem> {
+    let (collection, id) = (path.collection()?, path.id()?);
+    let known = request::text(&headers, "if-none-match")?;
+    let snapshot = app.snapshot()?;
+    let space = spaces::resolve(&snapshot, path.space())?;
+    let state = rows::read(&snapshot, space.no, collection, id)?.filter(|state| state.is_present());
+    drop(snapshot);
+    let state = state.ok_or_else(|| rows::absent(collection, id))?;
+    let revision = state.revision();
+    let mut response = match known.is_some_and(|known| matches_tag(known, revision)) {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => write::json_response(rows::view(&state)),
+    };
+    response.headers_mut().insert(header::ETAG, rows::etag(revision));
+    Ok(response)
+}
+
+/// Whether an `If-None-Match` names the revision.
+fn matches_tag(known: &str, revision: Revision) -> bool {
+    let tag = format!("\"{revision}\"");
+    known.split(',').map(str::trim).any(|known| known == "*" || known.strip_prefix("W/").unwrap_or(known) == tag)
+}
+
+/// `PUT /v1/spaces/{space}/{collection}/{id}`
+pub(super) async fn put(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    request::need_content_type(&headers, &["application/json"])?;
+    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
+    let value = request::parse_json(&bytes)?;
+    let base = request::text(&headers, "tombolo-base")?.map(request::revision).transpose()?;
+    let request = EntityRequest { app: &app, path: &path, method: Method::PUT, uri: &uri, headers: &headers, bytes };
+    request.run(base, |base| Write::Put { value, base }).await
+}
+
+/// `PATCH /v1/spaces/{space}/{collection}/{id}`
+pub(super) async fn patch(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    request::need_content_type(&headers, &[MERGE_PATCH, JSON_PATCH, OPERATIONS])?;
+    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
+    let value = request::parse_json(&bytes)?;
+    let write = match request::content_type(&headers).as_str() {
+        MERGE_PATCH => Write::MergePatch(value),
+        JSON_PATCH => super::transactions::json_patch(&value)?,
+        _ => super::transactions::operations(&value)?,
+    };
+    let request = EntityRequest { app: &app, path: &path, method: Method::PATCH, uri: &uri, headers: &headers, bytes };
+    request.run(None, |_| write).await
+}
+
+/// `DELETE /v1/spaces/{space}/{collection}/{id}`
+pub(super) async fn remove(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let bytes = Bytes::new();
+    let request = EntityRequest { app: &app, path: &path, method: Method::DELETE, uri: &uri, headers: &headers, bytes };
+    request.run(None, |_| Write::Delete).await
+}
+
+/// A write to one entity whose id is in the path.
+struct EntityRequest<'r> {
+    app: &'r SharedApp,
+    path: &'r PathParts,
+    method: Method,
+    uri: &'r Uri,
+    headers: &'r HeaderMap,
+    bytes: Bytes,
+}
+
+impl EntityRequest<'_> {
+    async fn run(self, base: Option<Revision>, write: impl FnOnce(Option<Json>) -> Write) -> Result<Response, Problem> {
+        let Self { app, path, method, uri, headers, bytes } = self;
+        let (collection, id) = (path.collection()?, path.id()?);
+        let expect = request::expectation(headers)?;
+        let route = format!("{method} {}", uri.path());
+        let idempotency = write::idempotency(app, headers, &route, &bytes)?;
+        let (space, base) = {
+            let snapshot = app.snapshot()?;
+            let space = spaces::resolve(&snapshot, path.space())?;
+            let key = EntityKey { space_no: space.no, collection, id };
+            let base = base.map(|revision| write::base(&snapshot, key, revision)).transpose()?;
+            (space.space, base)
+        };
+        let one = EntityWrite { collection: collection.to_owned(), id: id.to_owned(), expect, write: write(base) };
+        let trace = request::trace(headers);
+        let command = WriteCommand { space, writes: vec![one], atomic: true, idempotency, trace };
+        answer(id, &write::make(app, command, bytes.len()).await?)
+    }
+}
+
+/// `POST /v1/spaces/{space}/{collection}`
+pub(super) async fn create(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    request::need_content_type(&headers, &["application/json"])?;
+    let collection = path.collection()?;
+    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
+    let value = request::parse_json(&bytes)?;
+    let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
+    let space = spaces::resolve(&app.snapshot()?, path.space())?;
+    let id = Uuid::now_v7().to_string();
+    let write = Write::Put { value, base: None };
+    let one = EntityWrite { collection: collection.to_owned(), id: id.clone(), expect: Expect::Absent, write };
+    let trace = request::trace(&headers);
+    let command = WriteCommand { space: space.space, writes: vec![one], atomic: true, idempotency, trace };
+    let outcome = write::make(&app, command, bytes.len()).await?;
+    // A repeated request was answered before, with the id of that time.
+    let first = match outcome.receipt().filter(|_| outcome.replayed) {
+        Some(receipt) => id_in_entry(&app.snapshot()?, collection, receipt)?,
+        None => None,
+    };
+    let id = first.unwrap_or(id);
+    let mut response = answer(&id, &outcome)?;
+    let encoded = format!("{}/{id}", uri.path().trim_end_matches('/'));
+    if let Ok(location) = HeaderValue::from_str(&encoded) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    Ok(response)
+}
+
+/// The entity of a collection that an entry changed.
+fn id_in_entry(
+    snapshot: &Snapshot,
+    collection: &str,
+    receipt: Receipt,
+) -> Result<Option<String>, Problem> {
+    let Some(row) = snapshot.entry(receipt.feed, receipt.seq)? else { return Ok(None) };
+    let Ok(Entry { body: EntryBody::Data(changes), .. }) = Entry::decode(&row.bytes) else { return Ok(None) };
+    Ok(changes.into_iter().find(|change| change.collection == collection).map(|change| change.id))
+}
+
+/// The answer to a write of one entity.
+fn answer(id: &str, outcome: &Outcome) -> Result<Response, Problem> {
+    let Some(written) = outcome.writes.first() else {
+        return Err(Problem::new(super::problem::Kind::Store, "the node did not say what became of the write"));
+    };
+    let mut response = write::json_response(write::written(id, written).to_string());
+    *response.status_mut() = if written.created { StatusCode::CREATED } else { StatusCode::OK };
+    outcome.headers(response.headers_mut());
+    if written.present {
+        response.headers_mut().insert(header::ETAG, rows::etag(written.revision));
+    }
+    Ok(response)
+}

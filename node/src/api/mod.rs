@@ -1,0 +1,152 @@
+//! The HTTP API: `docs/http.md` is its contract, one file per resource.
+//!
+//! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. [`guard`] stands before
+//! everything; [`problem`] says what went wrong.
+
+mod changes;
+mod describe;
+mod entities;
+mod export;
+mod guard;
+mod health;
+mod import;
+mod lines;
+mod listing;
+mod members;
+mod metrics;
+mod problem;
+mod receipts;
+mod refusals;
+mod request;
+mod rows;
+mod spaces;
+mod status;
+mod transactions;
+mod write;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::HttpBody as _;
+use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum::routing::{delete, get, post};
+use tokio::sync::watch;
+
+use crate::runtime::{Addresses, DialReports, EngineHandle, Traffic};
+use crate::store::Reader;
+use guard::Guard;
+use metrics::HttpMetrics;
+use problem::{Kind, Problem};
+
+/// Bytes of the body of one entity: the largest entity (1 MiB) with room for white space.
+pub(crate) const ENTITY_BODY_MAX: usize = (1 << 20) + (64 << 10);
+/// Bytes of the body of a transaction: the largest entry (4 MiB) with room for its envelope.
+pub(crate) const TRANSACTION_BODY_MAX: usize = (4 << 20) + (256 << 10);
+/// Bytes of every other body: a ticket is the longest of them.
+pub(crate) const SMALL_BODY_MAX: usize = 64 << 10;
+
+/// What the API is made of.
+#[derive(Debug)]
+pub(crate) struct AppConfig {
+    pub(crate) engine: EngineHandle,
+    pub(crate) reader: Reader,
+    pub(crate) addresses: Addresses,
+    pub(crate) token: String,
+    pub(crate) allow_hosts: Vec<String>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) dials: DialReports,
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+/// What every handler sees.
+#[derive(Debug)]
+pub(crate) struct App {
+    engine: EngineHandle,
+    reader: Reader,
+    addresses: Addresses,
+    guard: Guard,
+    /// Hash of the token: idempotency keys are bound to it.
+    token: [u8; 32],
+    traffic: Arc<Traffic>,
+    dials: DialReports,
+    closing: watch::Receiver<bool>,
+    http: HttpMetrics,
+    started: Instant,
+}
+
+type SharedApp = Arc<App>;
+
+impl App {
+    pub(crate) fn new(config: AppConfig) -> Self {
+        let AppConfig { engine, reader, addresses, token, allow_hosts, traffic, dials, closing } = config;
+        Self {
+            engine,
+            reader,
+            addresses,
+            guard: Guard::new(addresses.http, &allow_hosts, &token),
+            token: *blake3::hash(token.as_bytes()).as_bytes(),
+            traffic,
+            dials,
+            closing,
+            http: HttpMetrics::default(),
+            started: Instant::now(),
+        }
+    }
+
+    /// Resolves when the node stops: streams end then.
+    async fn closed(&self) {
+        // An error means that the node is gone.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}
+
+/// The routes with everything that stands before them.
+pub(crate) fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let entity = get(entities::read).put(entities::put).patch(entities::patch).delete(entities::remove);
+    Router::new()
+        .route("/healthz", get(health::healthz))
+        .route("/readyz", get(health::readyz))
+        .route("/openapi.json", get(describe::openapi))
+        .route("/metrics", get(metrics::metrics))
+        .route("/v1/status", get(status::status))
+        .route("/v1/join", post(members::join))
+        .route("/v1/peers", get(members::peers).post(members::add_peer))
+        .route("/v1/peers/{peer}", delete(members::remove_peer))
+        .route("/v1/receipts/{receipt}", get(receipts::receipt))
+        .route("/v1/spaces", get(spaces::list).post(spaces::create))
+        .route("/v1/spaces/{space}", get(spaces::show))
+        .route("/v1/spaces/{space}/invites", post(members::invite))
+        .route("/v1/spaces/{space}/members", get(members::members))
+        .route("/v1/spaces/{space}/transactions", post(transactions::transact))
+        .route("/v1/spaces/{space}/changes", get(changes::changes))
+        .route("/v1/spaces/{space}/export", get(export::export))
+        .route("/v1/spaces/{space}/{collection}", get(listing::list).post(entities::create))
+        // An entity may be called `import`.
+        .route("/v1/spaces/{space}/{collection}/import", entity.clone().post(import::import))
+        .route("/v1/spaces/{space}/{collection}/{id}", entity)
+        .fallback(async || Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all"))
+        .method_not_allowed_fallback(async || {
+            Problem::new(Kind::MethodNotAllowed, "the path is known, the method is not one of its own")
+        })
+        // Every handler bounds its body itself, by a limit that it can name.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), guard::check))
+        .layer(middleware::from_fn_with_state(Arc::clone(&app), count))
+        .with_state(app)
+}
+
+/// Counts requests by method, route and status.
+async fn count(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let started = Instant::now();
+    let response = next.run(request).await;
+    let bytes = response.body().size_hint().exact();
+    app.http.count(&method, route.as_deref().unwrap_or("none"), response.status(), started.elapsed());
+    tracing::debug!(%method, route, status = response.status().as_u16(), bytes, elapsed = ?started.elapsed(), "served");
+    response
+}

@@ -1,0 +1,117 @@
+//! What every write has in common: bases, idempotency, the engine's answer.
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::Response;
+use serde_json::{Value, json};
+use tombolo_crdt::hash::Tagged;
+use tombolo_crdt::json::Json;
+use tombolo_crdt::{Receipt, Revision};
+
+use super::problem::{Kind, Problem};
+use super::spaces::unexpected;
+use super::{SharedApp, request, rows};
+use crate::chain::{self, EntityKey};
+use crate::engine::{Command, Idempotency, Reply, WriteCommand, WriteOutcome, Written};
+use crate::store::Snapshot;
+
+/// What kinds of partial writes there are, by content type.
+pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
+/// RFC 6902.
+pub(super) const JSON_PATCH: &str = "application/json-patch+json";
+/// Typed operations.
+pub(super) const OPERATIONS: &str = "application/tombolo-ops+json";
+
+/// `Tombolo-Receipt`
+const RECEIPT: HeaderName = HeaderName::from_static("tombolo-receipt");
+/// `Tombolo-Replayed`
+const REPLAYED: HeaderName = HeaderName::from_static("tombolo-replayed");
+
+/// The view at a base revision.
+pub(super) fn base(snapshot: &Snapshot, key: EntityKey<'_>, revision: Revision) -> Result<Json, Problem> {
+    let present = rows::read(snapshot, key.space_no, key.collection, key.id)?;
+    let current = present.as_ref().filter(|state| state.is_present()).map(|state| state.revision().to_string());
+    let found = match present {
+        Some(present) => chain::state_at(snapshot, key, present, revision)?,
+        None => None,
+    };
+    found.map(|state| state.view()).ok_or_else(|| {
+        let EntityKey { collection, id, .. } = key;
+        let detail = format!("{collection}/{id} was not at revision {revision} here among its last 4,096 changes");
+        Problem::new(Kind::BaseUnknown, detail).with("current", current)
+    })
+}
+
+/// Binds `Idempotency-Key` to token, route and everything that the request asks for.
+pub(super) fn idempotency(
+    app: &SharedApp,
+    headers: &HeaderMap,
+    route: &str,
+    body: &[u8],
+) -> Result<Option<Idempotency>, Problem> {
+    let Some(key) = request::idempotency_key(headers)? else { return Ok(None) };
+    let bound = Tagged::new("tombolo/1 http key").bytes(&app.token).sized(route.as_bytes()).sized(key.as_bytes());
+    let mut asked = Tagged::new("tombolo/1 http body").sized(request::content_type(headers).as_bytes());
+    for name in ["if-match", "if-none-match", "tombolo-base"] {
+        asked = asked.sized(request::text(headers, name)?.unwrap_or_default().as_bytes());
+    }
+    Ok(Some(Idempotency { key: bound.finish(), body: asked.sized(body).finish() }))
+}
+
+/// Has writes made that are one entry.
+pub(super) async fn make(app: &SharedApp, command: WriteCommand, bytes: usize) -> Result<Outcome, Problem> {
+    debug_assert!(command.atomic, "outcomes of single writes are taken apart by imports");
+    match app.engine.submit(Command::Write(command), bytes).await?.await? {
+        Reply::Written(Ok(WriteOutcome { writes, replayed })) => {
+            let writes = writes.into_iter().collect::<Result<Vec<Written>, _>>()?;
+            Ok(Outcome { writes, replayed })
+        }
+        Reply::Written(Err(refusal)) | Reply::Failed(refusal) => Err(refusal.into()),
+        other => Err(unexpected(&other)),
+    }
+}
+
+/// What became of a transaction.
+#[derive(Debug)]
+pub(super) struct Outcome {
+    pub(super) writes: Vec<Written>,
+    pub(super) replayed: bool,
+}
+
+impl Outcome {
+    /// The entry of all writes, or of the first if nothing changed.
+    pub(super) fn receipt(&self) -> Option<Receipt> {
+        let changed = self.writes.iter().find(|written| written.changed);
+        changed.or_else(|| self.writes.first()).and_then(|written| written.receipt)
+    }
+
+    pub(super) fn headers(&self, headers: &mut HeaderMap) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(receipt) = self.receipt() {
+            let value = HeaderValue::from_str(&receipt.to_string()).expect("digits and a dash are a header value");
+            headers.insert(RECEIPT, value);
+        }
+        if self.replayed {
+            headers.insert(REPLAYED, HeaderValue::from_static("true"));
+        }
+    }
+}
+
+/// What is said of one write.
+pub(super) fn written(id: &str, written: &Written) -> Value {
+    json!({
+        "id": id,
+        "revision": written.revision.to_string(),
+        "receipt": written.receipt.map(|receipt| receipt.to_string()),
+        "changed": written.changed,
+        "created": written.created,
+        "present": written.present,
+    })
+}
+
+/// A response of JSON bytes.
+pub(super) fn json_response(bytes: impl Into<Body>) -> Response {
+    let mut response = Response::new(bytes.into());
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

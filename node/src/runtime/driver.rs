@@ -1,0 +1,199 @@
+//! The engine's thread: take what waits, step, release.
+//!
+//! While a commit waits for the disk the next batch gathers in the queues, so group commit needs no timer.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::clock::Clock;
+use super::handle::{Item, Journals, What};
+use super::links::Links;
+use crate::engine::{Engine, Input, Output, Outputs, Reply, ReplyTo, Target};
+
+/// Bytes of input one step takes: the batch is held in memory until its commit.
+const STEP_BYTES: usize = 4 << 20;
+/// Entries one step takes.
+const STEP_ENTRIES: usize = 4_096;
+
+/// One of the queues, with the item that did not fit into the last step.
+#[derive(Debug)]
+pub(super) struct Source {
+    items: mpsc::Receiver<Item>,
+    held: Option<Item>,
+}
+
+impl Source {
+    pub(super) const fn new(items: mpsc::Receiver<Item>) -> Self {
+        Self { items, held: None }
+    }
+
+    fn take(&mut self) -> Option<Item> {
+        self.held.take().or_else(|| self.items.try_recv().ok())
+    }
+
+    /// Waits until something can be taken. `false`: nothing will ever come.
+    async fn ready(&mut self) -> bool {
+        if self.held.is_none() {
+            self.held = self.items.recv().await;
+        }
+        self.held.is_some()
+    }
+}
+
+/// Where outputs go.
+#[derive(Debug)]
+pub(super) struct Outlets {
+    pub(super) links: Arc<Links>,
+    pub(super) journal: watch::Sender<Journals>,
+    pub(super) acks: watch::Sender<u64>,
+    pub(super) targets: watch::Sender<Vec<Target>>,
+}
+
+/// The engine with its queues.
+#[derive(Debug)]
+pub(super) struct Driver {
+    engine: Engine,
+    clock: Clock,
+    local: Source,
+    net: Source,
+    outlets: Outlets,
+    waiting: BTreeMap<ReplyTo, oneshot::Sender<Reply>>,
+    replies: u64,
+    wake: Option<Instant>,
+    /// Inputs that follow from the last step's outputs.
+    next: Vec<Input>,
+    /// Which source is asked first.
+    local_first: bool,
+}
+
+/// Why waiting ended.
+enum Woken {
+    Inputs,
+    Timer,
+    Stop,
+}
+
+impl Driver {
+    pub(super) fn new(engine: Engine, clock: Clock, local: Source, net: Source, outlets: Outlets) -> Self {
+        Self {
+            engine,
+            clock,
+            local,
+            net,
+            outlets,
+            waiting: BTreeMap::new(),
+            replies: 0,
+            wake: None,
+            // The first step says whom to dial and when to wake.
+            next: vec![Input::Timer],
+            local_first: true,
+        }
+    }
+
+    /// Steps until told to stop, or until nobody is left who could say anything; then takes what still waits.
+    pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
+        loop {
+            let woken = if self.next.is_empty() { self.wait(&mut stop).await } else { Woken::Inputs };
+            let (mut inputs, places) = self.gather();
+            match woken {
+                Woken::Stop if inputs.is_empty() => return,
+                Woken::Timer => inputs.push(Input::Timer),
+                Woken::Stop | Woken::Inputs => {}
+            }
+            let outputs = self.engine.step(self.clock.now(), inputs);
+            drop(places);
+            self.release(outputs);
+        }
+    }
+
+    async fn wait(&mut self, stop: &mut watch::Receiver<bool>) -> Woken {
+        if *stop.borrow() {
+            return Woken::Stop;
+        }
+        let wake = self.wake;
+        let timer = async move {
+            match wake {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ready = self.local.ready() => if ready { Woken::Inputs } else { Woken::Stop },
+            true = self.net.ready() => Woken::Inputs,
+            () = timer => Woken::Timer,
+            _ = stop.changed() => Woken::Stop,
+        }
+    }
+
+    /// What waits, the sources in turn, as far as a step takes it. The places in the queues are free after the step.
+    fn gather(&mut self) -> (Vec<Input>, Vec<tokio::sync::OwnedSemaphorePermit>) {
+        let mut inputs = std::mem::take(&mut self.next);
+        let mut places = Vec::new();
+        let (mut bytes, mut entries) = (0, 0);
+        loop {
+            let (first, second) = match self.local_first {
+                true => (&mut self.local, &mut self.net),
+                false => (&mut self.net, &mut self.local),
+            };
+            let (item, from) = match first.take() {
+                Some(item) => (item, first),
+                None => match second.take() {
+                    Some(item) => (item, second),
+                    None => break,
+                },
+            };
+            let is_over = bytes + item.bytes > STEP_BYTES || entries + item.entries > STEP_ENTRIES;
+            if is_over && !places.is_empty() {
+                from.held = Some(item);
+                break;
+            }
+            bytes += item.bytes;
+            entries += item.entries;
+            places.push(item.place);
+            self.local_first = !self.local_first;
+            inputs.push(match item.what {
+                What::Input(input) => input,
+                What::Command(command, reply) => {
+                    self.replies += 1;
+                    let to = ReplyTo(self.replies);
+                    self.waiting.insert(to, reply);
+                    Input::Command(to, command)
+                }
+            });
+        }
+        (inputs, places)
+    }
+
+    /// Carries out what a step said, in order.
+    fn release(&mut self, outputs: Outputs) {
+        for output in outputs.list {
+            match output {
+                Output::Reply(to, reply) => {
+                    if let Some(waiting) = self.waiting.remove(&to) {
+                        // Whoever asked may have gone.
+                        let _ = waiting.send(reply);
+                    }
+                }
+                Output::Control(conn, frame) => {
+                    let room = self.outlets.links.control(conn, &frame);
+                    self.next.extend(room.map(|(space, bytes)| Input::Writable(conn, space, bytes)));
+                }
+                Output::Transfer(conn, space, frame) => self.outlets.links.transfer(conn, space, &frame),
+                Output::Close(conn, reason) => self.outlets.links.close(conn, &reason),
+                Output::Journal(space, position) => {
+                    self.outlets.journal.send_modify(|journals| drop(journals.insert(space, position)));
+                }
+                Output::Acknowledged => self.outlets.acks.send_modify(|count| *count += 1),
+                Output::Targets(targets) => drop(self.outlets.targets.send_replace(targets)),
+            }
+        }
+        self.wake = outputs.wake.map(|(at, why)| {
+            tracing::trace!(why, "the engine wants to wake");
+            self.clock.instant(at)
+        });
+    }
+}

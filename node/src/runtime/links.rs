@@ -1,0 +1,204 @@
+//! The connections as the engine knows them: by number; transfers by space.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use tombolo_crdt::{NodeId, SpaceId};
+use tombolo_transport::frame::Frame;
+use tombolo_transport::limits::{TRANSFER_SEND_BUFFER, TRANSFERS_MAX};
+use tombolo_transport::{CloseCode, ConnectionHandle, SendError};
+
+use super::traffic::{PeerTraffic, Traffic};
+use crate::engine::ConnId;
+
+/// Frames that wait for a transfer stream whose buffer was full. The engine stops when there is no room, having gone
+/// over it by one frame per space; a channel with more than this many frames waiting is a defect.
+const WAITING_FRAMES_MAX: usize = 64;
+
+/// All running connections.
+#[derive(Debug)]
+pub(super) struct Links {
+    table: RwLock<BTreeMap<ConnId, Arc<Link>>>,
+    traffic: Arc<Traffic>,
+    numbers: AtomicU64,
+}
+
+/// One running connection.
+#[derive(Debug)]
+pub(super) struct Link {
+    handle: ConnectionHandle,
+    traffic: Arc<PeerTraffic>,
+    transfers: Mutex<Transfers>,
+}
+
+/// The transfers towards a peer. Each space has a stream of its own until there are [`TRANSFERS_MAX`]; further spaces
+/// share them, which is sound because a frame names its space.
+#[derive(Debug, Default)]
+struct Transfers {
+    of_space: BTreeMap<SpaceId, u32>,
+    channels: BTreeMap<u32, Transfer>,
+}
+
+#[derive(Debug, Default)]
+struct Transfer {
+    spaces: Vec<SpaceId>,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl Links {
+    pub(super) fn new(traffic: Arc<Traffic>) -> Self {
+        Self { table: RwLock::default(), traffic, numbers: AtomicU64::new(0) }
+    }
+
+    pub(super) fn insert(&self, handle: ConnectionHandle) -> (ConnId, Arc<Link>) {
+        let conn = ConnId(self.numbers.fetch_add(1, Ordering::Relaxed) + 1);
+        let traffic = self.traffic.of(handle.peer());
+        let link = Arc::new(Link { handle, traffic, transfers: Mutex::default() });
+        self.table.write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&link));
+        (conn, link)
+    }
+
+    pub(super) fn remove(&self, conn: ConnId) {
+        self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+    }
+
+    fn get(&self, conn: ConnId) -> Option<Arc<Link>> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner).get(&conn).cloned()
+    }
+
+    /// Sends a control frame. The first one about a space that compares it opens a transfer for it; if that shares a
+    /// stream that is open already, the room the space may use at first is returned.
+    pub(super) fn control(&self, conn: ConnId, frame: &Frame) -> Option<(SpaceId, usize)> {
+        let link = self.get(conn)?;
+        link.control(frame);
+        match frame {
+            Frame::Summary(summary) => link.open(summary.space).map(|bytes| (summary.space, bytes)),
+            _ => None,
+        }
+    }
+
+    /// Sends entries on the space's transfer.
+    pub(super) fn transfer(&self, conn: ConnId, space: SpaceId, frame: &Frame) {
+        if let Some(link) = self.get(conn) {
+            link.transfer(space, frame);
+        }
+    }
+
+    /// Closes a connection once its control frames are out.
+    pub(super) fn close(&self, conn: ConnId, reason: &str) {
+        if let Some(link) = self.get(conn) {
+            tracing::info!(peer = %link.handle.peer(), reason, "closing a connection");
+            link.handle.close_when_sent(CloseCode::Replaced);
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn peer(&self) -> NodeId {
+        self.handle.peer()
+    }
+
+    pub(super) fn handle(&self) -> &ConnectionHandle {
+        &self.handle
+    }
+
+    pub(super) fn received(&self, frame: &[u8]) {
+        self.traffic.received(frame);
+    }
+
+    fn transfers(&self) -> MutexGuard<'_, Transfers> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn control(&self, frame: &Frame) {
+        let bytes = frame.encode();
+        self.traffic.sent(&bytes);
+        match self.handle.send_control(bytes) {
+            Ok(()) | Err(SendError::Closed) => {}
+            Err(SendError::Full { .. }) => self.overloaded("the peer does not take its control frames"),
+            Err(error) => self.overloaded(&error.to_string()),
+        }
+    }
+
+    fn overloaded(&self, reason: &str) {
+        tracing::warn!(peer = %self.peer(), reason, "closing a connection");
+        self.handle.close(CloseCode::Overloaded, reason);
+    }
+
+    fn open(&self, space: SpaceId) -> Option<usize> {
+        let mut transfers = self.transfers();
+        if transfers.of_space.contains_key(&space) {
+            return None;
+        }
+        let count = transfers.channels.len();
+        let number = u32::try_from(count).unwrap_or(u32::MAX);
+        if count < TRANSFERS_MAX {
+            match self.handle.open_transfer(number) {
+                Ok(()) => {}
+                Err(SendError::Closed) => return None,
+                Err(error) => {
+                    tracing::error!(%error, "a transfer does not open");
+                    return None;
+                }
+            }
+            transfers.of_space.insert(space, number);
+            transfers.channels.insert(number, Transfer { spaces: vec![space], waiting: VecDeque::new() });
+            return None;
+        }
+        let (shared, transfer) = transfers.channels.iter_mut().min_by_key(|(_, transfer)| transfer.spaces.len())?;
+        let shared = *shared;
+        transfer.spaces.push(space);
+        let bytes = TRANSFER_SEND_BUFFER / transfer.spaces.len();
+        transfers.of_space.insert(space, shared);
+        Some(bytes)
+    }
+
+    fn transfer(&self, space: SpaceId, frame: &Frame) {
+        let bytes = frame.encode();
+        self.traffic.sent(&bytes);
+        let mut transfers = self.transfers();
+        let Some(channel) = transfers.of_space.get(&space).copied() else {
+            return tracing::error!(%space, "entries for a space without a transfer");
+        };
+        let Some(transfer) = transfers.channels.get_mut(&channel) else { return };
+        if transfer.waiting.len() >= WAITING_FRAMES_MAX {
+            return self.overloaded("too many entries wait for the peer");
+        }
+        transfer.waiting.push_back(bytes);
+        self.flush(channel, transfer);
+    }
+
+    /// Hands over what fits; the bytes that went. The lock on the transfers is held, so no `Writable` gets between.
+    fn flush(&self, channel: u32, transfer: &mut Transfer) -> usize {
+        let mut sent = 0;
+        while let Some(frame) = transfer.waiting.pop_front() {
+            let length = frame.len();
+            match self.handle.send_transfer(channel, frame) {
+                Ok(()) => sent += length,
+                Err(SendError::Full { frame, .. }) => {
+                    transfer.waiting.push_front(frame);
+                    break;
+                }
+                Err(SendError::Closed) => break,
+                Err(error) => {
+                    self.overloaded(&error.to_string());
+                    break;
+                }
+            }
+        }
+        sent
+    }
+
+    /// A transfer has room: what waits goes first, the rest is divided among the spaces that share it.
+    pub(super) fn writable(&self, channel: u32, bytes: usize) -> Vec<(SpaceId, usize)> {
+        let mut transfers = self.transfers();
+        let Some(transfer) = transfers.channels.get_mut(&channel) else { return Vec::new() };
+        let sent = self.flush(channel, transfer);
+        if !transfer.waiting.is_empty() {
+            return Vec::new();
+        }
+        let share = bytes.saturating_sub(sent) / transfer.spaces.len().max(1);
+        transfer.spaces.iter().map(|space| (*space, share)).collect()
+    }
+}

@@ -1,0 +1,322 @@
+//! The world: nodes, connections, virtual time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use redb::backends::InMemoryBackend;
+use tombolo_crdt::SpaceId;
+use tombolo_crdt::entity::{EntityState, Write};
+use tombolo_crdt::feed::Signature;
+use tombolo_crdt::rules::{Contact, Role, admit_message};
+use tombolo_node::engine::{
+    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Now, Output, Refusal, Reply,
+    ReplyTo, SpaceStatus, Status, WriteCommand, Written,
+};
+use tombolo_node::store::{Endless, Store, StoreOptions};
+use tombolo_transport::frame::Frame;
+
+use crate::Dice;
+use crate::wire::{Stream, Wire};
+
+/// Index of a node.
+pub type NodeNo = usize;
+
+/// Virtual time begins here: 2026-01-01T00:00:00Z in milliseconds since 1970.
+const EPOCH_MILLIS: u64 = 1_767_225_600_000;
+/// Room on every simulated transfer stream, in bytes.
+const ROOM: usize = 1 << 20;
+/// Deliveries after which a world that is still talking is said never to fall silent.
+const DELIVERIES_MAX: usize = 1_000_000;
+
+/// A node in the world.
+#[derive(Debug)]
+struct SimNode {
+    engine: Engine,
+    wake: Option<Duration>,
+    replies: BTreeMap<ReplyTo, Reply>,
+}
+
+/// Several engines and what lies between them.
+#[derive(Debug)]
+pub struct World {
+    nodes: Vec<SimNode>,
+    wire: Wire,
+    links: BTreeMap<(NodeNo, NodeNo), ConnId>,
+    dice: Dice,
+    mono: Duration,
+    next: u64,
+}
+
+impl World {
+    /// `count` nodes that do not know each other.
+    ///
+    /// # Panics
+    /// If a store in memory cannot be opened.
+    #[must_use]
+    pub fn new(seed: u64, count: usize) -> Self {
+        let mut dice = Dice::new(seed);
+        let nodes = (0..count).map(|no| {
+            let options = StoreOptions { create: true, ..StoreOptions::new(format!("node-{no}")) };
+            let store = Store::open_with_backend(|| Ok(InMemoryBackend::new()), Endless, options);
+            let config = EngineConfig {
+                key: SigningKey::from_bytes(&dice.bytes()),
+                contact: Contact { name: format!("node-{no}"), addrs: Vec::new() },
+                seed: dice.bytes(),
+            };
+            let engine = Engine::open(store.expect("memory opens"), config).expect("an empty store loads");
+            SimNode { engine, wake: None, replies: BTreeMap::new() }
+        });
+        let nodes = nodes.collect();
+        Self { nodes, wire: Wire::default(), links: BTreeMap::new(), dice, mono: Duration::ZERO, next: 0 }
+    }
+
+    fn now(&self) -> Now {
+        let millis = u64::try_from(self.mono.as_millis()).unwrap_or(u64::MAX);
+        Now { mono: self.mono, wall_millis: EPOCH_MILLIS + millis }
+    }
+
+    /// The choices of this world's seed.
+    pub fn dice(&mut self) -> &mut Dice {
+        &mut self.dice
+    }
+
+    /// The engine of a node.
+    #[must_use]
+    pub fn engine(&self, node: NodeNo) -> &Engine {
+        &self.nodes[node].engine
+    }
+
+    /// Bytes of frames carried so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.wire.bytes
+    }
+
+    /// Connects two nodes; the first dials.
+    pub fn connect(&mut self, a: NodeNo, b: NodeNo) {
+        self.disconnect(a, b);
+        self.next += 1;
+        let conn = ConnId(self.next);
+        self.links.insert((a, b), conn);
+        let (key_a, key_b) = (self.engine(a).node(), self.engine(b).node());
+        let address = String::from("sim");
+        self.step(a, vec![Input::Connected { conn, peer: key_b, dialled: true, address: address.clone() }]);
+        self.step(b, vec![Input::Connected { conn, peer: key_a, dialled: false, address }]);
+    }
+
+    /// Breaks the connection of two nodes; what was on its way is lost.
+    pub fn disconnect(&mut self, a: NodeNo, b: NodeNo) {
+        for pair in [(a, b), (b, a)] {
+            if let Some(conn) = self.links.remove(&pair) {
+                self.wire.cut(conn);
+                self.step(a, vec![Input::Closed(conn, "cut".to_owned())]);
+                self.step(b, vec![Input::Closed(conn, "cut".to_owned())]);
+            }
+        }
+    }
+
+    /// Lets a node carry out a command.
+    ///
+    /// # Panics
+    /// If the step gives no reply.
+    pub fn command(&mut self, node: NodeNo, command: Command) -> Reply {
+        self.next += 1;
+        let to = ReplyTo(self.next);
+        self.mono += Duration::from_millis(1);
+        self.step(node, vec![Input::Command(to, command)]);
+        self.nodes[node].replies.remove(&to).expect("a command is answered in its step")
+    }
+
+    /// Everything a node says of itself.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn status(&mut self, node: NodeNo) -> Status {
+        match self.command(node, Command::Status) {
+            Reply::Status(status) => *status,
+            other => panic!("a status was asked for: {other:?}"),
+        }
+    }
+
+    /// What a node says of a space.
+    ///
+    /// # Panics
+    /// If it does not hold it.
+    pub fn space(&mut self, node: NodeNo, space: SpaceId) -> SpaceStatus {
+        let status = self.status(node);
+        status.spaces.into_iter().find(|known| known.space == space).expect("the node holds the space")
+    }
+
+    /// Delivers up to `count` frames, each from a stream that the seed chooses. Returns how many there were.
+    pub fn deliver(&mut self, count: usize) -> usize {
+        for done in 0..count {
+            let busy = self.wire.busy();
+            let chosen = self.dice.below(busy.len());
+            let Some(stream) = busy.get(chosen).copied() else { return done };
+            self.mono += Duration::from_micros(100);
+            if let Some(input) = self.wire.deliver(stream) {
+                let mut inputs = vec![input];
+                if let Some(space) = stream.transfer {
+                    // What has arrived makes room at the sender.
+                    self.room(stream.conn, stream.to, space);
+                }
+                // Sometimes several frames share a step.
+                if self.dice.once_in(3)
+                    && let Some(more) = self.wire.deliver(stream)
+                {
+                    inputs.push(more);
+                }
+                self.step(stream.to, inputs);
+            }
+        }
+        count
+    }
+
+    fn room(&mut self, conn: ConnId, to: NodeNo, space: SpaceId) {
+        let link = self.links.iter().find(|(_, known)| **known == conn).map(|(pair, _)| *pair);
+        if let Some((a, b)) = link {
+            let sender = if a == to { b } else { a };
+            self.step(sender, vec![Input::Writable(conn, space, ROOM)]);
+        }
+    }
+
+    /// Delivers everything and lets timers fire until nothing more is said.
+    ///
+    /// # Panics
+    /// If the nodes never fall silent.
+    pub fn settle(&mut self) {
+        let mut delivered = 0;
+        loop {
+            delivered += self.deliver(DELIVERIES_MAX);
+            assert!(delivered < DELIVERIES_MAX, "the nodes never fall silent");
+            let due = self.nodes.iter().enumerate().filter_map(|(no, node)| Some((node.wake?, no))).min();
+            let Some((at, node)) = due else { return };
+            self.mono = self.mono.max(at);
+            self.nodes[node].wake = None;
+            self.step(node, vec![Input::Timer]);
+            delivered += 1;
+        }
+    }
+
+    fn step(&mut self, node: NodeNo, inputs: Vec<Input>) {
+        let now = self.now();
+        let outputs = self.nodes[node].engine.step(now, inputs);
+        self.nodes[node].engine.check_invariants();
+        self.nodes[node].wake = outputs.wake.map(|(at, _)| at.max(self.mono));
+        for output in outputs.list {
+            match output {
+                Output::Reply(to, reply) => drop(self.nodes[node].replies.insert(to, reply)),
+                Output::Control(conn, frame) => self.send(node, conn, None, &frame),
+                Output::Transfer(conn, space, frame) => self.send(node, conn, Some(space), &frame),
+                Output::Close(conn, _) => {
+                    let link = self.links.iter().find(|(_, known)| **known == conn).map(|(pair, _)| *pair);
+                    if let Some((a, b)) = link {
+                        self.disconnect(a, b);
+                    }
+                }
+                Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
+            }
+        }
+    }
+
+    fn send(&mut self, from: NodeNo, conn: ConnId, transfer: Option<SpaceId>, frame: &Frame) {
+        let link = self.links.iter().find(|(_, known)| **known == conn).map(|(pair, _)| *pair);
+        let Some((a, b)) = link else { return };
+        let to = if a == from { b } else { a };
+        self.wire.send(Stream { to, conn, transfer }, frame);
+        if let Frame::Summary(summary) = frame {
+            self.step(from, vec![Input::Writable(conn, summary.space, ROOM)]);
+        }
+    }
+}
+
+/// Things that many scenarios do.
+impl World {
+    /// Founds a space on node 0 and makes all other nodes members of it by ticket, over a connection that is cut again.
+    ///
+    /// # Panics
+    /// If a member is not admitted.
+    pub fn found_space(&mut self, name: &str) -> SpaceId {
+        let founder = Box::new(SigningKey::from_bytes(&self.dice.bytes()));
+        let reply = self.command(0, Command::CreateSpace { name: name.to_owned(), founder });
+        let Reply::Created(Ok(space)) = reply else { panic!("no space: {reply:?}") };
+        for node in 1..self.nodes.len() {
+            self.admit(0, node, space, name, Role::Writer);
+        }
+        space
+    }
+
+    /// Makes `node` a member by a ticket of `admin`, over a connection that is cut again.
+    ///
+    /// # Panics
+    /// If it is not admitted.
+    pub fn admit(&mut self, admin: NodeNo, node: NodeNo, space: SpaceId, name: &str, role: Role) {
+        let one_time = SigningKey::from_bytes(&self.dice.bytes());
+        let key = one_time.verifying_key().to_bytes();
+        let invite = Command::Invite { space, role, key, expires: u64::MAX >> 16 };
+        let reply = self.command(admin, invite);
+        assert!(matches!(reply, Reply::Done(Ok(()))), "{reply:?}");
+        let signature = Signature::sign(&one_time, &admit_message(space, self.engine(node).node()));
+        let inviter = self.engine(admin).node();
+        let request = JoinRequest { space, name: name.to_owned(), key, signature, inviter, addrs: Vec::new() };
+        let reply = self.command(node, Command::Join(request));
+        assert!(matches!(reply, Reply::Done(Ok(()))), "{reply:?}");
+        self.connect(node, admin);
+        self.settle();
+        assert!(self.engine(node).spaces().any(|(id, _)| id == space), "node {node} was admitted");
+        self.disconnect(node, admin);
+    }
+
+    /// Writes to one entity.
+    ///
+    /// # Panics
+    /// If the step gives no reply.
+    pub fn write(
+        &mut self,
+        node: NodeNo,
+        space: SpaceId,
+        collection: &str,
+        id: &str,
+        write: Write,
+    ) -> Result<Written, Refusal> {
+        let (collection, id) = (collection.to_owned(), id.to_owned());
+        let writes = vec![EntityWrite { collection, id, expect: Expect::Any, write }];
+        let command = WriteCommand { space, writes, atomic: true, idempotency: None, trace: None };
+        match self.command(node, Command::Write(command)) {
+            Reply::Written(outcome) => outcome.map(|mut outcome| {
+                outcome.writes.pop().and_then(Result::ok).expect("one write, one answer")
+            }),
+            other => panic!("a write was asked for: {other:?}"),
+        }
+    }
+
+    /// All present entities of a space on a node, as lines.
+    ///
+    /// # Panics
+    /// If the store cannot be read.
+    #[must_use]
+    pub fn export(&self, node: NodeNo, space: SpaceId) -> Vec<String> {
+        let snapshot = self.engine(node).reader().snapshot().expect("a snapshot");
+        let no = snapshot.space(space).expect("readable").expect("held").no;
+        let rows = snapshot.rows(no, None, "", None, usize::MAX).expect("readable");
+        let lines = rows.into_iter().filter_map(|(collection, id, row)| {
+            let state = EntityState::decode(&row).expect("rows decode");
+            let view = String::from_utf8(state.view_bytes()).expect("JSON is UTF-8");
+            state.is_present().then(|| format!("{collection}/{id} {view}"))
+        });
+        lines.collect()
+    }
+
+    /// Number of nodes.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// Whether there are no nodes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+}
