@@ -1,5 +1,6 @@
 //! The parts of the node's answers that commands read. Fields they do not know are let through; missing ones are empty.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
@@ -15,8 +16,7 @@ pub(crate) struct Status {
     pub(crate) spaces: Vec<SpaceStatus>,
     pub(crate) joins: Vec<Value>,
     pub(crate) counters: Counters,
-    /// Bytes of frames by peer and kind, `sent` and `received`; where it is missing, `counters` has them.
-    pub(crate) traffic: Value,
+    pub(crate) dials: Vec<Dial>,
     pub(crate) full: Option<String>,
 }
 
@@ -62,13 +62,29 @@ pub(crate) struct MemberStatus {
     pub(crate) reason: String,
 }
 
-/// Since the node's process started: bytes of frames. The shape below these (by peer, by kind of frame) does not matter
-/// here: only the sum does.
+/// Since the node's process started.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Counters {
-    sent: Value,
-    received: Value,
+    /// Bytes of frames: by peer, by kind, `sent` and `received`.
+    traffic: BTreeMap<String, BTreeMap<String, Traffic>>,
+}
+
+/// Bytes of one kind of frame.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Traffic {
+    sent: u64,
+    received: u64,
+}
+
+/// Somebody who could not be reached at the last try.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Dial {
+    pub(crate) addrs: Vec<String>,
+    pub(crate) error: String,
+    pub(crate) failures: u64,
 }
 
 impl Status {
@@ -79,10 +95,7 @@ impl Status {
 
     /// Bytes of frames in both directions since the node's process started.
     pub(crate) fn frame_bytes(&self) -> u64 {
-        match sum(&self.traffic) {
-            0 => sum(&self.counters.sent) + sum(&self.counters.received),
-            bytes => bytes,
-        }
+        self.counters.traffic.values().flat_map(BTreeMap::values).map(|kind| kind.sent + kind.received).sum()
     }
 }
 
@@ -128,27 +141,16 @@ pub(crate) struct Joined {
     pub(crate) state: String,
 }
 
-/// The numbers in a JSON document, added up.
-fn sum(value: &Value) -> u64 {
-    match value {
-        Value::Number(number) => number.as_u64().unwrap_or_default(),
-        Value::Array(items) => items.iter().map(sum).sum(),
-        Value::Object(fields) => fields.values().map(sum).sum(),
-        Value::Null | Value::Bool(_) | Value::String(_) => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn frame_bytes_are_summed_in_any_shape() {
-        let nested = r#"{"counters":{"sent":{"ab":{"Hello":100,"Have":20}},"received":[{"kind":"Have","bytes":30}]}}"#;
-        let status: Status = serde_json::from_str(nested).expect("parses");
-        assert_eq!(status.frame_bytes(), 150);
-        let listed = r#"{"traffic":[{"peer":"ab","kind":"Have","sent":3,"received":4}],"counters":{"sent":{"ab":9}}}"#;
-        let status: Status = serde_json::from_str(listed).expect("parses");
-        assert_eq!(status.frame_bytes(), 7);
+    fn frame_bytes_are_summed_over_peers_and_kinds() {
+        let text = r#"{"counters":{"writes":5,"traffic":{"ab":{"hello":{"sent":1,"received":2},"have":{"sent":3,"received":4}},
+            "cd":{"hello":{"sent":10,"received":0}}}}}"#;
+        let status: Status = serde_json::from_str(text).expect("parses");
+        assert_eq!(status.frame_bytes(), 20);
+        assert_eq!(Status::default().frame_bytes(), 0);
     }
 }

@@ -3,8 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use tombolo_node::runtime::{self, DataError, Node, NodeConfig, StartError};
+
 use crate::data_dir::DataDir;
 use crate::error::CliError;
+use crate::interrupt;
 
 /// What `run` decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,8 +23,9 @@ pub(crate) struct RunConfig {
 
 /// Makes key, store and token. Answers the node id.
 pub(crate) fn init(data: &DataDir, name: Option<&str>) -> Result<String, CliError> {
-    let _ = (data, name);
-    Err(not_built())
+    let name = name.map_or_else(host_name, str::to_owned);
+    let made = runtime::DataDir::new(data.path()).init(&name);
+    made.map(|node| node.to_string()).map_err(|error| not_made(&error))
 }
 
 /// Runs the node until SIGTERM or SIGINT. `ready` is called once with the addresses that were chosen.
@@ -29,10 +33,50 @@ pub(crate) fn run(
     config: RunConfig,
     ready: &mut dyn FnMut(SocketAddr, SocketAddr) -> Result<(), CliError>,
 ) -> Result<(), CliError> {
-    let _ = (config, ready);
-    Err(not_built())
+    let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let threads = threads.map_err(|error| CliError::failed("the async runtime could not be started").cause(error))?;
+    threads.block_on(async {
+        // From here on a signal stops the node in order, also while it is starting.
+        let mut stop = std::pin::pin!(interrupt::signalled()?);
+        let mut node = Node::start(node_config(config)).await.map_err(|error| not_started(&error))?;
+        let addresses = node.addresses();
+        let told = ready(addresses.listen, addresses.http);
+        let failed = tokio::select! { () = &mut stop => false, () = node.failed() => true };
+        node.shutdown().await;
+        if failed {
+            return Err(CliError::failed("the node has ended unexpectedly")
+                .cause("its engine has stopped; what was acknowledged is safe")
+                .hint("see the log above; start it again, and run `tombolo verify` if it happens again"));
+        }
+        told
+    })
 }
 
-fn not_built() -> CliError {
-    CliError::failed("this build has no node runtime")
+fn node_config(config: RunConfig) -> NodeConfig {
+    NodeConfig {
+        listen: config.listen,
+        http: config.http,
+        name: config.name,
+        mdns: config.mdns,
+        advertise: config.advertise,
+        allow_hosts: config.allow_hosts,
+        ..NodeConfig::new(config.data)
+    }
+}
+
+/// These errors say themselves what to do.
+fn not_made(error: &DataError) -> CliError {
+    CliError::failed("the node could not be made").cause(error)
+}
+
+fn not_started(error: &StartError) -> CliError {
+    CliError::failed("the node does not start").cause(error)
+}
+
+fn host_name() -> String {
+    #[cfg(unix)]
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    #[cfg(not(unix))]
+    let name = std::env::var("COMPUTERNAME").unwrap_or_default();
+    if name.is_empty() { "node".to_owned() } else { name }
 }

@@ -1,15 +1,30 @@
-//! Tombolo's data model.
+//! Tombolo's data model: entities that merge, entries that are chained and sealed, rules that say who may write.
+//!
+//! Everything here is a pure function of its arguments. The crate does no IO, reads no clock, starts no thread, draws
+//! no randomness and iterates nothing unordered; time and random values come in from outside. It knows nothing of
+//! redb, QUIC or HTTP.
+//!
+//! # Where to start
+//! * [`entity::EntityState`] is an entity as a row: changes in, views and conflicts out. [`entity::Writer`] turns
+//!   writes into a change.
+//! * [`entry::Entry`] is one record of a feed; [`feed::Range::verify`] is the only way from a peer's bytes to entries.
+//! * [`rules::RulesDag`] says who is a member; [`verdict::Verdict`] what became of an entry.
+//! * [`frontier::Frontier`] and [`digest::StateSums`] compare whole spaces with 64 bytes.
+//!
+//! What is signed or sent is described byte by byte in `docs/formats.md`; golden files hold the code to it.
 
-pub mod hash;
-pub mod verdict;
-pub mod rules;
-pub mod names;
-pub mod frontier;
-pub mod feed;
-pub mod entry;
 pub mod digest;
+pub mod entity;
+pub mod entry;
+pub mod feed;
+pub mod frontier;
+pub mod hash;
 mod hlc;
 mod ids;
+pub mod json;
+pub mod names;
+pub mod rules;
+pub mod verdict;
 
 pub use hlc::Hlc;
 pub use ids::{ChainHash, ChangeHash, Digest, FeedId, NodeId, ParseIdError, Receipt, Revision, SpaceId};

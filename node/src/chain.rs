@@ -174,7 +174,9 @@ pub fn fold(snapshot: &Snapshot, links: &[Link]) -> Result<EntityState, StoreErr
             past
         };
         if needed.contains(&change.hash()) {
-            clocks.insert(change.hash(), past.with(change));
+            let mut after = past.clone();
+            after.take(change);
+            clocks.insert(change.hash(), after);
         }
         let rules_seq = rules_seq(snapshot, &mut rules, link)?;
         let provenance = Provenance { entry_seq: link.seq, hlc: link.hlc, rules_seq };

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use tombolo_crdt::SpaceId;
-use tombolo_crdt::entity::Write;
+use tombolo_crdt::entity::{TypedOp, Write};
 use tombolo_crdt::json::Json;
 use tombolo_sim::World;
 
@@ -22,6 +22,10 @@ fn seeds(count: u64) -> Vec<u64> {
 
 fn put(text: &str) -> Write {
     Write::Put { value: json(text), base: None }
+}
+
+fn increment(by: i64) -> Write {
+    Write::Ops(vec![TypedOp::Increment { path: "/n".to_owned(), by }])
 }
 
 /// Every node in step with every other member it is connected to; equal digests; equal bytes.
@@ -106,9 +110,7 @@ fn random_world(seed: u64) {
             8 | 9 => {
                 // Counters on entities that only node 0 makes, so that none is created twice.
                 let id = format!("c{}", step % 2);
-                let ops = json(&format!(r#"[{{"op":"increment","path":"/n","by":{step}}}]"#));
-                let ops = Write::Ops(tombolo_crdt::entity::TypedOp::list(&ops).expect("operations"));
-                if world.write(node, space, "counters", &id, ops).is_ok() {
+                if world.write(node, space, "counters", &id, increment(step as i64)).is_ok() {
                     *counters.entry(id).or_default() += i64::from(step as u32);
                 }
             }
@@ -116,9 +118,7 @@ fn random_world(seed: u64) {
                 for id in ["c0", "c1"] {
                     if !world.export(0, space).iter().any(|line| line.starts_with(&format!("counters/{id} "))) {
                         world.write(0, space, "counters", id, put(r#"{"kind":"counter"}"#)).expect("written");
-                        let zero = json(r#"[{"op":"increment","path":"/n","by":0}]"#);
-                        let zero = Write::Ops(tombolo_crdt::entity::TypedOp::list(&zero).expect("operations"));
-                        world.write(0, space, "counters", id, zero).expect("written");
+                        world.write(0, space, "counters", id, increment(0)).expect("written");
                     }
                 }
             }

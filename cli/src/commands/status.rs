@@ -32,6 +32,10 @@ fn render(status: &Status) -> String {
     if !status.joins.is_empty() {
         text.push_str(&format!("\n  {} space(s) to join: no member has answered yet", status.joins.len()));
     }
+    for dial in &status.dials {
+        let (addrs, tries) = (dial.addrs.join(" "), human::count(dial.failures));
+        text.push_str(&format!("\n  ! cannot reach {addrs} ({tries} tries): {}", dial.error));
+    }
     if status.spaces.is_empty() {
         text.push_str("\nno spaces yet: `tombolo space create NAME`, or `tombolo space join TICKET`");
     }

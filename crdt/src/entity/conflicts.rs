@@ -1,6 +1,6 @@
 //! Values that were written concurrently and have not been decided between.
 
-use super::doc::{Object, Value};
+use super::doc::{Kind, Object, Value};
 use super::id::OpId;
 use super::view::{Candidate, Shown, Slot, shown_key};
 use super::{EntityState, Provenance};
@@ -84,7 +84,7 @@ impl Walk<'_> {
         }
         match &winner.shown {
             Shown::Map(group) => self.fields(group, depth + 1),
-            Shown::Value(Value::Object(_)) => self.elements(winner.id, depth + 1),
+            Shown::Value(Value::Object(Kind::List)) => self.elements(winner.id, depth + 1),
             _ => {}
         }
     }

@@ -96,6 +96,14 @@ impl Clock {
         self.raise(change.actor(), Mark { seq: change.seq(), counter: change.max_op() });
     }
 
+    /// This clock with `change` on top.
+    #[must_use]
+    pub fn with(&self, change: &super::Change) -> Self {
+        let mut clock = self.clone();
+        clock.take(change);
+        clock
+    }
+
     /// Whether an operation lies within.
     #[must_use]
     pub fn covers(&self, id: &OpId) -> bool {

@@ -97,7 +97,7 @@ impl Doc {
                 holder = slot.holder;
             }
         }
-        if let Some(id) = shown {
+        if let Some(id) = shown.or(empty.filter(|_| in_list && !group.is_empty())) {
             found.push(Candidate { id, holder, shown: Shown::Map(group) });
         } else if let Some(id) = empty {
             found.push(Candidate { id, holder, shown: Shown::Empty });

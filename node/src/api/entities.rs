@@ -117,7 +117,12 @@ impl EntityRequest<'_> {
         let one = EntityWrite { collection: collection.to_owned(), id: id.to_owned(), expect, write: write(base) };
         let trace = request::trace(headers);
         let command = WriteCommand { space, writes: vec![one], atomic: true, idempotency, trace };
-        answer(id, &write::make(app, command, bytes.len()).await?)
+        let outcome = write::make(app, command, bytes.len()).await?;
+        // Deleting what is not there changes nothing, and is no error where many writes go together.
+        if method == Method::DELETE && !outcome.writes.iter().any(|written| written.changed) {
+            return Err(rows::absent(collection, id));
+        }
+        answer(id, &outcome)
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the engine refuses, as problems.
 
-use tombolo_crdt::entity::WriteError;
+use tombolo_crdt::entity::{CHANGE_BYTES_MAX, VIEW_BYTES_MAX, WriteError};
 use tombolo_crdt::entry::{ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX};
 use tombolo_transport::frame::JoinRefusal;
 
@@ -53,5 +53,59 @@ impl From<TicketError> for Problem {
             _ => Kind::InvalidTicket,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+/// Why a write itself cannot be made.
+fn of_write(error: &WriteError, text: String) -> Problem {
+    match error {
+        WriteError::Absent => Problem::new(Kind::NotFound, text).hint("PUT creates entities; PATCH changes those that are there"),
+        WriteError::TooLarge(_) => Problem::new(Kind::TooLarge, text).with("limit", VIEW_BYTES_MAX as u64),
+        WriteError::ChangeTooLarge => Problem::new(Kind::TooLarge, text).with("limit", CHANGE_BYTES_MAX as u64),
+        // A test is a condition like `If-Match`, in the body.
+        WriteError::TestFailed(path) => Problem::new(Kind::RevisionMismatch, text).with("path", path.as_str()),
+        WriteError::Spent => Problem::new(Kind::Store, text),
+        _ => Problem::new(Kind::InvalidValue, text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_crdt::names::check_id;
+    use tombolo_crdt::{Revision, SpaceId};
+
+    use super::*;
+
+    #[test]
+    fn refusals_become_the_documented_problems() {
+        let write = |source| Refusal::Write { collection: "c".to_owned(), id: "i".to_owned(), source };
+        let current = Some(Revision::from_bytes([1; 16]));
+        let mismatch = Refusal::Mismatch { collection: "c".to_owned(), id: "i".to_owned(), current };
+        let table = [
+            (Refusal::UnknownSpace(SpaceId::from_bytes([0; 32])), "unknown-space", 404),
+            (Refusal::Role("reader"), "role", 403),
+            (Refusal::Name(check_id("").expect_err("empty")), "invalid-name", 422),
+            (write(WriteError::Absent), "not-found", 404),
+            (write(WriteError::NotAnObject), "invalid-value", 422),
+            (write(WriteError::TooLarge(5)), "too-large", 413),
+            (write(WriteError::TestFailed("/a".to_owned())), "revision-mismatch", 412),
+            (mismatch.clone(), "revision-mismatch", 412),
+            (Refusal::IdempotencyConflict, "idempotency-conflict", 422),
+            (Refusal::TooLarge { changes: 1, bytes: 1 }, "too-large", 413),
+            (Refusal::Full(String::new()), "full", 507),
+            (Refusal::Store(String::new()), "store", 503),
+            (Refusal::Ticket(JoinRefusal::Used), "ticket-used", 409),
+            (Refusal::Ticket(JoinRefusal::Expired), "ticket-expired", 409),
+            (Refusal::Ticket(JoinRefusal::Signature), "ticket-refused", 409),
+            (Refusal::Argument(String::new()), "invalid-argument", 400),
+        ];
+        for (refusal, slug, status) in table {
+            let (found, code, _) = Problem::from(refusal).kind.facts();
+            assert_eq!((found, code.as_u16()), (slug, status));
+        }
+        let shown = Problem::from(mismatch).to_json();
+        assert_eq!(shown["current"], "01010101010101010101010101010101");
+        assert_eq!(Problem::from(TicketError::Truncated).kind, Kind::InvalidTicket);
+        assert_eq!(Problem::from(TicketError::Expired { at: 1 }).kind, Kind::TicketExpired);
     }
 }

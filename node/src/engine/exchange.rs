@@ -61,6 +61,7 @@ pub(super) fn note(
             if conn.theirs.len() < SPACES_MAX {
                 conn.theirs.insert(space);
             }
+            begin(conn, space);
             after.introduce = true;
         }
         Frame::RulesDone => {
@@ -68,6 +69,8 @@ pub(super) fn note(
             after.introduce = true;
         }
         Frame::Summary(summary) => {
+            // It may overtake, within a step, what would have begun the session.
+            begin(conn, summary.space);
             if let Some(session) = conn.sessions.get_mut(&summary.space) {
                 session.summary = Some(summary);
             }
@@ -88,6 +91,14 @@ pub(super) fn note(
         Frame::Probe(_) | Frame::Bye(_) | Frame::RulesFrontier(..) => {}
         // Taken elsewhere: they carry entries, or need a transaction.
         Frame::Ranges(_) | Frame::RulesRanges(_) | Frame::Join(_) | Frame::JoinRefused(..) => {}
+    }
+}
+
+/// Begins the session of a space that both sides have named.
+fn begin(conn: &mut Conn, space: SpaceId) {
+    if conn.ours.contains(&space) && conn.theirs.contains(&space) && !conn.sessions.contains_key(&space) {
+        let room = conn.room.remove(&space).unwrap_or(0);
+        conn.sessions.insert(space, Session { room, ..Session::default() });
     }
 }
 
@@ -143,14 +154,12 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
         session.resend_wait = Duration::ZERO;
     }
     let (frontier, state) = (space.frontier_digest(), space.state_digest());
-    let was_equal = session.equal;
-    session.equal = have.frontier == frontier;
-    session.diverged = session.equal && have.state != state;
-    if session.equal {
+    if have.frontier == frontier {
+        let news = session.agreed != Some(frontier);
+        session.agree(frontier, have.state != state);
+        session.answer_due |= news;
         let journal = space.row.journal;
         space.memory.entry(conn.peer).or_default().shared(frontier, journal);
-        session.answer_due |= !was_equal;
-        session.behind_since = None;
     }
 }
 
@@ -236,10 +245,7 @@ impl Engine {
                 if conn.ours.insert(*space_id) {
                     after.outputs.push(Output::Control(*id, Frame::Rules(*space_id, rules_digest(space))));
                 }
-                if conn.theirs.contains(space_id) && !conn.sessions.contains_key(space_id) {
-                    let room = conn.room.remove(space_id).unwrap_or(0);
-                    conn.sessions.insert(*space_id, Session { room, ..Session::default() });
-                }
+                begin(conn, *space_id);
                 if conn.named_all && !conn.theirs.contains(space_id) && conn.offered.insert(*space_id) {
                     after.owed.push((*id, *space_id));
                 }
@@ -297,6 +303,8 @@ impl Talk<'_> {
         moved: Option<&BTreeSet<FeedId>>,
     ) -> Result<bool, StoreError> {
         let mut remembered = self.summary(space, session);
+        session.equal = session.agreed == Some(space.frontier_digest());
+        session.diverged &= session.equal;
         self.frontier(space, session)?;
         self.learn_frontier(space, session)?;
         if let Some(moved) = moved {
@@ -347,11 +355,10 @@ impl Talk<'_> {
             let moved_since = space.frontier_digest() != theirs.frontier;
             let known = self.positions_at(space, theirs.frontier)?.unwrap_or_default();
             session.known = Some(known);
-            session.equal = !moved_since;
-            session.diverged = session.equal && theirs.state != state;
-            let journal = space.row.journal;
-            if session.equal {
-                let digest = theirs.frontier;
+            let (digest, diverged) = (theirs.frontier, theirs.state != state);
+            if !moved_since {
+                session.agree(digest, diverged);
+                let journal = space.row.journal;
                 space.memory.entry(self.peer).or_default().shared(digest, journal);
             } else {
                 session.lag = lagging(space, session);
@@ -451,7 +458,6 @@ impl Talk<'_> {
 
     /// Feeds moved here: the peer may lack them, and is told that we hold them.
     fn moved(&mut self, space: &Space, session: &mut Session, moved: &BTreeSet<FeedId>) {
-        session.equal = false;
         for feed in moved {
             let own = *feed == space.own_data.feed() || *feed == space.own_rules.feed();
             if !own {

@@ -1,6 +1,7 @@
 //! Local writes: planned against the present row, judged like anybody's, appended to this process's data feed.
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry as Place;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::entity::{Change, EntityState, Provenance, Writer};
 use tombolo_crdt::entry::{Body, ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, ENTRY_VERSION, Entry};
@@ -12,7 +13,7 @@ use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{FeedId, Hlc, Receipt};
 
 use super::io::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
-use super::rows::RowFault;
+use super::rows::{RowFault, Rows};
 use super::space::{Feed, Space};
 use super::{Work, idempotency};
 use crate::store::{ChangeLink, StoreError};
@@ -37,8 +38,8 @@ impl From<Refusal> for Fault {
 }
 
 /// An entity within a transaction.
-struct Touched {
-    writer: Writer,
+struct Touched<'r> {
+    writer: Writer<'r>,
     before: Seen,
 }
 
@@ -100,23 +101,26 @@ impl Work<'_> {
         trace: Option<Trace>,
         idempotency: Option<[u8; 16]>,
     ) -> Result<Vec<Written>, Fault> {
+        for write in writes {
+            self.load(space.row.no, write)?;
+        }
         let feed = space.own_data.feed();
         let hlc = self.next_hlc();
-        let mut touched: BTreeMap<(&str, &str), Touched> = BTreeMap::new();
+        let mut touched: BTreeMap<(&str, &str), Touched<'_>> = BTreeMap::new();
         for write in writes {
-            self.plan(space, feed, hlc, write, &mut touched)?;
+            plan(&self.rows, (space.row.no, feed, hlc), write, &mut touched)?;
         }
         let joining = space.row.heads.len() > ENTRY_DEPS_MAX;
         let seq = space.frontier.seq(feed) + 1 + u64::from(joining);
-        let rules_seq = self.rules_seq(space, feed, seq);
-        let provenance = Provenance { entry_seq: seq, hlc, rules_seq };
+        let provenance = Provenance { entry_seq: seq, hlc, rules_seq: rules_seq(space, feed, seq) };
         let position = space.row.journal + 1 + u64::from(joining);
 
         let mut made: Vec<Made> = Vec::new();
         let mut seen = BTreeMap::new();
         for ((collection, id), Touched { writer, before }) in touched {
             seen.insert((collection, id), before);
-            if let Some((change, state)) = writer.finish(provenance, position) {
+            let refusal = |source| Refusal::Write { collection: collection.to_owned(), id: id.to_owned(), source };
+            if let Some((change, state)) = writer.finish(&provenance, position).map_err(refusal)? {
                 made.push(Made { collection: collection.to_owned(), id: id.to_owned(), change, state });
             }
         }
@@ -125,55 +129,26 @@ impl Work<'_> {
         } else {
             check_size(&made)?;
             if joining {
-                self.append_data(space, hlc, &[], None, None)?;
+                self.append_data(space, hlc, &mut [], None, None)?;
             }
-            Some(self.append_data(space, hlc, &made, trace, idempotency)?)
+            Some(self.append_data(space, hlc, &mut made, trace, idempotency)?)
         };
-        let changed: BTreeMap<(String, String), EntityState> =
-            made.into_iter().map(|made| ((made.collection, made.id), made.state)).collect();
-        self.answers(space, writes, &seen, changed, receipt)
+        let changed: BTreeSet<(String, String)> = made.into_iter().map(|made| (made.collection, made.id)).collect();
+        self.answers(space, writes, &seen, &changed, receipt)
     }
 
-    /// Plans one write on top of those before it in the transaction.
-    fn plan<'w>(
-        &mut self,
-        space: &Space,
-        feed: FeedId,
-        hlc: Hlc,
-        write: &'w EntityWrite,
-        touched: &mut BTreeMap<(&'w str, &'w str), Touched>,
-    ) -> Result<(), Fault> {
+    /// Makes sure that the row of a write is there.
+    fn load(&mut self, no: u32, write: &EntityWrite) -> Result<(), Fault> {
         let (collection, id) = (write.collection.as_str(), write.id.as_str());
         check_collection(collection).and_then(|()| check_id(id)).map_err(Refusal::Name)?;
-        if !touched.contains_key(&(collection, id)) {
-            let row = match self.rows.get(&mut self.batch, space.row.no, collection, id) {
-                Ok(row) => row,
-                Err(RowFault::Store(error)) => return Err(error.into()),
-                Err(RowFault::Damaged(reason)) => {
-                    let (collection, id) = (collection.to_owned(), id.to_owned());
-                    return Err(Refusal::Damaged { collection, id, reason: reason.to_string() }.into());
-                }
-            };
-            let before = Seen { present: row.state.is_present(), journal: row.state.journal() };
-            touched.insert((collection, id), Touched { writer: Writer::new(&row.state, feed, hlc), before });
+        match self.rows.get(&mut self.batch, no, collection, id) {
+            Ok(_) => Ok(()),
+            Err(RowFault::Store(error)) => Err(error.into()),
+            Err(RowFault::Damaged(reason)) => {
+                let (collection, id) = (collection.to_owned(), id.to_owned());
+                Err(Refusal::Damaged { collection, id, reason: reason.to_string() }.into())
+            }
         }
-        let Some(entity) = touched.get_mut(&(collection, id)) else { return Ok(()) };
-        let state = entity.writer.state();
-        let current = state.is_present().then(|| state.revision());
-        let holds = match write.expect {
-            Expect::Any => true,
-            Expect::Present => current.is_some(),
-            Expect::Absent => current.is_none(),
-            Expect::Revision(revision) => current == Some(revision),
-        };
-        if !holds {
-            let (collection, id) = (collection.to_owned(), id.to_owned());
-            return Err(Refusal::Mismatch { collection, id, current }.into());
-        }
-        entity.writer.write(&write.write).map_err(|source| {
-            let (collection, id) = (collection.to_owned(), id.to_owned());
-            Fault::Refused(Refusal::Write { collection, id, source })
-        })
     }
 
     /// Appends a data entry with these changes and puts the rows they lead to in place.
@@ -181,7 +156,7 @@ impl Work<'_> {
         &mut self,
         space: &mut Space,
         hlc: Hlc,
-        made: &[Made],
+        made: &mut [Made],
         trace: Option<Trace>,
         idempotency: Option<[u8; 16]>,
     ) -> Result<Receipt, StoreError> {
@@ -212,8 +187,8 @@ impl Work<'_> {
             let row = self.rows.get(&mut self.batch, space.row.no, collection, id);
             let Ok(row) = row else { return Err(StoreError::corrupt("entities", "a row changed under a step")) };
             let previous = row.state.journal();
-            *row.change(collection, id) = state.clone();
             links.push(ChangeLink { previous, after: state.heads_hash() });
+            *row.change(collection, id) = std::mem::take(state);
         }
         self.append(space, feed, &entry, links, false)?;
         self.counters.writes += 1;
@@ -259,13 +234,6 @@ impl Work<'_> {
         feed
     }
 
-    /// Position in the own feed of the rules heads that an entry at `seq` is written under.
-    fn rules_seq(&self, space: &Space, feed: FeedId, seq: u64) -> u64 {
-        let heads = space.rules.heads();
-        let stated = space.feeds.get(&feed).map(|known| known.rules_at(seq));
-        stated.filter(|(_, stated)| *stated == heads.as_slice()).map_or(seq, |(at, _)| at)
-    }
-
     pub(super) fn next_hlc(&mut self) -> Hlc {
         *self.hlc_last = Hlc::next(self.now.wall_millis, *self.hlc_last, *self.hlc_seen);
         *self.hlc_last
@@ -277,27 +245,17 @@ impl Work<'_> {
         space: &Space,
         writes: &[EntityWrite],
         seen: &BTreeMap<(&str, &str), Seen>,
-        changed: BTreeMap<(String, String), EntityState>,
+        changed: &BTreeSet<(String, String)>,
         receipt: Option<Receipt>,
     ) -> Result<Vec<Written>, Fault> {
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
             let Some(before) = seen.get(&(write.collection.as_str(), write.id.as_str())) else { continue };
-            let after = changed.get(&(write.collection.clone(), write.id.clone()));
-            let (revision, present) = match after {
-                Some(state) => (state.revision(), state.is_present()),
-                None => {
-                    let row = self.rows.get(&mut self.batch, space.row.no, &write.collection, &write.id);
-                    let Ok(row) = row else { return Err(StoreError::corrupt("entities", "unreadable row").into()) };
-                    (row.state.revision(), row.state.is_present())
-                }
-            };
-            let receipt = match after {
-                Some(_) => receipt,
-                None => self.receipt_of(space, before.journal)?,
-            };
-            let created = after.is_some() && !before.present && present;
-            answers.push(Written { receipt, revision, present, created, changed: after.is_some() });
+            let Some(row) = self.rows.peek(space.row.no, &write.collection, &write.id) else { continue };
+            let (revision, present) = (row.state.revision(), row.state.is_present());
+            let changed = changed.contains(&(write.collection.clone(), write.id.clone()));
+            let receipt = if changed { receipt } else { self.receipt_of(space, before.journal)? };
+            answers.push(Written { receipt, revision, present, created: changed && !before.present && present, changed });
         }
         Ok(answers)
     }
@@ -310,6 +268,48 @@ impl Work<'_> {
         let row = self.batch.journal(space.row.no, journal)?;
         Ok(row.map(|row| Receipt { feed: row.feed, seq: row.seq }))
     }
+}
+
+/// Plans one write on top of those before it in the transaction.
+fn plan<'w, 'r>(
+    rows: &'r Rows,
+    (no, feed, hlc): (u32, FeedId, Hlc),
+    write: &'w EntityWrite,
+    touched: &mut BTreeMap<(&'w str, &'w str), Touched<'r>>,
+) -> Result<(), Refusal> {
+    let (collection, id) = (write.collection.as_str(), write.id.as_str());
+    let names = || (collection.to_owned(), id.to_owned());
+    let entity = match touched.entry((collection, id)) {
+        Place::Occupied(entity) => entity.into_mut(),
+        Place::Vacant(place) => {
+            let Some(row) = rows.peek(no, collection, id) else { return Ok(()) };
+            let before = Seen { present: row.state.is_present(), journal: row.state.journal() };
+            place.insert(Touched { writer: Writer::new(&row.state, feed, hlc), before })
+        }
+    };
+    let state = entity.writer.state();
+    let current = state.is_present().then(|| state.revision());
+    let holds = match write.expect {
+        Expect::Any => true,
+        Expect::Present => current.is_some(),
+        Expect::Absent => current.is_none(),
+        Expect::Revision(revision) => current == Some(revision),
+    };
+    if !holds {
+        let (collection, id) = names();
+        return Err(Refusal::Mismatch { collection, id, current });
+    }
+    entity.writer.write(&write.write).map_err(|source| {
+        let (collection, id) = names();
+        Refusal::Write { collection, id, source }
+    })
+}
+
+/// Position in the own feed of the rules heads that an entry at `seq` is written under.
+fn rules_seq(space: &Space, feed: FeedId, seq: u64) -> u64 {
+    let heads = space.rules.heads();
+    let stated = space.feeds.get(&feed).map(|known| known.rules_at(seq));
+    stated.filter(|(_, stated)| *stated == heads.as_slice()).map_or(seq, |(at, _)| at)
 }
 
 /// A planned change.

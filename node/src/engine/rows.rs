@@ -59,6 +59,11 @@ impl Rows {
         }
     }
 
+    /// The entity, if this step has read it.
+    pub(super) fn peek(&self, space: u32, collection: &str, id: &str) -> Option<&Row> {
+        self.0.get(&(space, collection.to_owned(), id.to_owned()))
+    }
+
     /// Writes the changed rows and moves the sums of `space` along.
     pub(super) fn flush(
         self,

@@ -100,7 +100,8 @@ pub(super) struct Session {
     /// When what was dropped may be sent again, and how long to wait the next time.
     pub(super) resend_at: Option<Duration>,
     pub(super) resend_wait: Duration,
-    /// Frontiers are equal, as far as both have said.
+    /// The last frontier that both have said to have; it is ours now: `equal`.
+    pub(super) agreed: Option<Digest>,
     pub(super) equal: bool,
     pub(super) diverged: bool,
     pub(super) behind_since: Option<u64>,
@@ -118,6 +119,14 @@ impl Session {
     /// The last entry of `feed` that the peer has or that is on its way to it.
     pub(super) fn reached(&self, feed: FeedId) -> u64 {
         self.known(feed).max(self.cursor.get(&feed).copied().unwrap_or(0))
+    }
+
+    /// Notes that both have the frontier `digest`.
+    pub(super) fn agree(&mut self, digest: Digest, diverged: bool) {
+        self.agreed = Some(digest);
+        self.equal = true;
+        self.diverged = diverged;
+        self.behind_since = None;
     }
 
     /// Notes that the peer has `feed` up to `seq`.

@@ -116,6 +116,9 @@ impl Engine {
         let Work { mut batch, rows, counters, .. } = work;
         rows.flush(&mut batch, parts.spaces)?;
         let flush_memory = self.memory_due.is_some_and(|due| due <= now.mono);
+        if flush_memory {
+            self.memory_due = None;
+        }
         let wrote = write_back(&mut batch, parts.spaces, flush_memory)? || batch.is_dirty();
         if !wrote {
             return Ok(());
@@ -123,9 +126,6 @@ impl Engine {
         batch.purge_idempotency(now.wall_millis, PURGE_MAX)?;
         batch.commit()?;
         counters.commits += 1;
-        if flush_memory {
-            self.memory_due = None;
-        }
         Ok(())
     }
 

@@ -30,10 +30,13 @@ pub(super) fn pump(
     snapshot: &Snapshot,
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
+    let relay = session.relay_at.is_none_or(|at| at <= now.mono);
+    if relay {
+        session.relay_at = None;
+    }
     if session.known.is_none() || session.lag.is_empty() || session.resend_at.is_some() {
         return Ok(());
     }
-    let relay = session.relay_at.is_none_or(|at| at <= now.mono);
     while session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX {
         let mut heap = cursors(space, session, snapshot, relay)?;
         let mut ranges = Vec::new();
@@ -66,9 +69,6 @@ pub(super) fn pump(
         session.in_flight.push_back((session.sent, carried));
         let frame = Frame::Ranges(Ranges { space: space.id, number: session.sent, ranges });
         out.push(Output::Transfer(conn, space.id, frame));
-    }
-    if relay {
-        session.relay_at = None;
     }
     Ok(())
 }

@@ -1,17 +1,35 @@
 //! `peer ls`.
 
 use reqwest::Method;
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::args::Context;
 use crate::error::CliError;
 use crate::human;
+use crate::model::Dial;
 use crate::ui::Ui;
 
 /// List connections and the addresses that were added by hand
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Example:\n  tombolo peer ls")]
 pub(crate) struct LsArgs {}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Peers {
+    connections: Vec<Connection>,
+    added: Vec<String>,
+    dials: Vec<Dial>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Connection {
+    node: String,
+    name: String,
+    address: String,
+    dialled: bool,
+}
 
 pub(crate) async fn run(ui: &mut Ui, context: &Context, _: &LsArgs) -> Result<(), CliError> {
     let api = context.api()?;
@@ -20,7 +38,7 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, _: &LsArgs) -> Result<()
         ui.raw(answer.body.trim_ascii_end())?;
         return ui.raw(b"\n");
     }
-    let rows = rows(&answer.json()?);
+    let rows = answer.json::<Peers>()?.rows();
     if rows.is_empty() {
         ui.note("no connections and no addresses: members of a space find each other by themselves");
         return Ok(());
@@ -28,17 +46,17 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, _: &LsArgs) -> Result<()
     ui.line(human::table("", &rows))
 }
 
-/// A row for everything that looks like a peer.
-fn rows(value: &Value) -> Vec<Vec<String>> {
-    match value {
-        Value::Array(items) => items.iter().flat_map(rows).collect(),
-        Value::String(address) => vec![vec![address.clone(), "added by hand".to_owned()]],
-        Value::Object(fields) if fields.contains_key("node") || fields.contains_key("addr") => {
-            let text = |name: &str| fields.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-            let address = if fields.contains_key("address") { text("address") } else { text("addr") };
-            vec![vec![address, text("name"), text("node")]]
-        }
-        Value::Object(fields) => fields.values().flat_map(rows).collect(),
-        Value::Null | Value::Bool(_) | Value::Number(_) => Vec::new(),
+impl Peers {
+    fn rows(&self) -> Vec<Vec<String>> {
+        let connected = self.connections.iter().map(|peer| {
+            let how = if peer.dialled { "connected, dialled" } else { "connected, dialled by it" };
+            vec![peer.address.clone(), how.to_owned(), format!("{} {}", peer.name, peer.node)]
+        });
+        let added = self.added.iter().map(|address| vec![address.clone(), "added by hand".to_owned()]);
+        let failed = self.dials.iter().map(|dial| {
+            let tries = human::count(dial.failures);
+            vec![dial.addrs.join(" "), format!("not reached, {tries} tries"), dial.error.clone()]
+        });
+        connected.chain(added).chain(failed).collect()
     }
 }

@@ -28,7 +28,7 @@ struct Members {
 struct Member {
     node: String,
     name: String,
-    role: String,
+    role: Option<String>,
     addrs: Vec<String>,
     connected: bool,
     #[serde(rename = "self")]
@@ -50,7 +50,13 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &MembersArgs) -> R
             _ => "away",
         };
         let name = if member.name.is_empty() { "-".to_owned() } else { member.name.clone() };
-        vec![name, member.role.clone(), link.to_owned(), member.node.clone(), member.addrs.join(" ")]
+        vec![
+            name,
+            member.role.clone().unwrap_or_default(),
+            link.to_owned(),
+            member.node.clone(),
+            member.addrs.join(" "),
+        ]
     };
     ui.line(human::table("", &members.iter().map(row).collect::<Vec<_>>()))
 }

@@ -1,0 +1,261 @@
+//! From the journal to events: pages, each over a snapshot of its own.
+
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+
+use tombolo_crdt::entry::{Body, Entry};
+use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::{Hlc, Receipt, SpaceId};
+
+use super::cursor::{Cursor, Mark};
+use super::event::{Event, Kind};
+use crate::api::problem::Problem;
+use crate::api::{SharedApp, rows};
+use crate::store::{JournalKind, JournalRow, Snapshot};
+
+/// Journal rows, or rows of a listing, per snapshot.
+const PAGE_ROWS: usize = 64;
+/// Bytes of events after which a page ends early.
+const PAGE_BYTES: usize = 256 << 10;
+
+/// Reads the changes of a space.
+pub(super) struct Feed {
+    pub(super) app: SharedApp,
+    pub(super) space: SpaceId,
+    pub(super) space_no: u32,
+    pub(super) collection: Option<String>,
+    /// Where the next page begins.
+    pub(super) cursor: Cursor,
+    /// A reset has to be told first.
+    pub(super) reset_due: bool,
+    /// Where the journal ended at the last page.
+    pub(super) end: u64,
+    /// Events that are made and not yet taken.
+    pub(super) ready: VecDeque<Event>,
+}
+
+impl Feed {
+    /// The next event; `None`: nothing more for now.
+    pub(super) fn next(&mut self) -> Result<Option<Event>, Problem> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                return Ok(Some(event));
+            }
+            if !self.page()? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Makes events of the next page. `false`: there is none.
+    fn page(&mut self) -> Result<bool, Problem> {
+        let snapshot = self.app.snapshot()?;
+        if std::mem::take(&mut self.reset_due) {
+            let event = self.reset(&snapshot)?;
+            self.ready.push_back(event);
+            return Ok(true);
+        }
+        match self.cursor.clone() {
+            Cursor::Listing(mark, after) => self.list(&snapshot, mark, after),
+            Cursor::At(mark, done) => self.read(&snapshot, mark, done),
+        }
+    }
+
+    /// Begins anew: whoever reads has to forget what it knows.
+    fn reset(&mut self, snapshot: &Snapshot) -> Result<Event, Problem> {
+        let row = snapshot.space(self.space)?;
+        let mark = row.map_or_else(Mark::default, |row| Mark::new(row.journal, &row.running));
+        self.cursor = Cursor::Listing(mark, None);
+        Ok(Event::new(Kind::Reset, self.cursor.clone()))
+    }
+
+    /// A page of the listing after a reset.
+    fn list(&mut self, snapshot: &Snapshot, mark: Mark, after: Option<(String, String)>) -> Result<bool, Problem> {
+        let (mut scanned, mut bytes, mut more) = (0, 0, false);
+        let mut last = None;
+        let mut fault = None;
+        let ready = &mut self.ready;
+        let behind = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
+        snapshot.visit_rows(self.space_no, self.collection.as_deref(), "", behind, |collection, id, row| {
+            if scanned >= PAGE_ROWS || bytes >= PAGE_BYTES {
+                more = true;
+                return ControlFlow::Break(());
+            }
+            scanned += 1;
+            let key = (collection.to_owned(), id.to_owned());
+            match rows::decode(collection, id, row) {
+                Ok(state) if state.is_present() => {
+                    bytes += row.len();
+                    let cursor = Cursor::Listing(mark, Some(key.clone()));
+                    let receipt = receipt_at(snapshot, self.space_no, state.journal());
+                    ready.push_back(Event::new(Kind::Changed, cursor).entity(collection, id, Some(&state)).receipt(receipt));
+                }
+                Ok(_) => {}
+                Err(problem) => {
+                    fault = Some(problem);
+                    return ControlFlow::Break(());
+                }
+            }
+            last = Some(key);
+            ControlFlow::Continue(())
+        })?;
+        if let Some(problem) = fault {
+            return Err(problem);
+        }
+        // Behind the last entity the journal goes on where it was when the listing began.
+        self.cursor = if more { Cursor::Listing(mark, last.or(after)) } else { Cursor::At(mark, 0) };
+        if !more && let Some(event) = self.ready.back_mut() {
+            event.cursor = self.cursor.clone();
+        }
+        Ok(true)
+    }
+
+    /// A page of the journal.
+    fn read(&mut self, snapshot: &Snapshot, mark: Mark, mut done: usize) -> Result<bool, Problem> {
+        if !stands(snapshot, self.space_no, mark)? {
+            self.reset_due = true;
+            return Ok(true);
+        }
+        let page = snapshot.journal_range(self.space_no, mark.position + 1, PAGE_ROWS)?;
+        let Some((end, _)) = page.last() else {
+            self.end = mark.position;
+            return Ok(false);
+        };
+        self.end = *end;
+        let mut before = mark;
+        let mut bytes = 0;
+        for (position, row) in page {
+            let here = Mark::new(position, &row.running);
+            if row.kind == JournalKind::Reset {
+                self.cursor = Cursor::At(here, 0);
+                self.reset_due = true;
+                return Ok(true);
+            }
+            bytes += self.events_of(snapshot, &row, (before, here), done)?;
+            self.cursor = Cursor::At(here, 0);
+            before = here;
+            done = 0;
+            if bytes >= PAGE_BYTES {
+                break;
+            }
+        }
+        Ok(true)
+    }
+
+    /// The events of one journal row, but for the first `done` changes of its entry. All but the last carry the cursor
+    /// before the row. Returns their bytes, roughly.
+    fn events_of(
+        &mut self,
+        snapshot: &Snapshot,
+        row: &JournalRow,
+        (before, here): (Mark, Mark),
+        done: usize,
+    ) -> Result<usize, Problem> {
+        let receipt = Some(Receipt { feed: row.feed, seq: row.seq });
+        let stored = snapshot.entry(row.feed, row.seq)?;
+        let verdict = stored.as_ref().and_then(|stored| Verdict::from_code(stored.verdict)).map(Verdict::name);
+        let entry = stored.and_then(|stored| Entry::decode(&stored.bytes).ok());
+        let hlc = entry.as_ref().map(|entry| entry.hlc);
+        let mut names = row.entities.clone();
+        if names.is_empty()
+            && let Some(Entry { body: Body::Data(changes), .. }) = entry
+        {
+            names = changes.into_iter().map(|change| (change.collection, change.id)).collect();
+        }
+        let wanted = |collection: &str| self.collection.as_deref().is_none_or(|wanted| wanted == collection);
+        let first = self.ready.len();
+        let mut bytes = 0;
+        match row.kind {
+            JournalKind::Rules if self.collection.is_none() => {
+                self.ready.push_back(Event::new(Kind::Rules, Cursor::At(here, 0)).receipt(receipt).at(hlc));
+            }
+            JournalKind::Rules | JournalKind::Reset => {}
+            JournalKind::Refused => {
+                names.retain(|(collection, _)| wanted(collection));
+                if self.collection.is_none() || !names.is_empty() {
+                    let event = Event::new(Kind::Refused, Cursor::At(here, 0)).receipt(receipt).at(hlc);
+                    self.ready.push_back(event.refused(verdict, names));
+                }
+            }
+            JournalKind::Applied | JournalKind::TakenOut | JournalKind::Released | JournalKind::Repaired => {
+                let undone = names.iter().enumerate().skip(done);
+                for (index, (collection, id)) in undone.filter(|(_, (collection, _))| wanted(collection)) {
+                    let (event, length) = changed(snapshot, self.space_no, collection, id)?;
+                    bytes += length;
+                    let cursor = Cursor::At(before, index + 1);
+                    self.ready.push_back(Event { cursor, ..event }.receipt(receipt).at(hlc));
+                }
+            }
+        }
+        // The last event of the row stands for all of it.
+        if self.ready.len() > first
+            && let Some(last) = self.ready.back_mut()
+        {
+            last.cursor = Cursor::At(here, 0);
+        }
+        Ok(bytes)
+    }
+}
+
+/// An entity as it is now. Its cursor is set by the caller.
+fn changed(snapshot: &Snapshot, space_no: u32, collection: &str, id: &str) -> Result<(Event, usize), Problem> {
+    let row = snapshot.row(space_no, collection, id)?;
+    let length = row.as_ref().map_or(0, Vec::len);
+    let state = row.map(|row| rows::decode(collection, id, &row)).transpose()?;
+    let kind = match state.as_ref().is_some_and(tombolo_crdt::entity::EntityState::is_present) {
+        true => Kind::Changed,
+        false => Kind::Deleted,
+    };
+    let event = Event::new(kind, Cursor::At(Mark::default(), 0));
+    Ok((event.entity(collection, id, state.as_ref()), length))
+}
+
+/// Whether the journal still is what it was when the mark was given.
+fn stands(snapshot: &Snapshot, space_no: u32, mark: Mark) -> Result<bool, Problem> {
+    if mark.position == 0 {
+        return Ok(mark.hash == [0; 8]);
+    }
+    let row = snapshot.journal(space_no, mark.position)?;
+    Ok(row.is_some_and(|row| Mark::new(mark.position, &row.running) == mark))
+}
+
+fn receipt_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Option<Receipt> {
+    let row = snapshot.journal(space_no, position).ok()??;
+    Some(Receipt { feed: row.feed, seq: row.seq })
+}
+
+/// A clock reading as RFC 3339 in UTC.
+pub(super) fn rfc3339(hlc: Hlc) -> String {
+    let millis = hlc.millis();
+    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
+    // Days since 0000-03-01, so that leap days end years (after Howard Hinnant's civil_from_days).
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
+    let (seconds, thousandths) = (of_day / 1_000 % 60, of_day % 1_000);
+    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{thousandths:03}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_as_text() {
+        for (millis, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_400_123, "2000-02-29T00:00:00.123Z"),
+            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
+            (1_800_000_000_000, "2027-01-15T08:00:00.000Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+        ] {
+            assert_eq!(rfc3339(Hlc::from_millis(millis)), text);
+        }
+    }
+}

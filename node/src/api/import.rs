@@ -1,0 +1,321 @@
+//! NDJSON in, of any length, and what became of it out, at the same time.
+//!
+//! Lines are read, parsed and checked here and go to the engine in batches; a few batches are on their way at once, so
+//! that the disk is never waited for twice. Memory holds these batches and one line.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use axum::body::{Body, BodyDataStream, Bytes};
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use futures_util::StreamExt as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tombolo_crdt::SpaceId;
+use tombolo_crdt::entity::Write;
+use tombolo_crdt::entry::Trace;
+use tombolo_crdt::names::check_id;
+
+use super::export::ndjson;
+use super::lines::{IdTemplate, LINE_BYTES_MAX, Line, LineSplitter};
+use super::problem::{Kind, Problem};
+use super::request::{self, Params, PathParts};
+use super::spaces::{resolve, unexpected};
+use super::{ENTITY_BODY_MAX, SharedApp};
+use crate::engine::{Command, EntityWrite, Expect, Refusal, Reply, WriteCommand, Written};
+use crate::runtime::Pending;
+
+/// Writes in a batch.
+const BATCH_WRITES: usize = 512;
+/// Bytes of lines in a batch.
+const BATCH_BYTES: usize = 1 << 20;
+/// Batches on their way to the disk: one being committed, one waiting, one being filled.
+const BATCHES: usize = 3;
+/// A batch that is not full goes when nothing has come for this long: a slow producer must see its lines land.
+const IDLE: Duration = Duration::from_millis(50);
+/// How often the counters are told.
+const PROGRESS: Duration = Duration::from_secs(1);
+/// How long what still comes is thrown away after an import that stopped early.
+const DRAIN: Duration = Duration::from_secs(2);
+/// Pieces of the answer that the client has not taken; the import waits beyond that.
+const ANSWERS: usize = 64;
+
+const TYPES: [&str; 4] = ["application/x-ndjson", "application/ndjson", "application/jsonl", "application/json"];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    id: Option<String>,
+    id_template: Option<String>,
+    #[serde(default)]
+    skip_bad: bool,
+}
+
+/// `POST /v1/spaces/{space}/{collection}/import`
+pub(super) async fn import(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    Params(query): Params<Query>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    request::need_content_type(&headers, &TYPES)?;
+    let collection = path.collection()?.to_owned();
+    let ids = match (&query.id, &query.id_template) {
+        (Some(field), None) => IdTemplate::field(field),
+        (None, Some(template)) => IdTemplate::parse(template)
+            .map_err(|reason| Problem::argument(format!("id_template: {reason}")))?,
+        _ => return Err(Problem::argument("say where ids come from: either id=FIELD or id_template=TEMPLATE")),
+    };
+    let space = resolve(&app.snapshot()?, path.space())?.space;
+    let (answers, receiver) = mpsc::channel(ANSWERS);
+    let job = Import {
+        app,
+        space,
+        collection,
+        ids,
+        skip_bad: query.skip_bad,
+        trace: request::trace(&headers),
+        answers,
+        counters: Counters::default(),
+        batch: Batch::default(),
+        under_way: VecDeque::new(),
+        told: Instant::now(),
+    };
+    tokio::spawn(job.run(body.into_data_stream()));
+    Ok(ndjson(Body::from_stream(ReceiverStream::new(receiver))))
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    lines: u64,
+    created: u64,
+    updated: u64,
+    unchanged: u64,
+    errors: u64,
+}
+
+impl Counters {
+    fn to_json(&self) -> Value {
+        json!({
+            "lines": self.lines, "created": self.created, "updated": self.updated,
+            "unchanged": self.unchanged, "errors": self.errors,
+        })
+    }
+}
+
+/// Lines that go to the engine together.
+#[derive(Debug, Default)]
+struct Batch {
+    writes: Vec<EntityWrite>,
+    lines: Vec<u64>,
+    bytes: usize,
+}
+
+/// An import under way.
+struct Import {
+    app: SharedApp,
+    space: SpaceId,
+    collection: String,
+    ids: IdTemplate,
+    skip_bad: bool,
+    trace: Option<Trace>,
+    answers: mpsc::Sender<std::io::Result<Bytes>>,
+    counters: Counters,
+    batch: Batch,
+    /// Batches on their way, oldest first: the ids and numbers of their lines, and the reply to come.
+    under_way: VecDeque<(Vec<(u64, String)>, Pending)>,
+    told: Instant,
+}
+
+/// Why an import ends before its input.
+enum End {
+    /// A bad line, or the engine takes no more; it has been told.
+    Stopped,
+    /// Nobody listens.
+    ClientGone,
+}
+
+impl Import {
+    async fn run(mut self, mut body: BodyDataStream) {
+        let read = self.read(&mut body).await;
+        let flushed = match read {
+            Ok(()) | Err(End::Stopped) => self.finish().await,
+            Err(End::ClientGone) => return,
+        };
+        let stopped = matches!(read, Err(End::Stopped)) || matches!(flushed, Err(End::Stopped));
+        let mut counters = self.counters.to_json();
+        if stopped {
+            counters["stopped"] = true.into();
+        }
+        // The client may have gone by now.
+        let _ = self.say(&json!({ "done": counters })).await;
+        // Closing on a client that is still sending could keep it from reading the answer.
+        let _ = tokio::time::timeout(DRAIN, async { while body.next().await.is_some() {} }).await;
+    }
+
+    async fn read(&mut self, body: &mut BodyDataStream) -> Result<(), End> {
+        let mut splitter = LineSplitter::default();
+        loop {
+            let chunk = if self.batch.writes.is_empty() {
+                body.next().await
+            } else {
+                match tokio::time::timeout(IDLE, body.next()).await {
+                    Ok(chunk) => chunk,
+                    Err(_) => {
+                        self.dispatch().await?;
+                        while !self.under_way.is_empty() {
+                            self.collect().await?;
+                        }
+                        continue;
+                    }
+                }
+            };
+            if *self.app.closing.borrow() {
+                let problem = Problem::new(Kind::Store, "the node is stopping; import the rest again later");
+                return self.fail(&problem).await;
+            }
+            let mut lines = Vec::new();
+            match chunk {
+                Some(Ok(chunk)) => splitter.push(&chunk, |line| lines.push(line)),
+                Some(Err(error)) => {
+                    let problem = Problem::argument(format!("the body broke off: {error}"));
+                    return self.fail(&problem).await;
+                }
+                None => {
+                    if let Some(line) = splitter.finish() {
+                        self.line(line).await?;
+                    }
+                    return Ok(());
+                }
+            }
+            for line in lines {
+                self.line(line).await?;
+            }
+        }
+    }
+
+    async fn line(&mut self, line: Line) -> Result<(), End> {
+        let number = line.number;
+        let bytes = line.bytes.as_ref().map_or(0, Vec::len);
+        if line.bytes.as_ref().is_some_and(|bytes| bytes.iter().all(u8::is_ascii_whitespace)) {
+            return Ok(());
+        }
+        self.counters.lines += 1;
+        let write = match self.parse(line) {
+            Ok(write) => write,
+            Err((id, problem)) => return self.bad(number, id.as_deref(), &problem).await,
+        };
+        self.batch.writes.push(write);
+        self.batch.lines.push(number);
+        self.batch.bytes += bytes;
+        if self.batch.writes.len() >= BATCH_WRITES || self.batch.bytes >= BATCH_BYTES {
+            self.dispatch().await?;
+        }
+        Ok(())
+    }
+
+    fn parse(&self, line: Line) -> Result<EntityWrite, (Option<String>, Problem)> {
+        let too_large = |limit: usize| {
+            Problem::new(Kind::TooLarge, format!("the line is over the limit of {limit} bytes")).with("limit", limit as u64)
+        };
+        let bytes = line.bytes.ok_or_else(|| (None, too_large(LINE_BYTES_MAX)))?;
+        let value = request::parse_json(&bytes).map_err(|problem| (None, problem.with("line", line.number)))?;
+        let id = self.ids.id(&value).map_err(|reason| (None, Problem::new(Kind::InvalidValue, reason)))?;
+        if let Err(error) = check_id(&id) {
+            return Err((None, Problem::new(Kind::InvalidName, error.to_string())));
+        }
+        if bytes.len() > ENTITY_BODY_MAX {
+            return Err((Some(id), too_large(ENTITY_BODY_MAX)));
+        }
+        let write = Write::Put { value, base: None };
+        Ok(EntityWrite { collection: self.collection.clone(), id, expect: Expect::Any, write })
+    }
+
+    /// Sends the batch on its way; waits for the oldest if too many are.
+    async fn dispatch(&mut self) -> Result<(), End> {
+        let Batch { writes, lines, bytes } = std::mem::take(&mut self.batch);
+        if writes.is_empty() {
+            return Ok(());
+        }
+        while self.under_way.len() >= BATCHES {
+            self.collect().await?;
+        }
+        let names = lines.into_iter().zip(writes.iter().map(|write| write.id.clone())).collect();
+        let command =
+            WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: self.trace };
+        match self.app.engine.submit(Command::Write(command), bytes).await {
+            Ok(reply) => self.under_way.push_back((names, reply)),
+            Err(stopped) => return self.fail(&stopped.into()).await,
+        }
+        Ok(())
+    }
+
+    /// Takes the oldest reply.
+    async fn collect(&mut self) -> Result<(), End> {
+        let Some((names, reply)) = self.under_way.pop_front() else { return Ok(()) };
+        let outcomes = match reply.await {
+            Ok(Reply::Written(Ok(outcome))) => outcome.writes,
+            Ok(Reply::Written(Err(refusal)) | Reply::Failed(refusal)) => return self.fail(&refusal.into()).await,
+            Ok(other) => return self.fail(&unexpected(&other)).await,
+            Err(stopped) => return self.fail(&stopped.into()).await,
+        };
+        let mut ended = Ok(());
+        for ((number, id), outcome) in names.into_iter().zip(outcomes) {
+            if let Err(end) = self.outcome(number, &id, outcome).await {
+                ended = Err(end);
+            }
+        }
+        if self.told.elapsed() >= PROGRESS {
+            self.told = Instant::now();
+            let progress = json!({ "progress": self.counters.to_json() });
+            self.say(&progress).await?;
+        }
+        ended
+    }
+
+    async fn outcome(&mut self, line: u64, id: &str, outcome: Result<Written, Refusal>) -> Result<(), End> {
+        match outcome {
+            Ok(Written { created: true, .. }) => self.counters.created += 1,
+            Ok(Written { changed: true, .. }) => self.counters.updated += 1,
+            Ok(_) => self.counters.unchanged += 1,
+            Err(refusal) => return self.bad(line, Some(id), &refusal.into()).await,
+        }
+        Ok(())
+    }
+
+    /// Sends what is left and takes all replies.
+    async fn finish(&mut self) -> Result<(), End> {
+        let mut ended = self.dispatch().await;
+        while !self.under_way.is_empty() {
+            match self.collect().await {
+                Err(End::ClientGone) => return Err(End::ClientGone),
+                Err(End::Stopped) => ended = Err(End::Stopped),
+                Ok(()) => {}
+            }
+        }
+        ended
+    }
+
+    /// A line that cannot be taken.
+    async fn bad(&mut self, line: u64, id: Option<&str>, problem: &Problem) -> Result<(), End> {
+        self.counters.errors += 1;
+        self.say(&json!({ "line": line, "id": id, "status": "error", "error": problem.to_json() })).await?;
+        if self.skip_bad { Ok(()) } else { Err(End::Stopped) }
+    }
+
+    /// Something that concerns no single line: nothing more is taken.
+    async fn fail(&mut self, problem: &Problem) -> Result<(), End> {
+        self.say(&json!({ "status": "error", "error": problem.to_json() })).await?;
+        Err(End::Stopped)
+    }
+
+    async fn say(&self, value: &Value) -> Result<(), End> {
+        let line = format!("{value}\n");
+        self.answers.send(Ok(line.into())).await.map_err(|_| End::ClientGone)
+    }
+}
