@@ -18,11 +18,13 @@ pub enum Step {
     Index(usize),
 }
 
-/// A key or element of the view with more than one live value.
+/// A key or element with more than one live value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
-    /// Where it is in the view.
+    /// Where it is.
     pub path: Vec<Step>,
+    /// Whether its first value is in the view. If not, it lies within a value that lost at some step of the path.
+    pub in_view: bool,
     /// The values, the shown one first, at most [`CONFLICT_VALUES_MAX`].
     pub values: Vec<ConflictValue>,
     /// How many more there are.
@@ -41,10 +43,10 @@ pub struct ConflictValue {
 }
 
 impl EntityState {
-    /// All conflicts of the view, in its order.
+    /// All conflicts, in the order of the view: those within values that lost too, or values there would be nowhere.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let mut walk = Walk { state: self, path: Vec::new(), found: Vec::new() };
+        let mut walk = Walk { state: self, path: Vec::new(), in_view: true, found: Vec::new() };
         walk.fields(&[OpId::ROOT], 1);
         walk.found
     }
@@ -53,6 +55,7 @@ impl EntityState {
 struct Walk<'a> {
     state: &'a EntityState,
     path: Vec<Step>,
+    in_view: bool,
     found: Vec<Conflict>,
 }
 
@@ -76,17 +79,21 @@ impl Walk<'_> {
             });
             let values = listed.collect();
             let unlisted = candidates.len().saturating_sub(CONFLICT_VALUES_MAX);
-            self.found.push(Conflict { path: self.path.clone(), values, unlisted });
+            self.found.push(Conflict { path: self.path.clone(), in_view: self.in_view, values, unlisted });
         }
-        let Some(winner) = candidates.first() else { return };
         if depth >= VIEW_DEPTH_MAX {
             return;
         }
-        match &winner.shown {
-            Shown::Map(group) => self.fields(group, depth + 1),
-            Shown::Value(Value::Object(Kind::List)) => self.elements(winner.id, depth + 1),
-            _ => {}
+        let above = self.in_view;
+        for (rank, candidate) in candidates.iter().enumerate() {
+            self.in_view = above && rank == 0;
+            match &candidate.shown {
+                Shown::Map(group) => self.fields(group, depth + 1),
+                Shown::Value(Value::Object(Kind::List)) => self.elements(candidate.id, depth + 1),
+                _ => {}
+            }
         }
+        self.in_view = above;
     }
 
     fn elements(&mut self, list: OpId, depth: usize) {

@@ -133,7 +133,7 @@ impl Dialling {
                 self.reports.forget(id);
                 let peer = connection.peer();
                 book.answered(id, peer, self.clock);
-                tokio::spawn(self.net.clone().serve(connection, Some(id)));
+                tokio::spawn(self.net.clone().serve(connection));
             }
             Err(error) => {
                 let Some(target) = book.targets.get(&id) else { return };
@@ -193,7 +193,7 @@ impl Book {
     fn link(&mut self, event: LinkEvent, clock: Clock) {
         let now = clock.mono();
         match event {
-            LinkEvent::Up(peer, _) => {
+            LinkEvent::Up(peer) => {
                 *self.connected.entry(peer).or_default() += 1;
                 for id in self.of(peer) {
                     self.dialler.connected(id, now);
@@ -252,7 +252,7 @@ mod tests {
         let reports = DialReports::default();
         let mut book = Book::default();
         let peer = NodeId::from_bytes([1; 32]);
-        book.link(LinkEvent::Up(peer, None), clock);
+        book.link(LinkEvent::Up(peer), clock);
         book.aim(vec![target(Some(1), "127.0.0.1:1"), target(None, "127.0.0.1:2")], clock, &reports);
         let due = book.dialler.poll(clock.mono());
         let [due] = due.as_slice() else { panic!("{due:?}") };
@@ -260,7 +260,7 @@ mod tests {
 
         // The address turns out to be the same node: both targets rest until the last connection is gone.
         book.answered(due.id, peer, clock);
-        book.link(LinkEvent::Up(peer, Some(due.id)), clock);
+        book.link(LinkEvent::Up(peer), clock);
         book.link(LinkEvent::Down(peer), clock);
         assert_eq!(book.dialler.next_wake(), None);
         book.link(LinkEvent::Down(peer), clock);

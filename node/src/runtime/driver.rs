@@ -185,7 +185,9 @@ impl Driver {
                 Output::Transfer(conn, space, frame) => self.outlets.links.transfer(conn, space, &frame),
                 Output::Close(conn, reason) => self.outlets.links.close(conn, &reason),
                 Output::Journal(space, position) => {
-                    self.outlets.journal.send_modify(|journals| drop(journals.insert(space, position)));
+                    self.outlets.journal.send_modify(|journals| {
+                        journals.insert(space, position);
+                    });
                 }
                 Output::Acknowledged => self.outlets.acks.send_modify(|count| *count += 1),
                 Output::Targets(targets) => drop(self.outlets.targets.send_replace(targets)),

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Semaphore, mpsc};
 use tombolo_crdt::feed::{Range, RangeError, VerifiedRange};
-use tombolo_crdt::NodeId;
-use tombolo_transport::dial::TargetId;
+use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
 use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event};
 
@@ -23,8 +22,8 @@ const LINK_EVENTS: usize = 256;
 /// What the dialler must know of connections.
 #[derive(Debug)]
 pub(super) enum LinkEvent {
-    /// One stands; dialled for this target, or by the peer.
-    Up(NodeId, Option<TargetId>),
+    /// One stands, whoever dialled.
+    Up(NodeId),
     /// One is gone.
     Down(NodeId),
 }
@@ -44,8 +43,8 @@ pub(super) struct Net {
 enum Fault {
     #[error(transparent)]
     Frame(#[from] FrameError),
-    #[error("ranges of {feed_space}: {source}")]
-    Range { feed_space: tombolo_crdt::SpaceId, source: RangeError },
+    #[error("ranges of {space}: {source}")]
+    Range { space: SpaceId, source: RangeError },
     #[error("a {kind} frame does not belong on {channel}")]
     Misplaced { kind: &'static str, channel: Channel },
     #[error("verification broke down: {0}")]
@@ -79,7 +78,7 @@ impl Net {
             tokio::spawn(async move {
                 let from = accepting.remote_address();
                 match accepting.establish().await {
-                    Ok(connection) => net.serve(connection, None).await,
+                    Ok(connection) => net.serve(connection).await,
                     Err(error) => tracing::debug!(%from, %error, "no connection"),
                 }
             });
@@ -87,14 +86,14 @@ impl Net {
     }
 
     /// Runs a connection to its end.
-    pub(super) async fn serve(self, connection: Connection, target: Option<TargetId>) {
+    pub(super) async fn serve(self, connection: Connection) {
         let (peer, dialled) = (connection.peer(), connection.dialled_by_us());
         let address = connection.remote_address().to_string();
         let (handle, mut events) = connection.split();
         let (conn, link) = self.links.insert(handle);
         tracing::info!(%peer, %address, dialled, "connected");
         // Nobody hears this only when the node is stopping.
-        let _ = self.events.send(LinkEvent::Up(peer, target)).await;
+        let _ = self.events.send(LinkEvent::Up(peer)).await;
         let connected = Input::Connected { conn, peer, dialled, address };
         let mut reason = String::new();
         let mut fault = self.inbox.input(connected, 0, 1).await.err().map(Fault::from);
@@ -158,8 +157,8 @@ impl Net {
     }
 
     /// Proves every range, off the engine's thread.
-    async fn verify(&self, space: tombolo_crdt::SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
-        let wrong = |source| Fault::Range { feed_space: space, source };
+    async fn verify(&self, space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
+        let wrong = |source| Fault::Range { space, source };
         let bytes: usize = ranges.iter().map(Range::entry_bytes).sum();
         if bytes <= INLINE_BYTES && ranges.len() <= INLINE_RANGES {
             return verify_all(ranges).map_err(wrong);

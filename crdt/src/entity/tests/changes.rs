@@ -165,7 +165,7 @@ fn bottomless_maps_are_walked_without_recursion() {
     let mut ops = Vec::new();
     for counter in 0..30_000 {
         let obj = OpId::new(counter, feed(0)).unwrap_or(OpId::ROOT);
-        let action = Action::Put(doc::Value::Object(doc::Kind::Map));
+        let action = Action::Put(Value::Object(doc::Kind::Map));
         ops.push(Operation { obj, key: Key::Map("k".into()), insert: false, action, pred: Vec::new() });
     }
     let own = change::Own { actor: feed(0), seq: 1, start_op: 1, time: 0, deps: Vec::new(), ops: ops.clone() };
@@ -176,7 +176,7 @@ fn bottomless_maps_are_walked_without_recursion() {
         obj: OpId::new(30_000, feed(0)).unwrap(),
         key: Key::Map("leaf".into()),
         insert: false,
-        action: Action::Put(doc::Value::Null),
+        action: Action::Put(Value::Null),
         pred: Vec::new(),
     };
     let past = state.clock().clone();

@@ -39,8 +39,8 @@ fn value(value: &automerge::Value<'_>) -> Value {
 }
 
 /// Same live operations, ids, order and values in every object.
-fn assert_same(doc: &impl ReadDoc, state: &EntityState) {
-    let mut heads: Vec<_> = doc.get_heads().iter().map(|hash| ChangeHash::from_bytes(hash.0)).collect();
+fn assert_same(doc: &impl ReadDoc, heads: &[automerge::ChangeHash], state: &EntityState) {
+    let mut heads: Vec<_> = heads.iter().map(|hash| ChangeHash::from_bytes(hash.0)).collect();
     heads.sort_unstable();
     assert_eq!(heads, state.heads());
     let mut objects = 0;
@@ -82,9 +82,9 @@ proptest! {
         let changes = world.made.iter().map(|made| automerge::Change::try_from(made.change.bytes()).unwrap());
         let mut doc = Automerge::new();
         doc.apply_changes(changes).unwrap();
-        assert_same(&doc, &world.nodes[0]);
+        assert_same(&doc, &doc.get_heads(), &world.nodes[0]);
         let loaded = Automerge::load(&doc.save()).unwrap();
-        assert_same(&loaded, &world.nodes[0]);
+        assert_same(&loaded, &loaded.get_heads(), &world.nodes[0]);
     }
 }
 
@@ -185,7 +185,10 @@ fn edit(doc: &mut AutoCommit, edit: &Edit) {
             } else {
                 automerge::Prop::Map(at.get(&KEYS).to_string())
             };
+            let text = doc.object_type(obj).unwrap() == ObjType::Text;
             let _ = match edit {
+                // Automerge 0.12 panics over a counter in a text (op_set2/op.rs:1104).
+                Edit::Increment(..) if text => Ok(()),
                 Edit::Increment(_, _, by) => doc.increment(obj, prop, *by),
                 _ => doc.delete(obj, prop),
             };
@@ -194,6 +197,11 @@ fn edit(doc: &mut AutoCommit, edit: &Edit) {
             doc.commit();
         }
     }
+}
+
+fn committed(doc: &mut AutoCommit) -> AutoCommit {
+    doc.commit();
+    doc.clone()
 }
 
 proptest! {
@@ -205,7 +213,7 @@ proptest! {
             (0..3).map(|node| AutoCommit::new().with_actor(ActorId::from(feed(node).as_bytes().as_slice()))).collect();
         for (node, step) in &edits {
             if let Edit::Merge(other) = step {
-                let mut other = docs[other.index(3)].clone();
+                let mut other = committed(&mut docs[other.index(3)]);
                 docs[*node].merge(&mut other).unwrap();
             } else {
                 edit(&mut docs[*node], step);
@@ -226,7 +234,8 @@ proptest! {
             world.made.push(Made { change, past });
         }
         let state = world.replay(&choices);
-        assert_same(first, &state);
+        let heads = first.get_heads();
+        assert_same(first, &heads, &state);
         let again = world.replay(&choices[..1]);
         prop_assert_eq!(again.encode(), state.encode());
         prop_assert_eq!(EntityState::decode(&state.encode()).unwrap(), state);

@@ -69,7 +69,8 @@ proptest! {
         prop_assert_eq!(world.nodes[0].view(), value.clone());
         prop_assert!(world.nodes[0].is_present());
         // Again: nothing to write.
-        prop_assert!(!world.write(0, &Write::Put { value, base: None }));
+        let again = world.write(0, &Write::Put { value, base: None });
+        prop_assert!(!again);
     }
 
     #[test]
@@ -107,8 +108,20 @@ fn rfc_7396(target: &mut Json, patch: &Json) {
 /// A write of one unique string to a path of keys, and what it has in its past.
 struct Written {
     path: Vec<&'static str>,
+    /// What it replaces: up to the first step that did not lead into an object.
+    replaces: Vec<&'static str>,
     text: Option<String>,
     made: Made,
+}
+
+fn replaced(mut view: &Json, path: &[&'static str]) -> Vec<&'static str> {
+    let mut steps = Vec::new();
+    for step in path {
+        let Json::Object(fields) = view else { break };
+        steps.push(*step);
+        view = fields.get(*step).unwrap_or(&Json::Null);
+    }
+    steps
 }
 
 fn strings(json: &Json, found: &mut Vec<String>) {
@@ -123,7 +136,7 @@ fn strings(json: &Json, found: &mut Vec<String>) {
 const PATHS: [&[&str]; 7] = [&["a"], &["a", "x"], &["a", "y"], &["a", "x", "z"], &["b"], &["b", "x"], &["$deleted"]];
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
 
     /// Invariant 6: every acknowledged value is in the view, in a conflict list, or overwritten by a write that had it
     /// in its past; and none that was overwritten comes back.
@@ -144,8 +157,9 @@ proptest! {
             let leaf = text.clone().map_or(Json::Null, Json::String);
             let wrap = |value, key: &&str| Json::Object(BTreeMap::from([((*key).to_owned(), value)]));
             let body = PATHS[path].iter().rev().fold(leaf, wrap);
+            let replaces = replaced(&world.nodes[node].view(), PATHS[path]);
             if world.write(node, &Write::MergePatch(body)) {
-                written.push(Written { path: PATHS[path].to_vec(), text, made: world.made.last().unwrap().clone() });
+                written.push(Written { path: PATHS[path].to_vec(), replaces, text, made: world.made.last().unwrap().clone() });
             }
         }
         world.settle();
@@ -158,7 +172,7 @@ proptest! {
         for write in &written {
             let overwritten = written.iter().any(|later| {
                 let saw = later.made.past.get(&write.made.change.actor()).seq >= write.made.change.seq();
-                saw && (later.path.starts_with(&write.path) || write.path.starts_with(&later.path))
+                saw && (later.path.starts_with(&write.path) || write.path.starts_with(&later.replaces))
             });
             if let Some(text) = &write.text {
                 prop_assert_eq!(there.contains(text), !overwritten, "{} at {:?} in {}", text, write.path, world.view(0));

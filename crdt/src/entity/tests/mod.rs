@@ -3,6 +3,7 @@
 mod changes;
 mod differential;
 mod histories;
+mod perf;
 mod rows;
 mod writes;
 

@@ -182,8 +182,9 @@ impl Feed {
                 for (index, (collection, id)) in undone.filter(|(_, (collection, _))| wanted(collection)) {
                     let (event, length) = changed(snapshot, self.space_no, collection, id)?;
                     bytes += length;
-                    let cursor = Cursor::At(before, index + 1);
-                    self.ready.push_back(Event { cursor, ..event }.receipt(receipt).at(hlc));
+                    let mut event = event.receipt(receipt).at(hlc);
+                    event.cursor = Cursor::At(before, index + 1);
+                    self.ready.push_back(event);
                 }
             }
         }
