@@ -268,7 +268,10 @@ impl World {
         self.disconnect(node, admin);
     }
 
-    /// Writes to one entity.
+    /// Writes to one entity, as one entry.
+    ///
+    /// # Errors
+    /// What the engine refuses.
     ///
     /// # Panics
     /// If the step gives no reply.
@@ -278,15 +281,20 @@ impl World {
         space: SpaceId,
         collection: &str,
         id: &str,
-        write: Write,
+        writes: impl IntoIterator<Item = Write>,
     ) -> Result<Written, Refusal> {
-        let (collection, id) = (collection.to_owned(), id.to_owned());
-        let writes = vec![EntityWrite { collection, id, expect: Expect::Any, write }];
+        let one = |write| EntityWrite {
+            collection: collection.to_owned(),
+            id: id.to_owned(),
+            expect: Expect::Any,
+            write,
+        };
+        let writes = writes.into_iter().map(one).collect();
         let command = WriteCommand { space, writes, atomic: true, idempotency: None, trace: None };
         match self.command(node, Command::Write(command)) {
-            Reply::Written(outcome) => outcome.map(|mut outcome| {
-                outcome.writes.pop().and_then(Result::ok).expect("one write, one answer")
-            }),
+            Reply::Written(outcome) => {
+                outcome.map(|mut outcome| outcome.writes.pop().and_then(Result::ok).expect("an answer per write"))
+            }
             other => panic!("a write was asked for: {other:?}"),
         }
     }

@@ -49,8 +49,8 @@ fn assert_converged(world: &mut World, space: SpaceId, seed: u64) {
 fn two_nodes_exchange_and_then_fall_silent() {
     let mut world = World::new(1, 2);
     let space = world.found_space("shop");
-    world.write(0, space, "x", "1", put(r#"{"a":1}"#)).expect("written");
-    world.write(1, space, "x", "2", put(r#"{"b":2}"#)).expect("written");
+    world.write(0, space, "x", "1", [put(r#"{"a":1}"#)]).expect("written");
+    world.write(1, space, "x", "2", [put(r#"{"b":2}"#)]).expect("written");
     world.connect(0, 1);
     world.settle();
     assert_converged(&mut world, space, 1);
@@ -63,7 +63,7 @@ fn two_nodes_exchange_and_then_fall_silent() {
     assert!(cost <= 1_500, "reconnecting with nothing new took {cost} bytes");
     // One write costs a range and its acknowledgements, not the frontier.
     let before = world.bytes();
-    world.write(0, space, "x", "3", put(r#"{"c":3}"#)).expect("written");
+    world.write(0, space, "x", "3", [put(r#"{"c":3}"#)]).expect("written");
     world.settle();
     assert_converged(&mut world, space, 1);
     let cost = world.bytes() - before;
@@ -76,8 +76,8 @@ fn a_relay_connects_nodes_that_never_meet() {
     let space = world.found_space("line");
     world.connect(0, 1);
     world.connect(1, 2);
-    world.write(0, space, "x", "0", put(r#"{"from":0}"#)).expect("written");
-    world.write(2, space, "x", "2", put(r#"{"from":2}"#)).expect("written");
+    world.write(0, space, "x", "0", [put(r#"{"from":0}"#)]).expect("written");
+    world.write(2, space, "x", "2", [put(r#"{"from":2}"#)]).expect("written");
     world.settle();
     assert_converged(&mut world, space, 2);
     assert_eq!(world.export(2, space).len(), 2);
@@ -100,32 +100,33 @@ fn random_world(seed: u64) {
             2..=4 => drop(world.deliver(1 + step % 7)),
             5 => {
                 let text = format!(r#"{{"n":{step},"by":{node},"nested":{{"k{node}":{step}}},"list":[{step}]}}"#);
-                world.write(node, space, "x", &id, put(&text)).expect("written");
+                world.write(node, space, "x", &id, [put(&text)]).expect("written");
             }
-            6 => drop(world.write(node, space, "x", &id, Write::Delete)),
+            6 => drop(world.write(node, space, "x", &id, [Write::Delete])),
             7 => {
                 let patch = json(&format!(r#"{{"nested":{{"p{}":{step}}},"n":null}}"#, step % 3));
-                drop(world.write(node, space, "x", &id, Write::MergePatch(patch)));
+                drop(world.write(node, space, "x", &id, [Write::MergePatch(patch)]));
             }
             8 | 9 => {
                 // Counters on entities that only node 0 makes, so that none is created twice.
                 let id = format!("c{}", step % 2);
-                if world.write(node, space, "counters", &id, increment(step as i64)).is_ok() {
+                if world.write(node, space, "counters", &id, [increment(step as i64)]).is_ok() {
                     *counters.entry(id).or_default() += i64::from(step as u32);
                 }
             }
             10 if node == 0 => {
                 for id in ["c0", "c1"] {
                     if !world.export(0, space).iter().any(|line| line.starts_with(&format!("counters/{id} "))) {
-                        world.write(0, space, "counters", id, put(r#"{"kind":"counter"}"#)).expect("written");
-                        world.write(0, space, "counters", id, increment(0)).expect("written");
+                        // In one entry: who has the entity has its counter, and does not make another.
+                        let made = [put(r#"{"kind":"counter"}"#), increment(0)];
+                        world.write(0, space, "counters", id, made).expect("written");
                     }
                 }
             }
             _ => {
                 // A mark: written once, to an entity of its own, so it must be everywhere in the end.
                 let id = format!("m{step}");
-                world.write(node, space, "marks", &id, put(&format!(r#"{{"step":{step}}}"#))).expect("written");
+                world.write(node, space, "marks", &id, [put(&format!(r#"{{"step":{step}}}"#))]).expect("written");
                 marks.push((id, format!(r#"{{"step":{step}}}"#)));
             }
         }
@@ -162,7 +163,7 @@ fn the_same_seed_gives_the_same_world() {
         world.connect(0, 1);
         world.connect(1, 2);
         for n in 0..20 {
-            world.write(n % 3, space, "x", &format!("{n}"), put(r#"{"a":1}"#)).expect("written");
+            world.write(n % 3, space, "x", &format!("{n}"), [put(r#"{"a":1}"#)]).expect("written");
             world.deliver(3);
         }
         world.settle();

@@ -19,10 +19,10 @@
 use std::collections::{BTreeMap, btree_map};
 use std::slice;
 
+use super::EntityState;
 use super::doc::{Doc, Elem, Kind, Live, Object, Value};
 use super::id::OpId;
 use super::row::{put_number, put_sized};
-use super::EntityState;
 use crate::FeedId;
 
 /// A place in the walk. An explicit stack, because merging can nest deeper than a thread's stack is.

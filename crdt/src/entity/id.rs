@@ -120,7 +120,6 @@ impl Clock {
     }
 
     /// The marks in order of actor.
-    #[must_use]
     pub fn iter(&self) -> btree_map::Iter<'_, FeedId, Mark> {
         self.0.iter()
     }

@@ -163,6 +163,7 @@ impl EntityState {
         if change.seq() <= self.clock.get(&change.actor()).seq {
             return Applied::Duplicate;
         }
+        debug_assert!(past.leq(&self.clock), "the past of a change whose dependencies are applied lies in the clock");
         for (id, op) in change.ops() {
             self.apply_op(id, op, past);
         }
@@ -194,7 +195,8 @@ impl EntityState {
         self.journal = journal;
         let line = Line { actor: change.actor(), first: change.start_op(), provenance: *provenance };
         if change.max_op() >= change.start_op()
-            && let Err(at) = self.lines.binary_search_by_key(&(line.actor, line.first), |there| (there.actor, there.first))
+            && let Err(at) =
+                self.lines.binary_search_by_key(&(line.actor, line.first), |there| (there.actor, there.first))
         {
             self.lines.insert(at, line);
         }

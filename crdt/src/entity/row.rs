@@ -320,7 +320,12 @@ impl<'a> Decoder<'a> {
     }
 
     fn ops(&mut self) -> Option<Vec<Live>> {
-        (0..self.count()?).map(|_| Some(Live { id: self.id()?, value: self.value()? })).collect()
+        let count = self.count()?;
+        let mut ops = Vec::with_capacity(count);
+        for _ in 0..count {
+            ops.push(Live { id: self.id()?, value: self.value()? });
+        }
+        Some(ops)
     }
 
     fn value(&mut self) -> Option<Value> {

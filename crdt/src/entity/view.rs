@@ -6,6 +6,7 @@
 //! "empty map" joins the group and shows `{}` when nothing else of the group does.
 
 use std::borrow::Cow;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use super::doc::{Doc, Kind, Live, Object, Value};
@@ -102,7 +103,7 @@ impl Doc {
         } else if let Some(id) = empty {
             found.push(Candidate { id, holder, shown: Shown::Empty });
         }
-        found.sort_unstable_by(|a, b| b.id.cmp(&a.id));
+        found.sort_unstable_by_key(|candidate| Reverse(candidate.id));
         found
     }
 

@@ -110,7 +110,6 @@ impl Json {
 
 /// The integer a double is printed as, if it is.
 fn whole(float: f64) -> Option<i64> {
-    #[expect(clippy::cast_possible_truncation, reason = "checked: whole and below 2^53")]
     (float.fract() == 0.0 && float.abs() < DOUBLE_EXACT_END).then_some(float as i64)
 }
 
@@ -193,7 +192,9 @@ mod tests {
         let error = Json::parse(b"{\n  \"a\": 1,\n  \"a\": 2}").unwrap_err();
         assert_eq!((error.line, error.column), (3, 3));
         assert!(matches!(error.reason, JsonReason::DuplicateKey(_)));
-        for wrong in ["", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "tru", "\"\\ud800\"", "\"\n\"", "1 2", "\"\\x\"", "\u{feff}1"] {
+        for wrong in
+            ["", "{", "[1,]", "{\"a\":1,}", "{\"a\" 1}", "tru", "\"\\ud800\"", "\"\n\"", "1 2", "\"\\x\"", "\u{feff}1"]
+        {
             assert!(Json::parse(wrong.as_bytes()).is_err(), "{wrong:?}");
         }
         assert!(matches!(Json::parse(b"\"\xff\"").unwrap_err().reason, JsonReason::Utf8));

@@ -178,7 +178,9 @@ impl Parser<'_> {
                     self.at += 1;
                     out.push(self.escape()?);
                 }
-                Some(_) => return Err(JsonReason::Expected("an escape: control characters are not allowed in strings")),
+                Some(_) => {
+                    return Err(JsonReason::Expected("an escape: control characters are not allowed in strings"));
+                }
                 None => return Err(JsonReason::Expected("the closing quote")),
             }
         }

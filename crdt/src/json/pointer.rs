@@ -50,6 +50,9 @@ mod tests {
         for wrong in ["a", "/~", "/~2"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
-        assert_eq!((index("0"), index("10"), index("01"), index(""), index("-1")), (Some(0), Some(10), None, None, None));
+        assert_eq!(
+            (index("0"), index("10"), index("01"), index(""), index("-1")),
+            (Some(0), Some(10), None, None, None)
+        );
     }
 }

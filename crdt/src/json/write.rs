@@ -58,7 +58,6 @@ fn unsigned(mut number: u64, out: &mut Vec<u8>) {
     let mut digits = [0_u8; 20];
     let mut used = 0;
     for slot in digits.iter_mut().rev() {
-        #[expect(clippy::cast_possible_truncation, reason = "a remainder below 10")]
         let digit = (number % 10) as u8;
         *slot = b'0' + digit;
         used += 1;

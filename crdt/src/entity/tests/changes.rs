@@ -180,8 +180,14 @@ fn bottomless_maps_are_walked_without_recursion() {
         pred: Vec::new(),
     };
     let past = state.clock().clone();
-    let own =
-        change::Own { actor: feed(0), seq: 2, start_op: 30_001, time: 0, deps: state.heads().to_vec(), ops: vec![leaf] };
+    let own = change::Own {
+        actor: feed(0),
+        seq: 2,
+        start_op: 30_001,
+        time: 0,
+        deps: state.heads().to_vec(),
+        ops: vec![leaf],
+    };
     state.apply(&Change::build(own).unwrap(), &past, &Provenance::default(), 2);
     assert!(state.flags().over_depth);
     let _ = (state.conflicts(), state.contribution("c", "e"));

@@ -3,7 +3,6 @@
 mod changes;
 mod differential;
 mod histories;
-mod perf;
 mod rows;
 mod writes;
 
@@ -127,8 +126,7 @@ impl World {
         let mut choices = choices.iter().cycle();
         while !rest.is_empty() {
             let done = |hash: &ChangeHash| !rest.iter().any(|made| made.change.hash() == *hash);
-            let ready: Vec<usize> =
-                (0..rest.len()).filter(|at| rest[*at].change.deps().iter().all(done)).collect();
+            let ready: Vec<usize> = (0..rest.len()).filter(|at| rest[*at].change.deps().iter().all(done)).collect();
             let at = ready[choices.next().unwrap().index(ready.len())];
             rest.remove(at).apply(&mut state);
         }

@@ -114,7 +114,10 @@ fn l3_creation_by_two_merges_without_carrying() {
     let conflicts = world.nodes[0].conflicts();
     assert_eq!(conflicts.len(), 1);
     assert_eq!(conflicts[0].path, [Step::Key("m".into()), Step::Key("name".into())]);
-    assert_eq!(conflicts[0].values[0].provenance.unwrap().entry_seq, conflicts[0].values[0].provenance.unwrap().rules_seq);
+    assert_eq!(
+        conflicts[0].values[0].provenance.unwrap().entry_seq,
+        conflicts[0].values[0].provenance.unwrap().rules_seq
+    );
 }
 
 /// L4: a removed map does not swallow what was written into it meanwhile.

@@ -73,9 +73,7 @@ impl Writer<'_> {
     fn add(&mut self, path: &str, value: &Json) -> Result<(), WriteError> {
         match self.place(path)? {
             Place::Root => self.put_root(value),
-            Place::Field { group, key, depth, .. } => {
-                self.put_field((&group, &key), None, value, Mode::PATCH, depth)
-            }
+            Place::Field { group, key, depth, .. } => self.put_field((&group, &key), None, value, Mode::PATCH, depth),
             Place::Item { list, index, depth, .. } => self.insert(list, index, std::slice::from_ref(value), depth),
         }
     }
@@ -232,7 +230,11 @@ impl Writer<'_> {
                 let len = self.state.doc.seq(list).map_or(0, |seq| seq.shown().count());
                 let index = if last == "-" { Some(len) } else { pointer::index(last) };
                 let index = index.ok_or_else(nothing)?;
-                if index > len { Err(WriteError::Index(path.to_owned())) } else { Ok(Place::Item { list, index, len, depth }) }
+                if index > len {
+                    Err(WriteError::Index(path.to_owned()))
+                } else {
+                    Ok(Place::Item { list, index, len, depth })
+                }
             }
             Node::Leaf => Err(nothing()),
         }

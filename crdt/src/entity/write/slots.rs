@@ -130,13 +130,7 @@ impl Writer<'_> {
     }
 
     /// Creates a value with everything in it. `depth` counts the containers down to and with it, if it is one.
-    pub(super) fn create(
-        &mut self,
-        at: At,
-        value: &Json,
-        depth: usize,
-        in_list: bool,
-    ) -> Result<OpId, WriteError> {
+    pub(super) fn create(&mut self, at: At, value: &Json, depth: usize, in_list: bool) -> Result<OpId, WriteError> {
         if matches!(value, Json::Object(_) | Json::Array(_)) && depth > WRITE_DEPTH_MAX {
             return Err(WriteError::TooDeep);
         }
