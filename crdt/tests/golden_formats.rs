@@ -1,10 +1,12 @@
 //! What is signed or sent is final: these bytes may never change. `GOLDEN_WRITE=1` writes files that do not exist yet.
 
+#![expect(clippy::panic, reason = "a test fails by panicking")]
+
 use std::path::PathBuf;
 
 use data_encoding::HEXLOWER;
 use ed25519_dalek::SigningKey;
-use tombolo_crdt::entry::{Body, Dep, ENTRY_VERSION, Entry, EntityChange, Ext, Trace};
+use tombolo_crdt::entry::{Body, Dep, ENTRY_VERSION, EntityChange, Entry, Ext, Trace};
 use tombolo_crdt::feed::{FeedKind, Opening, Position, Range, Signature, chain, seal_message};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::rules::{Admit, Contact, Found, Grant, Invite, Record, Role, admit_message, rules_entry};

@@ -4,10 +4,11 @@
 //! is a chain through the journal that costs no row of its own. Order along it is the order of this node's journal,
 //! in which every change comes after those it depends on.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::entity::{Change, Clock, EntityState, Provenance};
-use tombolo_crdt::entry::{Body, Entry};
+use tombolo_crdt::entry::{self, Body};
 use tombolo_crdt::hash::{Tagged, tag};
 use tombolo_crdt::{ChangeHash, FeedId, Hlc, Revision};
 
@@ -73,11 +74,14 @@ impl Chain<'_> {
     fn link(&self, journal: u64) -> Result<Link, StoreError> {
         let broken = |what: &str| {
             let EntityKey { collection, id, .. } = self.key;
-            StoreError::corrupt("journal", format!("the chain of {collection}/{id} breaks at position {journal}: {what}"))
+            StoreError::corrupt(
+                "journal",
+                format!("the chain of {collection}/{id} breaks at position {journal}: {what}"),
+            )
         };
         let at = self.snapshot.journal(self.key.space_no, journal)?.ok_or_else(|| broken("no such position"))?;
         let row = self.snapshot.entry(at.feed, at.seq)?.ok_or_else(|| broken("no such entry"))?;
-        let entry = Entry::decode(&row.bytes).map_err(|error| broken(&error.to_string()))?;
+        let entry = entry::Entry::decode(&row.bytes).map_err(|error| broken(&error.to_string()))?;
         let Body::Data(changes) = entry.body else { return Err(broken("not a data entry")) };
         let mut all = changes.into_iter().zip(row.changes);
         let found = all.find(|(change, _)| change.collection == self.key.collection && change.id == self.key.id);
@@ -155,7 +159,8 @@ pub fn fold(snapshot: &Snapshot, links: &[Link]) -> Result<EntityState, StoreErr
     let broken = |what: String| StoreError::corrupt("entries", what);
     let parse = |link: &Link| {
         let at = (link.feed, link.seq);
-        Change::parse(&link.change, link.feed).map_err(|error| broken(format!("a change in {}-{}: {error}", at.0, at.1)))
+        Change::parse(&link.change, link.feed)
+            .map_err(|error| broken(format!("a change in {}-{}: {error}", at.0, at.1)))
     };
     let changes = links.iter().map(parse).collect::<Result<Vec<Change>, _>>()?;
     let needed = beside_the_heads(&changes);
@@ -168,7 +173,8 @@ pub fn fold(snapshot: &Snapshot, links: &[Link]) -> Result<EntityState, StoreErr
         } else {
             let mut past = Clock::default();
             for dep in change.deps() {
-                let clock = clocks.get(dep).ok_or_else(|| broken(format!("{dep} is not in the chain it belongs to")))?;
+                let clock =
+                    clocks.get(dep).ok_or_else(|| broken(format!("{dep} is not in the chain it belongs to")))?;
                 past.join(clock);
             }
             past
@@ -199,15 +205,13 @@ fn beside_the_heads(changes: &[Change]) -> BTreeSet<ChangeHash> {
 }
 
 /// Position of the entry in the link's feed that stated the rules heads it was written under.
-fn rules_seq(
-    snapshot: &Snapshot,
-    known: &mut BTreeMap<FeedId, Vec<u64>>,
-    link: &Link,
-) -> Result<u64, StoreError> {
-    if !known.contains_key(&link.feed) {
-        let row = snapshot.feed(link.feed)?;
-        known.insert(link.feed, row.map(|row| row.rules.iter().map(|(seq, _)| *seq).collect()).unwrap_or_default());
-    }
-    let stated = known.get(&link.feed).map(Vec::as_slice).unwrap_or_default();
+fn rules_seq(snapshot: &Snapshot, known: &mut BTreeMap<FeedId, Vec<u64>>, link: &Link) -> Result<u64, StoreError> {
+    let stated = match known.entry(link.feed) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(slot) => {
+            let row = snapshot.feed(link.feed)?;
+            slot.insert(row.map(|row| row.rules.iter().map(|(seq, _)| *seq).collect()).unwrap_or_default())
+        }
+    };
     Ok(stated.iter().rev().find(|seq| **seq <= link.seq).copied().unwrap_or(0))
 }

@@ -93,13 +93,7 @@ pub enum TicketError {
 impl Ticket {
     /// A ticket for the place that the one-time key `secret` opens.
     #[must_use]
-    pub fn new(
-        found: &Found,
-        secret: &SigningKey,
-        expires: u64,
-        inviter: NodeId,
-        mut addrs: Vec<String>,
-    ) -> Self {
+    pub fn new(found: &Found, secret: &SigningKey, expires: u64, inviter: NodeId, mut addrs: Vec<String>) -> Self {
         addrs.retain(|addr| addr.len() <= ADDR_BYTES_MAX);
         addrs.truncate(ADDRS_MAX);
         Self {

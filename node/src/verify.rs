@@ -114,13 +114,7 @@ impl Check<'_, '_> {
     }
 
     /// Chains and seals of a feed. Returns how many changes its entries applied.
-    fn feed(
-        &mut self,
-        space: &SpaceRow,
-        id: FeedId,
-        row: &FeedRow,
-        sums: &mut StateSums,
-    ) -> Result<u64, StoreError> {
+    fn feed(&mut self, space: &SpaceRow, id: FeedId, row: &FeedRow, sums: &mut StateSums) -> Result<u64, StoreError> {
         let place = |seq: u64| format!("entry {id}-{seq}");
         let opening = match Opening::decode(&row.opening) {
             Ok(opening) if opening.feed() == id && opening.space == space.space => opening,
@@ -217,7 +211,10 @@ impl Check<'_, '_> {
         }
         for position in frontier.positions() {
             if reached.get(&position.feed) != Some(&position.seq) {
-                self.finding(format!("feed {}", position.feed), "the journal does not lead to each of its entries once");
+                self.finding(
+                    format!("feed {}", position.feed),
+                    "the journal does not lead to each of its entries once",
+                );
             }
         }
         Ok(())

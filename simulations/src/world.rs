@@ -283,12 +283,8 @@ impl World {
         id: &str,
         writes: impl IntoIterator<Item = Write>,
     ) -> Result<Written, Refusal> {
-        let one = |write| EntityWrite {
-            collection: collection.to_owned(),
-            id: id.to_owned(),
-            expect: Expect::Any,
-            write,
-        };
+        let one =
+            |write| EntityWrite { collection: collection.to_owned(), id: id.to_owned(), expect: Expect::Any, write };
         let writes = writes.into_iter().map(one).collect();
         let command = WriteCommand { space, writes, atomic: true, idempotency: None, trace: None };
         match self.command(node, Command::Write(command)) {

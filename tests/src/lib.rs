@@ -4,6 +4,9 @@
 //! Nothing here knows the inside of a node. Nothing waits for a time to pass: [`eventually`] polls a condition until a
 //! deadline. Every process is ended when its handle is dropped.
 
+#![expect(clippy::panic, reason = "a harness fails tests by panicking")]
+#![expect(clippy::disallowed_methods, reason = "deadlines of real processes are in real time")]
+
 pub mod http;
 pub mod process;
 

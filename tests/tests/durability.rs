@@ -148,7 +148,8 @@ fn changes_resumed_after_a_restart_give_each_event_once_and_in_order() {
         seen.extend(more);
         done.then_some(())
     });
-    let subjects: Vec<&str> = seen.iter().filter_map(|event| event["subject"].as_str()).filter(|s| s.starts_with("x/")).collect();
+    let subjects: Vec<&str> =
+        seen.iter().filter_map(|event| event["subject"].as_str()).filter(|s| s.starts_with("x/")).collect();
     let expected: Vec<String> = (0..20).map(|n| format!("x/{n}")).collect();
     assert_eq!(subjects, expected);
     let wrong = format!("{}{}", "0".repeat(15), "1deadbeefdeadbeef");

@@ -49,7 +49,10 @@ fn offline_writes_on_both_sides_merge_after_the_heal() {
     converge(&space, &[&a, &b]);
     assert_eq!(a.export(&space), b.export(&space));
     let merged = a.entity(&format!("{space}/stock/apple")).expect("present");
-    assert_eq!((&merged["count"], &merged["origin"], &merged["name"]), (&json!(97), &json!("Vinschgau"), &json!("apple")));
+    assert_eq!(
+        (&merged["count"], &merged["origin"], &merged["name"]),
+        (&json!(97), &json!("Vinschgau"), &json!("apple"))
+    );
     assert!(merged["price"] == 11 || merged["price"] == 12, "{merged}");
 }
 

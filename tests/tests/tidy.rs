@@ -41,7 +41,7 @@ fn files_are_short() {
 }
 
 #[test]
-fn tests_do_not_sleep() {
+fn tests_wait_for_conditions_only() {
     let banned = ["sleep", "("].concat();
     let sleeping: Vec<_> = all_sources()
         .into_iter()
@@ -77,8 +77,21 @@ fn every_crate_inherits_the_lints_and_every_library_says_what_it_is() {
 #[test]
 fn the_root_holds_only_what_belongs_there() {
     let allowed = [
-        "Cargo.toml", "Cargo.lock", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "clippy.toml", "rustfmt.toml",
-        "crdt", "transport", "node", "cli", "simulations", "tests", "docs", "target",
+        "Cargo.toml",
+        "Cargo.lock",
+        "README.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "clippy.toml",
+        "rustfmt.toml",
+        "crdt",
+        "transport",
+        "node",
+        "cli",
+        "simulations",
+        "tests",
+        "docs",
+        "target",
     ];
     for entry in fs::read_dir(root()).expect("readable") {
         let name = entry.expect("readable").file_name().to_string_lossy().into_owned();
@@ -93,9 +106,10 @@ fn determinism_is_guarded() {
         assert!(bans.contains(name), "clippy.toml does not ban {name}");
     }
     // The deterministic parts may not be excused from the bans.
-    for path in all_sources().iter().filter(|path| {
-        path.starts_with(root().join("crdt/src")) || path.starts_with(root().join("node/src/engine"))
-    }) {
+    for path in all_sources()
+        .iter()
+        .filter(|path| path.starts_with(root().join("crdt/src")) || path.starts_with(root().join("node/src/engine")))
+    {
         let text = fs::read_to_string(path).expect("UTF-8");
         let excuse = ["disallowed", "_methods"].concat();
         assert!(!text.contains(&excuse), "{} excuses itself from the bans", path.display());

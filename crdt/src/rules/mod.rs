@@ -172,10 +172,7 @@ impl RulesDag {
         let role = roster.role(author);
         match record {
             Record::Found(found) => {
-                parents.is_empty()
-                    && roster.founder.is_none()
-                    && found.founder == author
-                    && found.space() == self.space
+                parents.is_empty() && roster.founder.is_none() && found.founder == author && found.space() == self.space
             }
             Record::Invite(_) | Record::Grant(_) => role == Some(Role::Admin),
             Record::Admit(admit) => {

@@ -14,7 +14,7 @@ pub const ADDRS_MAX: usize = 16;
 /// Most bytes of one address hint.
 pub const ADDR_BYTES_MAX: usize = 256;
 /// Most records in one rules entry.
-pub const RECORDS_MAX: usize = 256;
+pub(super) const RECORDS_MAX: usize = 256;
 
 /// What a member may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -7,7 +7,6 @@ use super::*;
 use crate::feed::{FeedKind, Opening, Signature, chain};
 
 struct Author {
-    key: SigningKey,
     opening: Opening,
     seq: u64,
     chain: ChainHash,
@@ -19,7 +18,7 @@ impl Author {
         let node = NodeId::from_bytes(key.verifying_key().to_bytes());
         let opening = Opening::new(node, space, 1, FeedKind::Rules, Vec::new());
         let chain = opening.chain();
-        Self { key, opening, seq: 0, chain }
+        Self { opening, seq: 0, chain }
     }
 
     fn node(&self) -> NodeId {

@@ -28,32 +28,127 @@ struct Operation(
 
 const ENTITY: &str = "/v1/spaces/{space}/{collection}/{id}";
 const JSON: &[&str] = &["application/json"];
-const WRITE_HEADERS: &[&str] =
-    &["If-Match", "If-None-Match", "Tombolo-Base", "Idempotency-Key", "traceparent"];
+const WRITE_HEADERS: &[&str] = &["If-Match", "If-None-Match", "Tombolo-Base", "Idempotency-Key", "traceparent"];
 const PATCH_HEADERS: &[&str] = &["If-Match", "Idempotency-Key", "traceparent"];
 const OK: &[(&str, &str)] = &[("200", "Done")];
 
 const OPERATIONS: &[Operation] = &[
-    Operation(HttpMethod::Get, ENTITY, "The entity's canonical JSON", &[], &["If-None-Match"], &[], &[("200", "The entity"), ("304", "Not changed")]),
-    Operation(HttpMethod::Put, ENTITY, "Replaces or creates it", &[], WRITE_HEADERS, JSON, &[("200", "Replaced"), ("201", "Created")]),
-    Operation(HttpMethod::Patch, ENTITY, "Changes it", &[], PATCH_HEADERS, &["application/merge-patch+json", "application/json-patch+json", "application/tombolo-ops+json"], OK),
+    Operation(
+        HttpMethod::Get,
+        ENTITY,
+        "The entity's canonical JSON",
+        &[],
+        &["If-None-Match"],
+        &[],
+        &[("200", "The entity"), ("304", "Not changed")],
+    ),
+    Operation(
+        HttpMethod::Put,
+        ENTITY,
+        "Replaces or creates it",
+        &[],
+        WRITE_HEADERS,
+        JSON,
+        &[("200", "Replaced"), ("201", "Created")],
+    ),
+    Operation(
+        HttpMethod::Patch,
+        ENTITY,
+        "Changes it",
+        &[],
+        PATCH_HEADERS,
+        &["application/merge-patch+json", "application/json-patch+json", "application/tombolo-ops+json"],
+        OK,
+    ),
     Operation(HttpMethod::Delete, ENTITY, "Deletes it", &[], PATCH_HEADERS, &[], OK),
-    Operation(HttpMethod::Get, "/v1/spaces/{space}/{collection}", "A page of a collection, by id", &["prefix", "limit", "cursor"], &[], &[], OK),
-    Operation(HttpMethod::Post, "/v1/spaces/{space}/{collection}", "Creates an entity with a generated id", &[], &["Idempotency-Key", "traceparent"], JSON, &[("201", "Created")]),
-    Operation(HttpMethod::Post, "/v1/spaces/{space}/{collection}/import", "NDJSON in, outcomes out, as a stream", &["id", "id_template", "skip_bad"], &["traceparent"], &["application/x-ndjson"], OK),
-    Operation(HttpMethod::Post, "/v1/spaces/{space}/transactions", "Several writes as one entry", &[], &["Idempotency-Key", "traceparent"], JSON, OK),
-    Operation(HttpMethod::Get, "/v1/spaces/{space}/changes", "Changes from a cursor on, as CloudEvents", &["since", "live", "limit", "collection", "timeout"], &["Last-Event-ID"], &[], OK),
-    Operation(HttpMethod::Get, "/v1/spaces/{space}/export", "Everything present, as NDJSON", &["collection"], &[], &[], OK),
+    Operation(
+        HttpMethod::Get,
+        "/v1/spaces/{space}/{collection}",
+        "A page of a collection, by id",
+        &["prefix", "limit", "cursor"],
+        &[],
+        &[],
+        OK,
+    ),
+    Operation(
+        HttpMethod::Post,
+        "/v1/spaces/{space}/{collection}",
+        "Creates an entity with a generated id",
+        &[],
+        &["Idempotency-Key", "traceparent"],
+        JSON,
+        &[("201", "Created")],
+    ),
+    Operation(
+        HttpMethod::Post,
+        "/v1/spaces/{space}/{collection}/import",
+        "NDJSON in, outcomes out, as a stream",
+        &["id", "id_template", "skip_bad"],
+        &["traceparent"],
+        &["application/x-ndjson"],
+        OK,
+    ),
+    Operation(
+        HttpMethod::Post,
+        "/v1/spaces/{space}/transactions",
+        "Several writes as one entry",
+        &[],
+        &["Idempotency-Key", "traceparent"],
+        JSON,
+        OK,
+    ),
+    Operation(
+        HttpMethod::Get,
+        "/v1/spaces/{space}/changes",
+        "Changes from a cursor on, as CloudEvents",
+        &["since", "live", "limit", "collection", "timeout"],
+        &["Last-Event-ID"],
+        &[],
+        OK,
+    ),
+    Operation(
+        HttpMethod::Get,
+        "/v1/spaces/{space}/export",
+        "Everything present, as NDJSON",
+        &["collection"],
+        &[],
+        &[],
+        OK,
+    ),
     Operation(HttpMethod::Get, "/v1/spaces", "The spaces of this node", &[], &[], &[], OK),
     Operation(HttpMethod::Post, "/v1/spaces", "Founds a space", &[], &[], JSON, &[("201", "Founded")]),
     Operation(HttpMethod::Get, "/v1/spaces/{space}", "A space and its collections", &[], &[], &[], OK),
-    Operation(HttpMethod::Post, "/v1/spaces/{space}/invites", "Opens a place and gives its ticket", &[], &[], JSON, &[("201", "Opened")]),
+    Operation(
+        HttpMethod::Post,
+        "/v1/spaces/{space}/invites",
+        "Opens a place and gives its ticket",
+        &[],
+        &[],
+        JSON,
+        &[("201", "Opened")],
+    ),
     Operation(HttpMethod::Get, "/v1/spaces/{space}/members", "The members of a space", &[], &[], &[], OK),
-    Operation(HttpMethod::Post, "/v1/join", "Takes the place that a ticket opens", &["timeout"], &[], JSON, &[("200", "Joined"), ("202", "Waiting for a member")]),
+    Operation(
+        HttpMethod::Post,
+        "/v1/join",
+        "Takes the place that a ticket opens",
+        &["timeout"],
+        &[],
+        JSON,
+        &[("200", "Joined"), ("202", "Waiting for a member")],
+    ),
     Operation(HttpMethod::Get, "/v1/peers", "Connections, and addresses added by hand", &[], &[], &[], OK),
     Operation(HttpMethod::Post, "/v1/peers", "Dials an address from now on", &[], &[], JSON, &[("201", "Added")]),
     Operation(HttpMethod::Delete, "/v1/peers/{peer}", "Dials it no longer", &[], &[], &[], &[("204", "Removed")]),
-    Operation(HttpMethod::Get, "/v1/receipts/{receipt}", "Who has an entry", &["wait", "timeout"], &[], &[], &[("200", "As it is, or as waited for"), ("202", "Not yet")]),
+    Operation(
+        HttpMethod::Get,
+        "/v1/receipts/{receipt}",
+        "Who has an entry",
+        &["wait", "timeout"],
+        &[],
+        &[],
+        &[("200", "As it is, or as waited for"), ("202", "Not yet")],
+    ),
     Operation(HttpMethod::Get, "/v1/status", "Everything about this node", &[], &[], &[], OK),
     Operation(HttpMethod::Get, "/metrics", "Figures for Prometheus", &[], &[], &[], OK),
     Operation(HttpMethod::Get, "/healthz", "Whether the process runs", &[], &[], &[], OK),
@@ -143,7 +238,8 @@ mod tests {
         for method in ["get", "put", "patch", "delete"] {
             assert!(entity[method]["responses"]["default"].is_object(), "{method}");
         }
-        let names: Vec<_> = entity["get"]["parameters"].as_array().expect("parameters").iter().map(|p| &p["name"]).collect();
+        let names: Vec<_> =
+            entity["get"]["parameters"].as_array().expect("parameters").iter().map(|p| &p["name"]).collect();
         assert_eq!(names, ["space", "collection", "id", "If-None-Match"]);
         assert!(value["components"]["schemas"]["Problem"].is_object());
     }

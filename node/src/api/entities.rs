@@ -19,7 +19,11 @@ use crate::engine::{EntityWrite, Expect, WriteCommand};
 use crate::store::Snapshot;
 
 /// `GET /v1/spaces/{space}/{collection}/{id}`
-pub(super) async fn read(State(app): State<SharedApp>, path: PathParts, headers: HeaderMap) -> Result<Response, Problem> {
+pub(super) async fn read(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let (collection, id) = (path.collection()?, path.id()?);
     let known = request::text(&headers, "if-none-match")?;
     let snapshot = app.snapshot()?;
@@ -161,11 +165,7 @@ pub(super) async fn create(
 }
 
 /// The entity of a collection that an entry changed.
-fn id_in_entry(
-    snapshot: &Snapshot,
-    collection: &str,
-    receipt: Receipt,
-) -> Result<Option<String>, Problem> {
+fn id_in_entry(snapshot: &Snapshot, collection: &str, receipt: Receipt) -> Result<Option<String>, Problem> {
     let Some(row) = snapshot.entry(receipt.feed, receipt.seq)? else { return Ok(None) };
     let Ok(Entry { body: EntryBody::Data(changes), .. }) = Entry::decode(&row.bytes) else { return Ok(None) };
     Ok(changes.into_iter().find(|change| change.collection == collection).map(|change| change.id))

@@ -70,7 +70,9 @@ impl Export {
             match rows::decode(collection, id, row) {
                 Ok(state) if state.is_present() => {
                     let names = (rows::quote(collection), rows::quote(id));
-                    out.extend_from_slice(format!("{{\"collection\":{},\"id\":{},\"value\":", names.0, names.1).as_bytes());
+                    out.extend_from_slice(
+                        format!("{{\"collection\":{},\"id\":{},\"value\":", names.0, names.1).as_bytes(),
+                    );
                     out.extend_from_slice(&rows::view(&state));
                     out.extend_from_slice(b"}\n");
                 }

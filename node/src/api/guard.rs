@@ -137,8 +137,14 @@ mod tests {
 
     #[test]
     fn hosts_are_matched_with_their_port() {
-        let allowed =
-            ["127.0.0.1:7701", "LOCALHOST:7701", "[::1]:7701", "site.example:7701", "site.example", "proxy.example:8443"];
+        let allowed = [
+            "127.0.0.1:7701",
+            "LOCALHOST:7701",
+            "[::1]:7701",
+            "site.example:7701",
+            "site.example",
+            "proxy.example:8443",
+        ];
         for host in allowed {
             assert_eq!(guard().check_host(&headers(&[("host", host)])), Ok(()), "{host}");
         }

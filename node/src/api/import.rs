@@ -4,7 +4,7 @@
 //! that the disk is never waited for twice. Memory holds these batches and one line.
 
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::State;
@@ -18,6 +18,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::Write;
 use tombolo_crdt::entry::Trace;
+use tombolo_crdt::json::Json;
 use tombolo_crdt::names::check_id;
 
 use super::export::ndjson;
@@ -67,12 +68,14 @@ pub(super) async fn import(
     let collection = path.collection()?.to_owned();
     let ids = match (&query.id, &query.id_template) {
         (Some(field), None) => IdTemplate::field(field),
-        (None, Some(template)) => IdTemplate::parse(template)
-            .map_err(|reason| Problem::argument(format!("id_template: {reason}")))?,
+        (None, Some(template)) => {
+            IdTemplate::parse(template).map_err(|reason| Problem::argument(format!("id_template: {reason}")))?
+        }
         _ => return Err(Problem::argument("say where ids come from: either id=FIELD or id_template=TEMPLATE")),
     };
     let space = resolve(&app.snapshot()?, path.space())?.space;
     let (answers, receiver) = mpsc::channel(ANSWERS);
+    let told = app.clock.mono();
     let job = Import {
         app,
         space,
@@ -84,7 +87,7 @@ pub(super) async fn import(
         counters: Counters::default(),
         batch: Batch::default(),
         under_way: VecDeque::new(),
-        told: Instant::now(),
+        told,
     };
     tokio::spawn(job.run(body.into_data_stream()));
     Ok(ndjson(Body::from_stream(ReceiverStream::new(receiver))))
@@ -129,7 +132,8 @@ struct Import {
     batch: Batch,
     /// Batches on their way, oldest first: the ids and numbers of their lines, and the reply to come.
     under_way: VecDeque<(Vec<(u64, String)>, Pending)>,
-    told: Instant,
+    /// When the counters were told last.
+    told: Duration,
 }
 
 /// Why an import ends before its input.
@@ -221,10 +225,14 @@ impl Import {
 
     fn parse(&self, line: Line) -> Result<EntityWrite, (Option<String>, Problem)> {
         let too_large = |limit: usize| {
-            Problem::new(Kind::TooLarge, format!("the line is over the limit of {limit} bytes")).with("limit", limit as u64)
+            Problem::new(Kind::TooLarge, format!("the line is over the limit of {limit} bytes"))
+                .with("limit", limit as u64)
         };
         let bytes = line.bytes.ok_or_else(|| (None, too_large(LINE_BYTES_MAX)))?;
-        let value = request::parse_json(&bytes).map_err(|problem| (None, problem.with("line", line.number)))?;
+        let value = Json::parse(&bytes).map_err(|error| {
+            let problem = Problem::new(Kind::InvalidJson, format!("column {}: {}", error.column, error.reason));
+            (None, problem.with("line", line.number).with("column", error.column as u64))
+        })?;
         let id = self.ids.id(&value).map_err(|reason| (None, Problem::new(Kind::InvalidValue, reason)))?;
         if let Err(error) = check_id(&id) {
             return Err((None, Problem::new(Kind::InvalidName, error.to_string())));
@@ -246,8 +254,7 @@ impl Import {
             self.collect().await?;
         }
         let names = lines.into_iter().zip(writes.iter().map(|write| write.id.clone())).collect();
-        let command =
-            WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: self.trace };
+        let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: self.trace };
         match self.app.engine.submit(Command::Write(command), bytes).await {
             Ok(reply) => self.under_way.push_back((names, reply)),
             Err(stopped) => return self.fail(&stopped.into()).await,
@@ -270,8 +277,8 @@ impl Import {
                 ended = Err(end);
             }
         }
-        if self.told.elapsed() >= PROGRESS {
-            self.told = Instant::now();
+        if self.app.clock.mono().saturating_sub(self.told) >= PROGRESS {
+            self.told = self.app.clock.mono();
             let progress = json!({ "progress": self.counters.to_json() });
             self.say(&progress).await?;
         }

@@ -43,7 +43,8 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let snapshot = app.snapshot()?;
     let space = spaces::resolve(&snapshot, path.space())?;
-    let mut page = Page { out: b"{\"items\":[".to_vec(), items: 0, scanned: 0, limit, last: None, more: false, fault: None };
+    let mut page =
+        Page { out: b"{\"items\":[".to_vec(), items: 0, scanned: 0, limit, last: None, more: false, fault: None };
     let behind = after.as_deref().map(|id| (collection, id));
     snapshot.visit_rows(space.no, Some(collection), &query.prefix, behind, |collection, id, row| {
         page.visit(collection, id, row)

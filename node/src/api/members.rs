@@ -181,7 +181,11 @@ pub(super) async fn remove_peer(State(app): State<SharedApp>, path: PathParts) -
         Reply::Done(Ok(())) => Ok(StatusCode::NO_CONTENT),
         Reply::Done(Err(Refusal::Argument(_))) => {
             let is_node = what.parse::<NodeId>().is_ok();
-            let hint = if is_node { "members are dialled as long as they are members" } else { "`tombolo peer ls` lists them" };
+            let hint = if is_node {
+                "members are dialled as long as they are members"
+            } else {
+                "`tombolo peer ls` lists them"
+            };
             Err(Problem::new(Kind::NotFound, format!("`{}` was not added as a peer", clip(what))).hint(hint))
         }
         Reply::Done(Err(refusal)) | Reply::Failed(refusal) => Err(refusal.into()),

@@ -53,7 +53,8 @@ impl Default for HttpMetrics {
 
 impl HttpMetrics {
     pub(super) fn count(&self, method: &Method, route: &str, status: StatusCode, elapsed: Duration) {
-        let known = [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
+        let known =
+            [Method::GET, Method::HEAD, Method::PUT, Method::POST, Method::PATCH, Method::DELETE, Method::OPTIONS];
         let method = if known.contains(method) { method.as_str().to_owned() } else { "other".to_owned() };
         let route = route.to_owned();
         let request = Request { method: method.clone(), route: route.clone(), status: status.as_u16() };
@@ -130,7 +131,9 @@ const SPACE_FIGURES: [SpaceFigure; 7] = [
     ("space_entities", "Present entities", |space| space.entities),
     ("space_journal", "Last journal position", |space| space.journal),
     ("space_feeds", "Feeds in the frontier", |space| space.feeds as u64),
-    ("space_held_entries", "Entries waiting for a dependency", |space| space.held.iter().map(|held| held.entries).sum()),
+    ("space_held_entries", "Entries waiting for a dependency", |space| {
+        space.held.iter().map(|held| held.entries).sum()
+    }),
     ("space_held_bytes", "Bytes of entries waiting for a dependency", |space| space.held_bytes),
     ("space_refused_entries", "Refused entries", |space| space.refused),
     ("space_poisoned_entities", "Frozen entities", |space| space.poisoned),
@@ -160,7 +163,9 @@ type MemberFigure = (&'static str, &'static str, fn(&MemberStatus) -> Option<u64
 const MEMBER_FIGURES: [MemberFigure; 5] = [
     ("member_connected", "Whether the member is connected", |member| Some(u64::from(member.connected))),
     ("member_in_step", "Whether the member holds what this node holds", |member| Some(u64::from(member.in_step))),
-    ("member_diverged", "Whether states differ at equal frontiers: a defect", |member| Some(u64::from(member.diverged))),
+    ("member_diverged", "Whether states differ at equal frontiers: a defect", |member| {
+        Some(u64::from(member.diverged))
+    }),
     ("member_behind_entries", "Entries the member has not acknowledged", |member| member.behind),
     ("member_behind_seconds", "Since when it has not acknowledged something", |member| {
         let since = member.behind_since.map(|since| Clock::wall_millis().saturating_sub(since) / 1_000);

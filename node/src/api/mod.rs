@@ -25,7 +25,6 @@ mod transactions;
 mod write;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::body::HttpBody as _;
@@ -35,7 +34,7 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 use tokio::sync::watch;
 
-use crate::runtime::{Addresses, DialReports, EngineHandle, Traffic};
+use crate::runtime::{Addresses, Clock, DialReports, EngineHandle, Traffic};
 use crate::store::Reader;
 use guard::Guard;
 use metrics::HttpMetrics;
@@ -54,6 +53,7 @@ pub(crate) struct AppConfig {
     pub(crate) engine: EngineHandle,
     pub(crate) reader: Reader,
     pub(crate) addresses: Addresses,
+    pub(crate) clock: Clock,
     pub(crate) token: String,
     pub(crate) allow_hosts: Vec<String>,
     pub(crate) traffic: Arc<Traffic>,
@@ -74,14 +74,15 @@ pub(crate) struct App {
     dials: DialReports,
     closing: watch::Receiver<bool>,
     http: HttpMetrics,
-    started: Instant,
+    /// Counts from the start of the node.
+    clock: Clock,
 }
 
 type SharedApp = Arc<App>;
 
 impl App {
     pub(crate) fn new(config: AppConfig) -> Self {
-        let AppConfig { engine, reader, addresses, token, allow_hosts, traffic, dials, closing } = config;
+        let AppConfig { engine, reader, addresses, clock, token, allow_hosts, traffic, dials, closing } = config;
         Self {
             engine,
             reader,
@@ -92,7 +93,7 @@ impl App {
             dials,
             closing,
             http: HttpMetrics::default(),
-            started: Instant::now(),
+            clock,
         }
     }
 
@@ -143,10 +144,11 @@ pub(crate) fn router(app: App) -> Router {
 async fn count(State(app): State<SharedApp>, request: Request, next: Next) -> Response {
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
-    let started = Instant::now();
+    let started = app.clock.mono();
     let response = next.run(request).await;
     let bytes = response.body().size_hint().exact();
-    app.http.count(&method, route.as_deref().unwrap_or("none"), response.status(), started.elapsed());
-    tracing::debug!(%method, route, status = response.status().as_u16(), bytes, elapsed = ?started.elapsed(), "served");
+    let elapsed = app.clock.mono().saturating_sub(started);
+    app.http.count(&method, route.as_deref().unwrap_or("none"), response.status(), elapsed);
+    tracing::debug!(%method, route, status = response.status().as_u16(), bytes, ?elapsed, "served");
     response
 }

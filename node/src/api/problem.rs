@@ -75,7 +75,9 @@ impl Kind {
         match self {
             Self::Unauthorized => ("unauthorized", StatusCode::UNAUTHORIZED, "The API token is missing or wrong"),
             Self::ForbiddenHost => ("forbidden-host", StatusCode::FORBIDDEN, "This host name is not allowed"),
-            Self::ForbiddenOrigin => ("forbidden-origin", StatusCode::FORBIDDEN, "Web pages elsewhere may not call this"),
+            Self::ForbiddenOrigin => {
+                ("forbidden-origin", StatusCode::FORBIDDEN, "Web pages elsewhere may not call this")
+            }
             Self::Role => ("role", StatusCode::FORBIDDEN, "This node's role does not allow it"),
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is nothing here"),
             Self::UnknownSpace => ("unknown-space", StatusCode::NOT_FOUND, "This node does not hold the space"),
@@ -86,7 +88,9 @@ impl Kind {
             Self::RevisionMismatch => {
                 ("revision-mismatch", StatusCode::PRECONDITION_FAILED, "The entity is not as expected")
             }
-            Self::BaseUnknown => ("base-unknown", StatusCode::PRECONDITION_FAILED, "The base revision is not known here"),
+            Self::BaseUnknown => {
+                ("base-unknown", StatusCode::PRECONDITION_FAILED, "The base revision is not known here")
+            }
             Self::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Over a limit"),
             Self::UnsupportedMediaType => {
                 ("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, "Another content type is needed")
@@ -113,9 +117,13 @@ impl Kind {
     /// What to do about it, where that is always the same.
     const fn hint(self) -> Option<&'static str> {
         Some(match self {
-            Self::Unauthorized => "send `Authorization: Bearer TOKEN`; the token is in the file `token` of the data directory",
+            Self::Unauthorized => {
+                "send `Authorization: Bearer TOKEN`; the token is in the file `token` of the data directory"
+            }
             Self::ForbiddenHost => "call a loopback name with the node's port, or start the node with --allow-host",
-            Self::ForbiddenOrigin => "call the API from a program on this machine, or from a page that it serves itself",
+            Self::ForbiddenOrigin => {
+                "call the API from a program on this machine, or from a page that it serves itself"
+            }
             Self::UnknownSpace => "`tombolo space ls` lists the spaces of this node",
             Self::AmbiguousSpace => "use the space's id instead of its name",
             Self::RevisionMismatch => "read the entity again and decide; Tombolo-Base merges instead of refusing",

@@ -136,7 +136,8 @@ mod tests {
     #[test]
     fn conditions_count_this_node() {
         let node = |byte| NodeId::from_bytes([byte; 32]);
-        let peer = |byte, acknowledged| PeerAck { node: node(byte), name: String::new(), acknowledged, connected: true };
+        let peer =
+            |byte, acknowledged| PeerAck { node: node(byte), name: String::new(), acknowledged, connected: true };
         let space = SpaceId::from_bytes([0; 32]);
         let state = ReceiptState { space, verdict: Some("applied"), peers: vec![peer(1, true), peer(2, false)] };
         let here = node(9);

@@ -59,7 +59,9 @@ impl From<TicketError> for Problem {
 /// Why a write itself cannot be made.
 fn of_write(error: &WriteError, text: String) -> Problem {
     match error {
-        WriteError::Absent => Problem::new(Kind::NotFound, text).hint("PUT creates entities; PATCH changes those that are there"),
+        WriteError::Absent => {
+            Problem::new(Kind::NotFound, text).hint("PUT creates entities; PATCH changes those that are there")
+        }
         WriteError::TooLarge(_) => Problem::new(Kind::TooLarge, text).with("limit", VIEW_BYTES_MAX as u64),
         WriteError::ChangeTooLarge => Problem::new(Kind::TooLarge, text).with("limit", CHANGE_BYTES_MAX as u64),
         // A test is a condition like `If-Match`, in the body.

@@ -229,7 +229,8 @@ mod tests {
         assert_eq!(expectation(&headers(&[("if-match", "*")])), Ok(Expect::Present));
         assert_eq!(expectation(&headers(&[("if-match", tag)])), Ok(Expect::Revision(revision)));
         assert_eq!(expectation(&headers(&[("if-none-match", "*")])), Ok(Expect::Absent));
-        for wrong in [&[("if-match", "W/\"ab\"")][..], &[("if-none-match", tag)], &[("if-match", "*"), ("if-none-match", "*")]]
+        for wrong in
+            [&[("if-match", "W/\"ab\"")][..], &[("if-none-match", tag)], &[("if-match", "*"), ("if-none-match", "*")]]
         {
             assert!(expectation(&headers(wrong)).is_err(), "{wrong:?}");
         }
@@ -246,7 +247,8 @@ mod tests {
         let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         assert_eq!(trace(&headers(&[("traceparent", good)])).map(|trace| trace.flags), Some(1));
         for wrong in ["", "00-00-00-01", "00-00000000000000000000000000000000-b7ad6b7169203331-01", "ff-x"] {
-            let headers: HeaderMap = [("traceparent".parse().expect("a name"), HeaderValue::from_static(wrong))].into_iter().collect();
+            let headers: HeaderMap =
+                [("traceparent".parse().expect("a name"), HeaderValue::from_static(wrong))].into_iter().collect();
             assert_eq!(trace(&headers), None, "{wrong}");
         }
     }

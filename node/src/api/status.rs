@@ -28,7 +28,7 @@ pub(super) async fn status(State(app): State<SharedApp>) -> Result<AxumJson<Valu
         "node": status.node.to_string(),
         "name": status.name,
         "version": env!("CARGO_PKG_VERSION"),
-        "uptime_s": app.started.elapsed().as_secs(),
+        "uptime_s": app.clock.mono().as_secs(),
         "addrs": status.addrs,
         "listen": app.addresses.listen.to_string(),
         "http": app.addresses.http.to_string(),

@@ -5,11 +5,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use serde_json::{Value, json};
+use tombolo_crdt::Revision;
 use tombolo_crdt::entity::{PatchOp, TypedOp, Write};
 use tombolo_crdt::entry::ENTRY_CHANGES_MAX;
 use tombolo_crdt::json::{Fields, Json};
 use tombolo_crdt::names::check_id;
-use tombolo_crdt::Revision;
 
 use super::problem::{Kind, Problem};
 use super::request::{self, PathParts, check_collection_name};
@@ -90,7 +90,11 @@ fn parse_write(write: Json) -> Result<Planned, Problem> {
     let value = |detail: &str| Problem::new(Kind::InvalidValue, detail);
     let Json::Object(mut fields) = write else { return Err(value("a write is an object")) };
     if let Some(unknown) = fields.keys().find(|key| !MEMBERS.contains(&key.as_str())) {
-        return Err(value(&format!("a write has no member `{}`; it may have {}", request::clip(unknown), MEMBERS.join(", "))));
+        return Err(value(&format!(
+            "a write has no member `{}`; it may have {}",
+            request::clip(unknown),
+            MEMBERS.join(", ")
+        )));
     }
     let collection = text(&mut fields, "collection")?.ok_or_else(|| value("`collection` is missing"))?;
     check_collection_name(&collection)?;

@@ -45,7 +45,11 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
             known.row.rules.push((seq, heads.clone()));
         }
     }
-    batch.put_entry(feed, seq, &EntryRow { bytes, chain, verdict: verdict.code(), journal: position, changes: links })?;
+    batch.put_entry(
+        feed,
+        seq,
+        &EntryRow { bytes, chain, verdict: verdict.code(), journal: position, changes: links },
+    )?;
     space.advance(feed, seq, chain);
     if !rules {
         space.advance_heads(feed, seq, chain, &entry.deps);
@@ -94,8 +98,7 @@ impl Work<'_> {
         self.seal_before(space, feed, bytes.len())?;
         let previous = space.feeds.get(&feed).map_or(ChainHash::from_bytes([0; 32]), |feed| feed.row.chain);
         let chain = chain(feed, entry.seq, previous, &bytes);
-        let settled =
-            Settled { feed, seq: entry.seq, chain, bytes, entry, verdict: Verdict::Applied, rules, links };
+        let settled = Settled { feed, seq: entry.seq, chain, bytes, entry, verdict: Verdict::Applied, rules, links };
         let position = store(space, &mut self.batch, settled)?;
         self.counters.entries += 1;
         *self.counters.settled.entry(Verdict::Applied.name()).or_default() += 1;

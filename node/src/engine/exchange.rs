@@ -44,13 +44,7 @@ pub(super) fn hello(contact: &Contact, process: [u8; 16], counter: u64, now: Now
 }
 
 /// Takes note of a frame. Nothing is answered here.
-pub(super) fn note(
-    conn: &mut Conn,
-    frame: Frame,
-    spaces: &mut BTreeMap<SpaceId, Space>,
-    now: Now,
-    after: &mut After,
-) {
+pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId, Space>, now: Now, after: &mut After) {
     match frame {
         Frame::Hello(hello) => {
             conn.clock_skew = hello.wall_millis.cast_signed().wrapping_sub(now.wall_millis.cast_signed());
@@ -429,10 +423,11 @@ impl Talk<'_> {
         for position in pages.iter().flat_map(|page| &page.positions) {
             known.insert(position.feed, position.seq);
             let ours = space.feeds.get(&position.feed).map_or(0, |feed| feed.row.seq);
-            if ours >= position.seq && !self.same_chain(space, position)? {
-                if let Some(feed) = space.feeds.get_mut(&position.feed) {
-                    feed.fork.get_or_insert(position.seq);
-                }
+            if ours >= position.seq
+                && !self.same_chain(space, position)?
+                && let Some(feed) = space.feeds.get_mut(&position.feed)
+            {
+                feed.fork.get_or_insert(position.seq);
             }
         }
         if let Some(before) = &session.known {

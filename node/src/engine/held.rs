@@ -30,7 +30,9 @@ impl std::fmt::Display for Blocker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Dep(feed, seq) => write!(f, "waits for entry {seq} of feed {feed}"),
-            Self::Fork(feed, seq) => write!(f, "names another entry {seq} of feed {feed} than this node holds: that feed forks"),
+            Self::Fork(feed, seq) => {
+                write!(f, "names another entry {seq} of feed {feed} than this node holds: that feed forks")
+            }
             Self::Rules(hash) => write!(f, "waits for rules entry {hash}"),
             Self::Change(collection, id, hash) => write!(f, "waits for change {hash} of {collection}/{id}"),
             Self::Later => f.write_str("was written by a later version: upgrade this node"),

@@ -6,9 +6,8 @@ use ed25519_dalek::SigningKey;
 use tombolo_crdt::entity::{Write, WriteError};
 use tombolo_crdt::entry::Trace;
 use tombolo_crdt::feed::{Signature, VerifiedRange};
-use tombolo_crdt::json::Json;
 use tombolo_crdt::names::NameError;
-use tombolo_crdt::rules::{Contact, Role};
+use tombolo_crdt::rules::Role;
 use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 use tombolo_transport::frame::{Frame, JoinRefusal};
 
@@ -372,20 +371,4 @@ pub struct Outputs {
     pub list: Vec<Output>,
     /// When to step again at the latest, and why.
     pub wake: Option<(Duration, &'static str)>,
-}
-
-/// What this node calls itself and where it listens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Myself {
-    /// Name and listening addresses.
-    pub contact: Contact,
-}
-
-/// A JSON view with its revision, as reads return it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct View {
-    /// The value.
-    pub value: Json,
-    /// Its revision.
-    pub revision: Revision,
 }

@@ -203,12 +203,7 @@ impl Work<'_> {
     }
 
     /// The same, to any rules feed whose author's key seals this step.
-    pub(super) fn append_rules_by(
-        &mut self,
-        space: &mut Space,
-        feed: FeedId,
-        records: &[Record],
-    ) -> Result<(), Fault> {
+    pub(super) fn append_rules_by(&mut self, space: &mut Space, feed: FeedId, records: &[Record]) -> Result<(), Fault> {
         let Some(author) = space.feeds.get(&feed).map(|feed| feed.opening.node) else {
             return Err(Refusal::UnknownSpace(space.id).into());
         };
@@ -255,7 +250,13 @@ impl Work<'_> {
             let (revision, present) = (row.state.revision(), row.state.is_present());
             let changed = changed.contains(&(write.collection.clone(), write.id.clone()));
             let receipt = if changed { receipt } else { self.receipt_of(space, before.journal)? };
-            answers.push(Written { receipt, revision, present, created: changed && !before.present && present, changed });
+            answers.push(Written {
+                receipt,
+                revision,
+                present,
+                created: changed && !before.present && present,
+                changed,
+            });
         }
         Ok(answers)
     }
@@ -332,4 +333,3 @@ fn check_size(made: &[Made]) -> Result<(), Refusal> {
 
 /// Room for the envelope of an entry: 4,096 dependencies of 58 bytes and the rules heads.
 const ENVELOPE_BYTES_MAX: usize = 512 * 1024;
-

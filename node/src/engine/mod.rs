@@ -15,6 +15,7 @@ mod append;
 mod exchange;
 mod held;
 mod idempotency;
+mod inputs;
 mod io;
 mod local;
 mod memory;

@@ -5,15 +5,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{NodeId, Receipt, SpaceId};
 
+use super::Engine;
 use super::io::{ConnId, Now, ReceiptState, Target};
 use super::session::{Conn, Session};
 use super::space::Space;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
-use super::Engine;
 use crate::store::{Batch, StoreError};
 
 /// The session with a node about a space, on whatever connection.
-fn session_with<'c>(conns: &'c BTreeMap<ConnId, Conn>, node: NodeId, space: SpaceId) -> Option<&'c Session> {
+fn session_with(conns: &BTreeMap<ConnId, Conn>, node: NodeId, space: SpaceId) -> Option<&Session> {
     conns.values().filter(|conn| conn.peer == node).find_map(|conn| conn.sessions.get(&space))
 }
 
@@ -114,7 +114,9 @@ fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -
     });
     let forks = space.feeds.iter().filter_map(|(id, feed)| {
         let seq = feed.fork?;
-        let reason = format!("its chain forks at entry {seq}: two nodes hold different entries there; nothing more is taken from it");
+        let reason = format!(
+            "its chain forks at entry {seq}: two nodes hold different entries there; nothing more is taken from it"
+        );
         Some(HeldStatus { node: feed.opening.node, feed: id.to_string(), seq, entries: 0, reason })
     });
     SpaceStatus {
@@ -145,9 +147,10 @@ fn member_status(
     let connected = conns.values().any(|conn| conn.peer == node);
     let behind = match session {
         Some(session) if session.equal => Some(0),
-        Some(session) => session.known.as_ref().map(|_| {
-            space.frontier.positions().map(|p| p.seq.saturating_sub(session.known(p.feed))).sum::<u64>()
-        }),
+        Some(session) => session
+            .known
+            .as_ref()
+            .map(|_| space.frontier.positions().map(|p| p.seq.saturating_sub(session.known(p.feed))).sum::<u64>()),
         None => {
             let common = space.memory.get(&node).and_then(super::memory::Memory::common);
             common.map(|(_, journal)| space.row.journal.saturating_sub(journal))

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use tombolo_crdt::entity::{Clock, EntityState, RowError};
 use tombolo_crdt::ChangeHash;
+use tombolo_crdt::entity::{Clock, EntityState, RowError};
 
 use super::space::Space;
 use crate::store::{Batch, StoreError};

@@ -163,7 +163,7 @@ fn member_by(space: SpaceId, ranges: &[VerifiedRange], node: NodeId) -> Option<F
     let mut founding = None;
     let fits = |range: &&VerifiedRange| range.opening().space == space && range.opening().kind == FeedKind::Rules;
     let mut before: BTreeMap<FeedId, Vec<ChainHash>> = BTreeMap::new();
-    let mut open: Vec<_> = ranges.iter().filter(fits).flat_map(|range| entries_of(range)).collect();
+    let mut open: Vec<_> = ranges.iter().filter(fits).flat_map(entries_of).collect();
     // Entries of several feeds build on each other: go round until nothing more can be judged.
     loop {
         let waiting = open.len();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo_crdt::feed::VerifiedRange;
 use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
-use tombolo_transport::frame::{FrontierPage, Hello, Join, Summary};
+use tombolo_transport::frame::{FrontierPage, Hello, Summary};
 
 /// Transfer frames on their way to a peer that it has not acknowledged (each at most 512 KiB or one entry).
 pub(super) const IN_FLIGHT_MAX: usize = 32;
@@ -34,7 +34,6 @@ pub(super) struct Conn {
     pub(super) asked_to_join: BTreeSet<SpaceId>,
     /// Rules offered to us, until the last frame.
     pub(super) offer: BTreeMap<SpaceId, Vec<VerifiedRange>>,
-    pub(super) join: Vec<Join>,
     pub(super) sessions: BTreeMap<SpaceId, Session>,
     /// Room on transfer streams that were announced before their session began.
     pub(super) room: BTreeMap<SpaceId, usize>,
@@ -57,7 +56,6 @@ impl Conn {
             offered: BTreeSet::new(),
             asked_to_join: BTreeSet::new(),
             offer: BTreeMap::new(),
-            join: Vec::new(),
             sessions: BTreeMap::new(),
             room: BTreeMap::new(),
         }
@@ -77,7 +75,6 @@ pub(super) struct Session {
     pub(super) asked_all: bool,
     /// Pages of their frontier, until the last has come.
     pub(super) pages: Vec<FrontierPage>,
-    pub(super) page_count: usize,
     pub(super) pages_done: bool,
     /// Settled at the peer, as far as it has said. `None`: not known yet.
     pub(super) known: Option<BTreeMap<FeedId, u64>>,

@@ -1,8 +1,8 @@
 //! Settling: entries of other nodes get their verdict, or are held until they can.
 
 use tombolo_crdt::entity::{Change, ChangeError, Clock, Provenance};
-use tombolo_crdt::entry::{CHANGE_BYTES_MAX, Content, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, Entry, EntityChange};
 use tombolo_crdt::entry::Body;
+use tombolo_crdt::entry::{CHANGE_BYTES_MAX, Content, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, EntityChange, Entry};
 use tombolo_crdt::feed::{FeedKind, Signature, VerifiedEntry, VerifiedRange, chain};
 use tombolo_crdt::names::{check_collection, check_id};
 use tombolo_crdt::rules::Hold;
@@ -319,7 +319,7 @@ impl Work<'_> {
     fn prepare(&mut self, space: &Space, feed: FeedId, change: &EntityChange) -> Result<Prepared, StoreError> {
         let parsed = match Change::parse(&change.change, feed) {
             Ok(parsed) => parsed,
-            Err(ChangeError::Unknown { .. }) => return Ok(Prepared::Blocked(Blocker::Later)),
+            Err(ChangeError::Unknown) => return Ok(Prepared::Blocked(Blocker::Later)),
             Err(_) => return Ok(Prepared::Refused(Verdict::Structure)),
         };
         let (collection, id) = (change.collection.as_str(), change.id.as_str());

@@ -216,9 +216,9 @@ impl Space {
 
     /// Heads of the data-entry DAG after `entry` of `feed` settled at `seq`.
     pub(super) fn advance_heads(&mut self, feed: FeedId, seq: u64, chain: ChainHash, deps: &[Dep]) {
-        self.row.heads.retain(|head| {
-            head.feed != feed && !deps.iter().any(|dep| dep.feed == head.feed && dep.seq >= head.seq)
-        });
+        self.row
+            .heads
+            .retain(|head| head.feed != feed && !deps.iter().any(|dep| dep.feed == head.feed && dep.seq >= head.seq));
         let at = self.row.heads.partition_point(|head| head.feed < feed);
         self.row.heads.insert(at, Dep { feed, seq, chain });
     }

@@ -152,8 +152,4 @@ pub struct Counters {
     pub held: u64,
     /// Held entries dropped because the buffer was full.
     pub dropped: u64,
-    /// Bytes by (peer, frame kind) sent by this node.
-    pub sent: BTreeMap<(NodeId, &'static str), u64>,
-    /// Bytes by (peer, frame kind) received.
-    pub received: BTreeMap<(NodeId, &'static str), u64>,
 }

@@ -47,7 +47,8 @@ pub(super) fn pump(
                 break;
             }
             let from = session.reached(feed) + 1;
-            let Some((range, last)) = space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
+            let Some((range, last)) =
+                space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
             else {
                 session.lag.remove(&feed);
                 continue;
@@ -73,13 +74,16 @@ pub(super) fn pump(
     Ok(())
 }
 
-/// The next entry of every lagging feed: (rules before data, journal position, feed).
+/// Feeds by (rules before data, journal position of the next entry, feed), first first.
+type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
+
+/// The next entry of every lagging feed.
 fn cursors(
     space: &Space,
     session: &mut Session,
     snapshot: &Snapshot,
     relay: bool,
-) -> Result<BinaryHeap<Reverse<(u8, u64, FeedId)>>, StoreError> {
+) -> Result<Cursors, StoreError> {
     let own: BTreeSet<FeedId> = [space.own_data.feed(), space.own_rules.feed()].into();
     let mut heap = BinaryHeap::new();
     for feed in session.lag.clone() {

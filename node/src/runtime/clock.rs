@@ -13,6 +13,7 @@ pub struct Clock {
 impl Clock {
     /// Starts counting.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock is read")]
     pub fn start() -> Self {
         Self { start: Instant::now() }
     }
@@ -36,6 +37,7 @@ impl Clock {
 
     /// Milliseconds since 1970; 0 on a clock set before that.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "this is where the wall clock is read")]
     pub fn wall_millis() -> u64 {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

@@ -77,11 +77,7 @@ struct Book {
 }
 
 impl Dialling {
-    pub(super) async fn run(
-        mut self,
-        mut targets: watch::Receiver<Vec<Target>>,
-        mut links: mpsc::Receiver<LinkEvent>,
-    ) {
+    pub(super) async fn run(mut self, mut targets: watch::Receiver<Vec<Target>>, mut links: mpsc::Receiver<LinkEvent>) {
         let mut book = Book::default();
         let mut dials: JoinSet<Dialled> = JoinSet::new();
         loop {

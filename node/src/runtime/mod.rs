@@ -202,18 +202,14 @@ impl Node {
             engine: handle.clone(),
             reader,
             addresses,
+            clock,
             token,
             allow_hosts: config.allow_hosts,
             traffic,
             dials: reports,
             closing: closed.clone(),
         });
-        data.write_running(&RunningNode {
-            pid: std::process::id(),
-            listen,
-            http,
-            node: addresses.node.to_string(),
-        })?;
+        data.write_running(&RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() })?;
         let http = tokio::spawn(serve_http(listener, app, closed));
         tracing::info!(node = %addresses.node, %listen, http = %addresses.http, "running");
         Ok(Self { data, addresses, engine: handle, endpoint, tasks, http, thread, ended, closing, stop })
@@ -278,8 +274,7 @@ struct Started {
 
 fn engine_config(identity: &tombolo_transport::Identity, contact: Contact) -> Result<EngineConfig, StartError> {
     let mut seed = [0; 32];
-    getrandom::fill(&mut seed)
-        .map_err(|error| StartError::System { what: "randomness", reason: error.to_string() })?;
+    getrandom::fill(&mut seed).map_err(|error| StartError::System { what: "randomness", reason: error.to_string() })?;
     Ok(EngineConfig { key: identity.signing_key().clone(), contact, seed })
 }
 

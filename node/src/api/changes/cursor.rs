@@ -98,7 +98,10 @@ mod tests {
             (Cursor::At(mark, 0), "0000000000001234abababababababab"),
             (Cursor::At(mark, 17), "0000000000001234abababababababab.17"),
             (Cursor::Listing(mark, None), "0000000000001234abababababababab~"),
-            (Cursor::Listing(mark, Some(("a".to_owned(), "ü/1".to_owned()))), "0000000000001234abababababababab~YQDDvC8x"),
+            (
+                Cursor::Listing(mark, Some(("a".to_owned(), "ü/1".to_owned()))),
+                "0000000000001234abababababababab~YQDDvC8x",
+            ),
         ];
         for (cursor, text) in cursors {
             assert_eq!(cursor.to_string(), text);

@@ -88,7 +88,9 @@ impl Feed {
                     bytes += row.len();
                     let cursor = Cursor::Listing(mark, Some(key.clone()));
                     let receipt = receipt_at(snapshot, self.space_no, state.journal());
-                    ready.push_back(Event::new(Kind::Changed, cursor).entity(collection, id, Some(&state)).receipt(receipt));
+                    ready.push_back(
+                        Event::new(Kind::Changed, cursor).entity(collection, id, Some(&state)).receipt(receipt),
+                    );
                 }
                 Ok(_) => {}
                 Err(problem) => {

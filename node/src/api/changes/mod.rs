@@ -80,9 +80,9 @@ pub(super) async fn changes(
     let cursor = match since.as_deref() {
         None | Some("") => Cursor::At(Mark::default(), 0),
         Some("now") => Cursor::At(Mark::new(space.journal, &space.running), 0),
-        Some(text) => text
-            .parse()
-            .map_err(|_| Problem::argument(format!("`{}` is not a cursor; it is an event's `id`, or `now`", clip(text))))?,
+        Some(text) => text.parse().map_err(|_| {
+            Problem::argument(format!("`{}` is not a cursor; it is an event's `id`, or `now`", clip(text)))
+        })?,
     };
     let begin = HeaderValue::from_str(&cursor.to_string()).map_err(|_| Problem::argument("the cursor is damaged"))?;
     let feed = Feed {
@@ -96,7 +96,8 @@ pub(super) async fn changes(
         ready: VecDeque::new(),
     };
     let live = query.live;
-    let stream = Stream { feed, live, left: query.limit, deadline: Instant::now() + wait, journal, sent: false, over: false };
+    let stream =
+        Stream { feed, live, left: query.limit, deadline: Instant::now() + wait, journal, sent: false, over: false };
     let body = Body::from_stream(stream::unfold(stream, |mut stream| async move {
         let piece = stream.piece().await?;
         Some((piece, stream))

@@ -20,7 +20,7 @@ fn entries_stop_at_the_byte_limit_but_never_before_the_first() {
     assert_eq!(seqs(2, 4, usize::MAX), [2, 3, 4]);
     assert_eq!(seqs(2, 4, 80), [2, 3]);
     assert_eq!(seqs(2, 4, 0), [2]);
-    assert_eq!(seqs(4, 2, 80), []);
+    assert!(seqs(4, 2, 80).is_empty());
 }
 
 #[test]

@@ -1,0 +1,386 @@
+//! Inputs of a step, one by one, inside its transaction: commands of this site, frames and ranges of peers.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_crdt::feed::{FeedKind, VerifiedRange};
+use tombolo_crdt::hash::Tagged;
+use tombolo_crdt::rules::{Contact, Found, Invite, NAME_BYTES_MAX, OFFER_BYTES_MAX};
+use tombolo_crdt::{NodeId, SpaceId};
+use tombolo_transport::frame::{Frame, Join, JoinRefusal};
+
+use super::io::{Command, ConnId, Input, JoinState, Output, Refusal, Reply, ReplyTo, WriteCommand};
+use super::local::Fault;
+use super::session::Conn;
+use super::settle::Taken;
+use super::space::{Author, Space};
+use super::step::After;
+use super::{Work, rules};
+use crate::store::StoreError;
+
+/// The engine's memory while its store is in a transaction.
+pub(super) struct Parts<'e> {
+    pub(super) spaces: &'e mut BTreeMap<SpaceId, Space>,
+    pub(super) conns: &'e mut BTreeMap<ConnId, Conn>,
+    pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
+    pub(super) added: &'e mut BTreeSet<String>,
+    pub(super) discovered: &'e mut BTreeMap<NodeId, Vec<String>>,
+    pub(super) author: Author,
+    pub(super) contact: &'e Contact,
+    pub(super) process: [u8; 16],
+    pub(super) dials: &'e mut u64,
+    pub(super) full: Option<&'e str>,
+    pub(super) nonce: u64,
+    pub(super) seed: &'e [u8; 32],
+}
+
+impl Parts<'_> {
+    pub(super) fn input(&mut self, work: &mut Work<'_>, input: Input, after: &mut After) -> Result<(), StoreError> {
+        match input {
+            Input::Command(to, command) => {
+                let reply = self.command(work, command, after, to)?;
+                after.replies.extend(reply.map(|reply| (to, reply)));
+            }
+            Input::Connected { conn, peer, dialled, address } => {
+                *self.dials += u64::from(dialled);
+                let known = Conn::new(peer, dialled, address, work.now.wall_millis, *self.dials);
+                let hello = super::exchange::hello(self.contact, self.process, known.counter, work.now);
+                self.conns.insert(conn, known);
+                after.outputs.push(Output::Control(conn, hello));
+            }
+            Input::Frame(conn, frame) => self.frame(work, conn, frame, after)?,
+            Input::Ranges { conn, space, number, ranges } => self.ranges(work, conn, space, number, ranges, after)?,
+            Input::RulesRanges { conn, space, ranges, last } => {
+                self.rules_ranges(work, conn, space, ranges, last, after)?;
+            }
+            Input::Writable(conn, space, bytes) => {
+                if let Some(conn) = self.conns.get_mut(&conn) {
+                    match conn.sessions.get_mut(&space) {
+                        Some(session) => session.room = bytes,
+                        None => drop(conn.room.insert(space, bytes)),
+                    }
+                }
+            }
+            Input::Closed(conn, reason) => {
+                if let Some(conn) = self.conns.remove(&conn) {
+                    tracing::info!(peer = %conn.peer, %reason, "disconnected");
+                    after.acknowledged = true;
+                }
+            }
+            Input::Timer => {}
+        }
+        Ok(())
+    }
+
+    fn command(
+        &mut self,
+        work: &mut Work<'_>,
+        command: Command,
+        after: &mut After,
+        to: ReplyTo,
+    ) -> Result<Option<Reply>, StoreError> {
+        if let Some(full) = self.full
+            && let Some(reply) = refuse_full(&command, full)
+        {
+            return Ok(Some(reply));
+        }
+        Ok(Some(match command {
+            Command::Write(command) => Reply::Written(refused(self.write(work, command, after))?),
+            Command::CreateSpace { name, founder } => {
+                Reply::Created(refused(self.create(work, name, &founder, after))?)
+            }
+            Command::Invite { space, role, key, expires } => {
+                let invite = Invite { key, role, expires };
+                let done = match self.spaces.get_mut(&space) {
+                    None => Err(Refusal::UnknownSpace(space).into()),
+                    Some(space) => {
+                        after.moved.entry(space.id).or_default().insert(space.own_rules.feed());
+                        work.invite(space, invite)
+                    }
+                };
+                after.introduce = true;
+                Reply::Done(refused(done)?)
+            }
+            Command::Join(request) => Reply::Done(self.join(work, request, after)?),
+            Command::JoinState(space) => Reply::JoinState(self.join_state(space)),
+            Command::AddPeer(addr) => {
+                rules::store_added(&mut work.batch, &addr, true)?;
+                self.added.insert(addr);
+                Reply::Done(Ok(()))
+            }
+            Command::RemovePeer(what) => Reply::Done(self.remove_peer(work, &what)?),
+            Command::Discovered(node, addrs) => {
+                if self.discovered.len() < DISCOVERED_MAX || self.discovered.contains_key(&node) {
+                    self.discovered.insert(node, addrs);
+                }
+                Reply::Done(Ok(()))
+            }
+            Command::Status => {
+                after.status.push(to);
+                return Ok(None);
+            }
+            Command::Receipt(receipt) => {
+                Reply::Receipt(super::report::receipt(self.spaces, self.conns, work.node, receipt, &work.batch)?)
+            }
+        }))
+    }
+
+    fn write(
+        &mut self,
+        work: &mut Work<'_>,
+        command: WriteCommand,
+        after: &mut After,
+    ) -> Result<super::WriteOutcome, Fault> {
+        let id = command.space;
+        let space = self.spaces.get_mut(&id).ok_or(Refusal::UnknownSpace(id))?;
+        let before = space.row.journal;
+        let outcome = work.write(space, command)?;
+        if space.row.journal != before {
+            after.moved.entry(id).or_default().insert(space.own_data.feed());
+        }
+        Ok(outcome)
+    }
+
+    fn create(
+        &mut self,
+        work: &mut Work<'_>,
+        name: String,
+        founder: &ed25519_dalek::SigningKey,
+        after: &mut After,
+    ) -> Result<SpaceId, Fault> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            return Err(Refusal::Argument("a space name has 1 to 128 bytes and no control characters".into()).into());
+        }
+        let mut nonce = [0; 16];
+        self.nonce += 1;
+        let hash = Tagged::new("tombolo/1 nonce").bytes(self.seed).bytes(founder.as_bytes());
+        nonce.copy_from_slice(hash.number(self.nonce).finish().split_at(16).0);
+        let founder_id = NodeId::from_bytes(founder.verifying_key().to_bytes());
+        let found = Found { founder: founder_id, name, nonce };
+        let id = found.space();
+        if self.spaces.contains_key(&id) {
+            return Err(Refusal::SpaceExists(id).into());
+        }
+        let space = work.create_space(&found, founder, self.next_no(), self.author, self.contact)?;
+        self.spaces.insert(id, space);
+        after.moved.entry(id).or_default();
+        after.introduce = true;
+        Ok(id)
+    }
+
+    fn next_no(&self) -> u32 {
+        self.spaces.values().map(|space| space.row.no).max().map_or(1, |no| no + 1)
+    }
+
+    fn join(
+        &mut self,
+        work: &mut Work<'_>,
+        request: super::JoinRequest,
+        after: &mut After,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let space = request.space;
+        if self.spaces.get(&space).is_some_and(|space| space.role(work.node).is_some()) {
+            return Ok(Ok(()));
+        }
+        if self.joins.len() >= rules::JOINS_MAX {
+            return Ok(Err(Refusal::Argument(format!("{} joins already wait for a member", rules::JOINS_MAX))));
+        }
+        let join = rules::store_join(&mut work.batch, request)?;
+        self.joins.insert(space, join);
+        for conn in self.conns.values_mut() {
+            conn.asked_to_join.remove(&space);
+        }
+        after.introduce = true;
+        Ok(Ok(()))
+    }
+
+    fn join_state(&self, space: SpaceId) -> JoinState {
+        if self.spaces.contains_key(&space) {
+            return JoinState::Joined;
+        }
+        match self.joins.get(&space) {
+            None => JoinState::Unknown,
+            Some(join) => join.refused.map_or(JoinState::Waiting, JoinState::Refused),
+        }
+    }
+
+    fn remove_peer(&mut self, work: &mut Work<'_>, what: &str) -> Result<Result<(), Refusal>, StoreError> {
+        if self.added.remove(what) {
+            rules::store_added(&mut work.batch, what, false)?;
+            return Ok(Ok(()));
+        }
+        let by_key = what.parse::<NodeId>().is_ok_and(|node| self.discovered.remove(&node).is_some());
+        let known = "no such address was added; `peer ls` lists them";
+        Ok(if by_key { Ok(()) } else { Err(Refusal::Argument(known.to_owned())) })
+    }
+
+    fn frame(&mut self, work: &mut Work<'_>, conn: ConnId, frame: Frame, after: &mut After) -> Result<(), StoreError> {
+        match frame {
+            Frame::Join(join) => self.asked_to_join(work, conn, join, after),
+            Frame::JoinRefused(space, refusal) => {
+                if let Some(join) = self.joins.get_mut(&space) {
+                    join.refused = Some(refusal);
+                }
+                after.acknowledged = true;
+                Ok(())
+            }
+            frame => {
+                let Some(conn) = self.conns.get_mut(&conn) else { return Ok(()) };
+                super::exchange::note(conn, frame, self.spaces, work.now, after);
+                Ok(())
+            }
+        }
+    }
+
+    fn asked_to_join(
+        &mut self,
+        work: &mut Work<'_>,
+        conn: ConnId,
+        join: Join,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        let id = join.space;
+        let (Some(known), Some(space)) = (self.conns.get(&conn), self.spaces.get_mut(&id)) else { return Ok(()) };
+        if space.role(work.node).is_none() {
+            return Ok(());
+        }
+        if self.full.is_some() {
+            after.outputs.push(Output::Control(conn, Frame::JoinRefused(id, JoinRefusal::Busy)));
+            return Ok(());
+        }
+        match work.admit(space, known.peer, &join) {
+            Ok(Ok(true)) => {
+                after.moved.entry(id).or_default().insert(space.own_rules.feed());
+                after.owed.push((conn, id));
+                after.introduce = true;
+            }
+            Ok(Ok(false)) | Err(Fault::Refused(_)) => {}
+            Ok(Err(refusal)) => after.outputs.push(Output::Control(conn, Frame::JoinRefused(id, refusal))),
+            Err(Fault::Store(error)) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn ranges(
+        &mut self,
+        work: &mut Work<'_>,
+        conn: ConnId,
+        id: SpaceId,
+        number: u64,
+        ranges: Vec<VerifiedRange>,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        let (Some(known), Some(space)) = (self.conns.get_mut(&conn), self.spaces.get_mut(&id)) else { return Ok(()) };
+        // Membership of the peer under the rules known here: nobody else is listened to.
+        if space.role(known.peer).is_none() {
+            return Ok(());
+        }
+        let Some(session) = known.sessions.get_mut(&id) else { return Ok(()) };
+        session.taken = number;
+        session.answer_due = true;
+        let mut taken = Taken::default();
+        for range in ranges {
+            if range.opening().space != id {
+                continue;
+            }
+            let feed = range.feed();
+            session.have_due.insert(feed);
+            let end = range.entries().last().map_or(0, |entry| entry.seq);
+            session.learn(feed, end);
+            if self.full.is_some() {
+                continue;
+            }
+            let mut of_range = work.take_range(space, range)?;
+            session.refusals.extend(of_range.refused.drain(..).map(|(seq, verdict)| (feed, seq, verdict.code())));
+            taken.rules |= of_range.rules;
+            after.moved.entry(id).or_default().insert(feed);
+        }
+        self.drained(work, id, taken, after)
+    }
+
+    /// Settles what was held for what has just come.
+    fn drained(
+        &mut self,
+        work: &mut Work<'_>,
+        id: SpaceId,
+        mut taken: Taken,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        let Some(space) = self.spaces.get_mut(&id) else { return Ok(()) };
+        let waiting = space.held.feeds();
+        if !waiting.is_empty() {
+            work.drain_held(space, &mut taken)?;
+            after.moved.entry(id).or_default().extend(waiting);
+        }
+        after.introduce |= taken.rules;
+        Ok(())
+    }
+
+    fn rules_ranges(
+        &mut self,
+        work: &mut Work<'_>,
+        conn: ConnId,
+        id: SpaceId,
+        ranges: Vec<VerifiedRange>,
+        last: bool,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        let Some(known) = self.conns.get_mut(&conn) else { return Ok(()) };
+        if self.full.is_some() || !(self.spaces.contains_key(&id) || self.joins.contains_key(&id)) {
+            return Ok(());
+        }
+        let offer = known.offer.entry(id).or_default();
+        offer.extend(ranges);
+        let bytes: usize = offer.iter().flat_map(|range| range.entries()).map(|entry| entry.bytes.len()).sum();
+        if bytes > OFFER_BYTES_MAX {
+            known.offer.remove(&id);
+            return Ok(());
+        }
+        if !last {
+            return Ok(());
+        }
+        let ranges = known.offer.remove(&id).unwrap_or_default();
+        if let Some(space) = self.spaces.get_mut(&id) {
+            let mut taken = Taken::default();
+            for range in ranges.into_iter().filter(|r| r.opening().space == id && r.opening().kind == FeedKind::Rules) {
+                after.moved.entry(id).or_default().insert(range.feed());
+                taken.rules |= work.take_range(space, range)?.rules;
+            }
+            return self.drained(work, id, taken, after);
+        }
+        if let Some(space) = work.enter(id, ranges, self.next_no(), self.author)? {
+            tracing::info!(space = %id, name = %space.row.name, "joined");
+            after.moved.entry(id).or_default().extend(space.feeds.keys());
+            self.spaces.insert(id, space);
+            self.joins.remove(&id);
+            rules::forget_join(&mut work.batch, id)?;
+            after.introduce = true;
+            after.acknowledged = true;
+        }
+        Ok(())
+    }
+}
+
+/// Most nodes remembered from discovery.
+const DISCOVERED_MAX: usize = 256;
+
+/// Splits what goes to the client from what ends the step.
+fn refused<T>(result: Result<T, Fault>) -> Result<Result<T, Refusal>, StoreError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Fault::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Fault::Store(error)) => Err(error),
+    }
+}
+
+/// What a command that writes is answered while the disk is full.
+fn refuse_full(command: &Command, full: &str) -> Option<Reply> {
+    let refusal = || Refusal::Full(full.to_owned());
+    match command {
+        Command::Write(_) => Some(Reply::Written(Err(refusal()))),
+        Command::CreateSpace { .. } => Some(Reply::Created(Err(refusal()))),
+        Command::Invite { .. } | Command::Join(_) | Command::AddPeer(_) | Command::RemovePeer(_) => {
+            Some(Reply::Done(Err(refusal())))
+        }
+        Command::JoinState(_) | Command::Discovered(..) | Command::Status | Command::Receipt(_) => None,
+    }
+}
