@@ -5,13 +5,14 @@
 //! in an order the seed chooses (in order within a stream, as QUIC promises), connections break at any moment, and when
 //! all is quiet the nodes are compared. It holds no product logic: it drives `tombolo_node::engine`.
 //!
-//! Start with [`World`]; `tests/convergence.rs` shows how it is used.
+//! Start with [`World`]; `tests/` shows how it is used.
 
 #![expect(clippy::panic, reason = "a world that cannot go on fails its test by panicking")]
 
 mod dice;
+mod disk;
 mod wire;
 mod world;
 
 pub use dice::Dice;
-pub use world::{NodeNo, World};
+pub use world::{Image, NodeNo, World};

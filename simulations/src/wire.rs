@@ -62,6 +62,11 @@ impl Wire {
         })
     }
 
+    /// Bytes on their way to a node.
+    pub(crate) fn waiting(&self, node: usize) -> usize {
+        self.streams.iter().filter(|(stream, _)| stream.to == node).flat_map(|(_, queue)| queue).map(Vec::len).sum()
+    }
+
     /// Forgets what was on its way on a connection.
     pub(crate) fn cut(&mut self, conn: ConnId) {
         self.streams.retain(|stream, _| stream.conn != conn);

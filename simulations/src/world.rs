@@ -1,22 +1,22 @@
 //! The world: nodes, connections, virtual time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use redb::backends::InMemoryBackend;
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::{EntityState, Write};
-use tombolo_crdt::feed::Signature;
+use tombolo_crdt::feed::{Range, Signature};
 use tombolo_crdt::rules::{Contact, Role, admit_message};
 use tombolo_node::engine::{
     Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Now, Output, Refusal, Reply,
     ReplyTo, SpaceStatus, Status, WriteCommand, Written,
 };
-use tombolo_node::store::{Endless, Store, StoreOptions};
+use tombolo_node::store::{Store, StoreOptions};
 use tombolo_transport::frame::Frame;
 
 use crate::Dice;
+use crate::disk::Disk;
 use crate::wire::{Stream, Wire};
 
 /// Index of a node.
@@ -29,12 +29,30 @@ const ROOM: usize = 1 << 20;
 /// Deliveries after which a world that is still talking is said never to fall silent.
 const DELIVERIES_MAX: usize = 1_000_000;
 
+/// A copy of a node's disk.
+#[derive(Debug)]
+pub struct Image(Disk);
+
 /// A node in the world.
 #[derive(Debug)]
 struct SimNode {
     engine: Engine,
+    disk: Disk,
+    key: SigningKey,
     wake: Option<Duration>,
     replies: BTreeMap<ReplyTo, Reply>,
+}
+
+impl SimNode {
+    fn start(no: NodeNo, key: SigningKey, disk: Disk, seed: [u8; 32]) -> Self {
+        let options = StoreOptions { create: true, ..StoreOptions::new(format!("node-{no}")) };
+        let backend = disk.clone();
+        let store = Store::open_with_backend(move || Ok(backend.clone()), disk.clone(), options);
+        let contact = Contact { name: format!("node-{no}"), addrs: Vec::new() };
+        let config = EngineConfig { key: key.clone(), contact, seed };
+        let engine = Engine::open(store.expect("memory opens"), config).expect("what was committed loads");
+        Self { engine, disk, key, wake: None, replies: BTreeMap::new() }
+    }
 }
 
 /// Several engines and what lies between them.
@@ -43,6 +61,8 @@ pub struct World {
     nodes: Vec<SimNode>,
     wire: Wire,
     links: BTreeMap<(NodeNo, NodeNo), ConnId>,
+    /// Nodes that read nothing.
+    deaf: BTreeSet<NodeNo>,
     dice: Dice,
     mono: Duration,
     next: u64,
@@ -56,19 +76,63 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, count: usize) -> Self {
         let mut dice = Dice::new(seed);
-        let nodes = (0..count).map(|no| {
-            let options = StoreOptions { create: true, ..StoreOptions::new(format!("node-{no}")) };
-            let store = Store::open_with_backend(|| Ok(InMemoryBackend::new()), Endless, options);
-            let config = EngineConfig {
-                key: SigningKey::from_bytes(&dice.bytes()),
-                contact: Contact { name: format!("node-{no}"), addrs: Vec::new() },
-                seed: dice.bytes(),
-            };
-            let engine = Engine::open(store.expect("memory opens"), config).expect("an empty store loads");
-            SimNode { engine, wake: None, replies: BTreeMap::new() }
-        });
-        let nodes = nodes.collect();
-        Self { nodes, wire: Wire::default(), links: BTreeMap::new(), dice, mono: Duration::ZERO, next: 0 }
+        let mut start = |no| SimNode::start(no, SigningKey::from_bytes(&dice.bytes()), Disk::new(), dice.bytes());
+        let nodes = (0..count).map(&mut start).collect();
+        let (wire, links, deaf) = (Wire::default(), BTreeMap::new(), BTreeSet::new());
+        Self { nodes, wire, links, deaf, dice, mono: Duration::ZERO, next: 0 }
+    }
+
+    /// Kills a node and starts it again on what its disk holds. Its connections are gone.
+    pub fn restart(&mut self, node: NodeNo) {
+        let image = self.image(node);
+        self.restore(node, image);
+    }
+
+    /// A copy of a node's disk.
+    #[must_use]
+    pub fn image(&self, node: NodeNo) -> Image {
+        Image(self.nodes[node].disk.image())
+    }
+
+    /// Kills a node and starts it on a copy of its disk that was taken earlier.
+    pub fn restore(&mut self, node: NodeNo, image: Image) {
+        for other in 0..self.nodes.len() {
+            self.disconnect(node, other);
+        }
+        let key = self.nodes[node].key.clone();
+        let seed = self.dice.bytes();
+        self.nodes[node] = SimNode::start(node, key, image.0, seed);
+    }
+
+    /// Fills a node's disk, or gives it room again.
+    pub fn fill_disk(&mut self, node: NodeNo, full: bool) {
+        self.nodes[node].disk.set_free(full.then_some(1 << 20));
+    }
+
+    /// Lets a node read nothing from anybody, or read again.
+    pub fn set_deaf(&mut self, node: NodeNo, deaf: bool) {
+        if deaf {
+            self.deaf.insert(node);
+        } else {
+            self.deaf.remove(&node);
+        }
+    }
+
+    /// The key of a node: for members that misbehave.
+    #[must_use]
+    pub fn key(&self, node: NodeNo) -> &SigningKey {
+        &self.nodes[node].key
+    }
+
+    /// Hands ranges to a node as if the peer at the other end of their connection had sent them.
+    ///
+    /// # Panics
+    /// If the two are not connected, or a range does not verify.
+    pub fn inject(&mut self, from: NodeNo, to: NodeNo, space: SpaceId, ranges: Vec<Range>) {
+        let link = self.links.get(&(from, to)).or_else(|| self.links.get(&(to, from)));
+        let conn = *link.expect("connected");
+        let ranges = ranges.into_iter().map(|range| range.verify().expect("verifies")).collect();
+        self.step(to, vec![Input::Ranges { conn, space, number: 0, ranges }]);
     }
 
     fn now(&self) -> Now {
@@ -151,7 +215,8 @@ impl World {
     /// Delivers up to `count` frames, each from a stream that the seed chooses. Returns how many there were.
     pub fn deliver(&mut self, count: usize) -> usize {
         for done in 0..count {
-            let busy = self.wire.busy();
+            let mut busy = self.wire.busy();
+            busy.retain(|stream| !self.deaf.contains(&stream.to));
             let chosen = self.dice.below(busy.len());
             let Some(stream) = busy.get(chosen).copied() else { return done };
             self.mono += Duration::from_micros(100);
@@ -238,11 +303,19 @@ impl World {
     /// # Panics
     /// If a member is not admitted.
     pub fn found_space(&mut self, name: &str) -> SpaceId {
+        self.found_space_with(name, |_| Role::Writer)
+    }
+
+    /// The same, with a role for each of the others.
+    ///
+    /// # Panics
+    /// If a member is not admitted.
+    pub fn found_space_with(&mut self, name: &str, role: impl Fn(NodeNo) -> Role) -> SpaceId {
         let founder = Box::new(SigningKey::from_bytes(&self.dice.bytes()));
         let reply = self.command(0, Command::CreateSpace { name: name.to_owned(), founder });
         let Reply::Created(Ok(space)) = reply else { panic!("no space: {reply:?}") };
         for node in 1..self.nodes.len() {
-            self.admit(0, node, space, name, Role::Writer);
+            self.admit(0, node, space, name, role(node));
         }
         space
     }
@@ -310,6 +383,12 @@ impl World {
             state.is_present().then(|| format!("{collection}/{id} {view}"))
         });
         lines.collect()
+    }
+
+    /// Bytes of frames on their way to a node.
+    #[must_use]
+    pub fn waiting(&self, node: NodeNo) -> usize {
+        self.wire.waiting(node)
     }
 
     /// Number of nodes.

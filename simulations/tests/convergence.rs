@@ -83,7 +83,7 @@ fn a_relay_connects_nodes_that_never_meet() {
     assert_eq!(world.export(2, space).len(), 2);
 }
 
-/// One random world: writes, deliveries, broken and new connections, then a heal.
+/// One random world: writes, deliveries, broken and new connections, killed nodes, then a heal.
 fn random_world(seed: u64) {
     let count = 2 + (seed % 4) as usize;
     let mut world = World::new(seed, count);
@@ -94,7 +94,7 @@ fn random_world(seed: u64) {
         let node = world.dice().below(count);
         let other = world.dice().below(count);
         let id = format!("e{}", world.dice().below(5));
-        match world.dice().below(12) {
+        match world.dice().below(13) {
             0 if node != other => world.connect(node, other),
             1 => world.disconnect(node, other),
             2..=4 => drop(world.deliver(1 + step % 7)),
@@ -123,6 +123,7 @@ fn random_world(seed: u64) {
                     }
                 }
             }
+            11 => world.restart(node),
             _ => {
                 // A mark: written once, to an entity of its own, so it must be everywhere in the end.
                 let id = format!("m{step}");

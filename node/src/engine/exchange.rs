@@ -10,26 +10,21 @@ use tombolo_crdt::feed::{FeedKind, Position};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{Digest, FeedId, SpaceId};
-use tombolo_transport::frame::{
-    FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Hello, PROTOCOL_VERSION, Summary,
-};
+use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Hello, PROTOCOL_VERSION};
 use tombolo_transport::{Link, Which, keep};
 
 use super::io::{ConnId, Now, Output};
 use super::session::{Conn, PAGES_MAX, Session};
 use super::space::Space;
 use super::step::After;
+use super::talk::Talk;
 use super::{Engine, transfer};
 use crate::store::{Snapshot, StoreError};
 
-/// Entries of others are relayed after this long, so that a peer that has them from their author can say so first.
-const RELAY_DELAY: Duration = Duration::from_millis(5);
 /// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
 const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
 /// Longest such wait.
 const RESEND_WAIT_MAX: Duration = Duration::from_secs(30);
-/// Most refusals reported in one frame.
-const REFUSALS_MAX: usize = 4096;
 
 /// The first frame on a connection.
 pub(super) fn hello(contact: &Contact, process: [u8; 16], counter: u64, now: Now) -> Frame {
@@ -82,7 +77,14 @@ pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId,
                 session.refused_there += refused.len() as u64;
             }
         }
-        Frame::Probe(_) | Frame::Bye(_) | Frame::RulesFrontier(..) => {}
+        Frame::Probe(probe) => {
+            if let Some(session) = conn.sessions.get_mut(&probe.space)
+                && session.asked.len() < PROBES_ASKED_MAX
+            {
+                session.asked.push(probe);
+            }
+        }
+        Frame::Bye(_) | Frame::RulesFrontier(..) => {}
         // Taken elsewhere: they carry entries, or need a transaction.
         Frame::Ranges(_) | Frame::RulesRanges(_) | Frame::Join(_) | Frame::JoinRefused(..) => {}
     }
@@ -95,6 +97,13 @@ fn begin(conn: &mut Conn, space: SpaceId) {
         conn.sessions.insert(space, Session { room, ..Session::default() });
     }
 }
+
+/// Questions and answers about chains that are kept until the step ends.
+const PROBES_ASKED_MAX: usize = 256;
+/// First wait before a session that neither moves nor agrees is begun anew; doubles up to [`STALL_WAIT_MAX`].
+const STALL_WAIT_MIN: Duration = Duration::from_secs(30);
+/// Longest such wait.
+const STALL_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 /// Most spaces a peer may name.
 const SPACES_MAX: usize = 4096;
@@ -172,7 +181,8 @@ impl Engine {
             tracing::error!(%error, "rules could not be read");
         }
         let mut memory_moved = false;
-        let Self { conns, spaces, .. } = self;
+        let mut stalled = BTreeSet::new();
+        let Self { conns, spaces, patience, .. } = self;
         for (id, conn) in conns.iter_mut() {
             let peer = conn.peer;
             for (space_id, session) in &mut conn.sessions {
@@ -186,7 +196,14 @@ impl Engine {
                         after.outputs.push(Output::Close(*id, "the store failed".to_owned()));
                     }
                 }
+                if watch(session, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
+                    stalled.insert(*id);
+                }
             }
+        }
+        for id in stalled {
+            self.conns.remove(&id);
+            after.outputs.push(Output::Close(id, "frontiers differ and nothing moves: starting over".to_owned()));
         }
         if memory_moved {
             self.flush_memory_soon(now);
@@ -279,215 +296,21 @@ fn rules_digest(space: &Space) -> Digest {
     positions.collect::<Frontier>().digest()
 }
 
-/// One session after a commit.
-struct Talk<'a> {
-    conn: ConnId,
-    peer: tombolo_crdt::NodeId,
-    now: Now,
-    snapshot: &'a Snapshot,
-    out: &'a mut Vec<Output>,
-}
-
-impl Talk<'_> {
-    /// Says what has to be said in one session; whether what is remembered of the peer changed.
-    fn session(
-        &mut self,
-        space: &mut Space,
-        session: &mut Session,
-        moved: Option<&BTreeSet<FeedId>>,
-    ) -> Result<bool, StoreError> {
-        let mut remembered = self.summary(space, session);
-        session.equal = session.agreed == Some(space.frontier_digest());
-        session.diverged &= session.equal;
-        self.frontier(space, session)?;
-        self.learn_frontier(space, session)?;
-        if let Some(moved) = moved {
-            self.moved(space, session, moved);
-        }
-        if session.resend_at.is_some_and(|at| at <= self.now.mono) {
-            session.resend_at = None;
-        }
-        transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
-        remembered |= self.have(space, session);
-        if !session.refusals.is_empty() {
-            let mut refusals = std::mem::take(&mut session.refusals);
-            refusals.truncate(REFUSALS_MAX);
-            self.send(Frame::Refused(space.id, refusals));
-        }
-        Ok(remembered)
+/// Watches for a session in which both have spoken, frontiers differ and nothing is on its way. What one believes of the
+/// other is wrong then, and is stated anew on another connection. Whether its time has come.
+fn watch(session: &mut Session, patience: &mut Duration, now: Now) -> bool {
+    let moving = !session.lag.is_empty() || !session.in_flight.is_empty() || session.resend_at.is_some();
+    if session.equal {
+        *patience = STALL_WAIT_MIN;
     }
-
-    fn send(&mut self, frame: Frame) {
-        self.out.push(Output::Control(self.conn, frame));
+    if session.equal || moving || session.known.is_none() {
+        session.stalled_at = None;
+        return false;
     }
-
-    /// Tells our digests, once, and compares when both are known.
-    fn summary(&mut self, space: &mut Space, session: &mut Session) -> bool {
-        if session.told.is_some() {
-            return false;
-        }
-        let frontier = space.frontier_digest();
-        let (state, poisoned, journal) = (space.state_digest(), space.row.poisoned, space.row.journal);
-        let memory = space.memory.entry(self.peer).or_default();
-        let common = memory.common().map(|(digest, _)| digest);
-        memory.told(frontier, journal);
-        session.told = Some(frontier);
-        self.send(Frame::Summary(Summary { space: space.id, frontier, state, poisoned, common }));
-        true
+    let at = *session.stalled_at.get_or_insert(now.mono + *patience);
+    if at > now.mono {
+        return false;
     }
-
-    /// Tells our frontier where the summaries differ: on top of the newest state that the peer is known to remember.
-    fn frontier(&mut self, space: &mut Space, session: &mut Session) -> Result<(), StoreError> {
-        let Some(theirs) = &session.summary else { return Ok(()) };
-        if session.frontier_told {
-            return Ok(());
-        }
-        session.frontier_told = true;
-        let told = session.told;
-        if told == Some(theirs.frontier) && !session.want_all {
-            let state = space.state_digest();
-            let moved_since = space.frontier_digest() != theirs.frontier;
-            let known = self.positions_at(space, theirs.frontier)?.unwrap_or_default();
-            session.known = Some(known);
-            let (digest, diverged) = (theirs.frontier, theirs.state != state);
-            if !moved_since {
-                session.agree(digest, diverged);
-                let journal = space.row.journal;
-                space.memory.entry(self.peer).or_default().shared(digest, journal);
-            } else {
-                session.lag = lagging(space, session);
-            }
-            return Ok(());
-        }
-        let memory = space.memory.entry(self.peer).or_default();
-        let known = |digest: Digest| memory.journal_of(digest).map(|journal| (digest, journal));
-        let base = known(theirs.frontier).or_else(|| theirs.common.and_then(known)).filter(|_| !session.want_all);
-        let mut positions: Vec<Position> = match base {
-            None => space.frontier.positions().collect(),
-            Some((_, journal)) => self.moved_since(space, journal)?,
-        };
-        loop {
-            let rest = positions.split_off(positions.len().min(FRONTIER_PAGE_MAX));
-            let (base, last) = (base.map(|(digest, _)| digest), rest.is_empty());
-            self.send(Frame::Frontier(FrontierPage { space: space.id, base, positions, last }));
-            if last {
-                return Ok(());
-            }
-            positions = rest;
-        }
-    }
-
-    /// Feeds that moved after a journal position, as they are now.
-    fn moved_since(&self, space: &Space, journal: u64) -> Result<Vec<Position>, StoreError> {
-        let mut moved = Vec::new();
-        for position in space.frontier.positions() {
-            if self.snapshot.entry_journal(position.feed, position.seq)?.is_some_and(|at| at > journal) {
-                moved.push(position);
-            }
-        }
-        Ok(moved)
-    }
-
-    /// Positions of all feeds when the frontier had this digest, if it is remembered.
-    fn positions_at(&self, space: &Space, digest: Digest) -> Result<Option<BTreeMap<FeedId, u64>>, StoreError> {
-        let Some(journal) = space.memory.get(&self.peer).and_then(|memory| memory.journal_of(digest)) else {
-            return Ok(None);
-        };
-        let mut known = BTreeMap::new();
-        for position in space.frontier.positions() {
-            known.insert(position.feed, transfer::seq_at(self.snapshot, position, journal)?);
-        }
-        Ok(Some(known))
-    }
-
-    /// Takes the peer's frontier once all of it has come.
-    fn learn_frontier(&mut self, space: &mut Space, session: &mut Session) -> Result<(), StoreError> {
-        if !session.pages_done || session.pages.is_empty() {
-            return Ok(());
-        }
-        session.pages_done = false;
-        let pages = std::mem::take(&mut session.pages);
-        let base = pages.first().and_then(|page| page.base);
-        let mut known = match base {
-            None => BTreeMap::new(),
-            Some(digest) => match self.positions_at(space, digest)? {
-                Some(known) => known,
-                None if !session.asked_all => {
-                    session.asked_all = true;
-                    self.send(Frame::FrontierRequest(space.id));
-                    return Ok(());
-                }
-                None => return Ok(()),
-            },
-        };
-        for position in pages.iter().flat_map(|page| &page.positions) {
-            known.insert(position.feed, position.seq);
-            let ours = space.feeds.get(&position.feed).map_or(0, |feed| feed.row.seq);
-            if ours >= position.seq
-                && !self.same_chain(space, position)?
-                && let Some(feed) = space.feeds.get_mut(&position.feed)
-            {
-                feed.fork.get_or_insert(position.seq);
-            }
-        }
-        if let Some(before) = &session.known {
-            for (feed, seq) in before {
-                let at = known.entry(*feed).or_default();
-                *at = (*at).max(*seq);
-            }
-        }
-        session.known = Some(known);
-        session.lag = lagging(space, session);
-        Ok(())
-    }
-
-    fn same_chain(&self, space: &Space, position: &Position) -> Result<bool, StoreError> {
-        let Some(feed) = space.feeds.get(&position.feed) else { return Ok(true) };
-        let ours = if feed.row.seq == position.seq {
-            Some(feed.row.chain)
-        } else {
-            self.snapshot.entry(position.feed, position.seq)?.map(|row| row.chain)
-        };
-        Ok(position.seq == 0 || ours.is_none_or(|chain| chain == position.chain))
-    }
-
-    /// Feeds moved here: the peer may lack them, and is told that we hold them.
-    fn moved(&mut self, space: &Space, session: &mut Session, moved: &BTreeSet<FeedId>) {
-        for feed in moved {
-            let own = *feed == space.own_data.feed() || *feed == space.own_rules.feed();
-            if !own {
-                session.have_due.insert(*feed);
-            }
-            if session.known.is_some() && space.frontier.seq(*feed) > session.reached(*feed) {
-                if !own && session.lag.is_empty() && session.relay_at.is_none() {
-                    session.relay_at = Some(self.now.mono + RELAY_DELAY);
-                }
-                session.lag.insert(*feed);
-                session.behind_since.get_or_insert(self.now.wall_millis);
-            }
-        }
-    }
-
-    /// Acknowledges what has become durable.
-    fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
-        let speaks = session.summary.is_some() && (session.answer_due || !session.have_due.is_empty());
-        if !speaks {
-            return false;
-        }
-        session.answer_due = false;
-        let feeds: Vec<FeedHave> = std::mem::take(&mut session.have_due)
-            .into_iter()
-            .map(|feed| FeedHave { feed, settled: space.frontier.seq(feed), held: space.held.runs(feed) })
-            .collect();
-        let (frontier, state) = (space.frontier_digest(), space.state_digest());
-        let journal = space.row.journal;
-        space.memory.entry(self.peer).or_default().told(frontier, journal);
-        self.send(Frame::Have(Have { space: space.id, number: session.taken, feeds, frontier, state }));
-        true
-    }
-}
-
-/// Feeds of which the peer lacks something that can be sent.
-fn lagging(space: &Space, session: &Session) -> BTreeSet<FeedId> {
-    space.lacking(&|feed| session.reached(feed)).into_iter().map(|(feed, _)| feed).collect()
+    *patience = (*patience * 2).min(STALL_WAIT_MAX);
+    true
 }

@@ -28,6 +28,7 @@ mod settle;
 mod space;
 mod status;
 mod step;
+mod talk;
 mod transfer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -93,6 +94,8 @@ pub struct Engine {
     counters: Counters,
     full: Option<String>,
     memory_due: Option<Duration>,
+    /// How long a session with a peer may stall before it is begun anew.
+    patience: BTreeMap<NodeId, Duration>,
 }
 
 impl Engine {
@@ -124,6 +127,7 @@ impl Engine {
             counters: Counters::default(),
             full: None,
             memory_due: None,
+            patience: BTreeMap::new(),
         };
         let process = engine.draw("process");
         engine.process.copy_from_slice(process.split_at(16).0);
@@ -175,6 +179,12 @@ impl Engine {
     /// Ids and names of the spaces held here.
     pub fn spaces(&self) -> impl Iterator<Item = (SpaceId, &str)> {
         self.spaces.values().map(|space| (space.id, space.row.name.as_str()))
+    }
+
+    /// The newest rules entries of a space, as this node's next entry would name them.
+    #[must_use]
+    pub fn rules_heads(&self, space: SpaceId) -> Option<Vec<tombolo_crdt::ChainHash>> {
+        self.spaces.get(&space).map(|space| space.rules.heads())
     }
 
     /// Panics if an invariant of the memory is broken. The simulator calls it after every step; O(feeds).

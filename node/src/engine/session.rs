@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo_crdt::feed::VerifiedRange;
 use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
-use tombolo_transport::frame::{FrontierPage, Hello, Summary};
+use tombolo_transport::frame::{FrontierPage, Hello, Probe, Summary};
 
 /// Transfer frames on their way to a peer that it has not acknowledged (each at most 512 KiB or one entry).
 pub(super) const IN_FLIGHT_MAX: usize = 32;
@@ -97,6 +97,12 @@ pub(super) struct Session {
     /// When what was dropped may be sent again, and how long to wait the next time.
     pub(super) resend_at: Option<Duration>,
     pub(super) resend_wait: Duration,
+    /// When a session that neither moves nor agrees is begun anew.
+    pub(super) stalled_at: Option<Duration>,
+    /// Per feed whose chain forks: the last position known to agree, the first known not to.
+    pub(super) probes: BTreeMap<FeedId, (u64, u64)>,
+    /// Questions and answers about chains that have come.
+    pub(super) asked: Vec<Probe>,
     /// The last frontier that both have said to have; it is ours now: `equal`.
     pub(super) agreed: Option<Digest>,
     pub(super) equal: bool,

@@ -149,9 +149,10 @@ impl Engine {
         let sessions = || self.conns.values().flat_map(|conn| conn.sessions.values());
         let relay = sessions().filter_map(|session| session.relay_at).min().map(|at| (at, "relay"));
         let resend = sessions().filter_map(|session| session.resend_at).min().map(|at| (at, "resend"));
+        let stalled = sessions().filter_map(|session| session.stalled_at).min().map(|at| (at, "stalled"));
         let full = self.full.is_some().then(|| (now.mono + FULL_RETRY, "full"));
         let memory = self.memory_due.map(|at| (at, "memory"));
-        [relay, resend, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [relay, resend, stalled, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Asks for what is remembered of peers to be stored soon.

@@ -1,0 +1,275 @@
+//! One session after a commit: what has to be said to one peer about one space.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tombolo_crdt::feed::Position;
+use tombolo_crdt::{Digest, FeedId, NodeId};
+use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Probe, Summary};
+
+use super::io::{ConnId, Now, Output};
+use super::session::Session;
+use super::space::Space;
+use super::transfer;
+use crate::store::{Snapshot, StoreError};
+
+/// Entries of others are relayed after this long, so that a peer that has them from their author can say so first.
+const RELAY_DELAY: Duration = Duration::from_millis(5);
+/// Most refusals reported in one frame.
+const REFUSALS_MAX: usize = 4096;
+/// Chains that are probed at once in one session; more forks than that are one defect.
+const PROBES_MAX: usize = 16;
+
+/// One session after a commit.
+pub(super) struct Talk<'a> {
+    pub(super) conn: ConnId,
+    pub(super) peer: NodeId,
+    pub(super) now: Now,
+    pub(super) snapshot: &'a Snapshot,
+    pub(super) out: &'a mut Vec<Output>,
+}
+
+impl Talk<'_> {
+    /// Says what has to be said in one session; whether what is remembered of the peer changed.
+    pub(super) fn session(
+        &mut self,
+        space: &mut Space,
+        session: &mut Session,
+        moved: Option<&BTreeSet<FeedId>>,
+    ) -> Result<bool, StoreError> {
+        let mut remembered = self.summary(space, session);
+        session.equal = session.agreed == Some(space.frontier_digest());
+        session.diverged &= session.equal;
+        self.frontier(space, session)?;
+        self.learn_frontier(space, session)?;
+        if let Some(moved) = moved {
+            self.moved(space, session, moved);
+        }
+        if session.resend_at.is_some_and(|at| at <= self.now.mono) {
+            session.resend_at = None;
+        }
+        transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
+        remembered |= self.have(space, session);
+        self.probes(space, session)?;
+        if !session.refusals.is_empty() {
+            let mut refusals = std::mem::take(&mut session.refusals);
+            refusals.truncate(REFUSALS_MAX);
+            self.send(Frame::Refused(space.id, refusals));
+        }
+        Ok(remembered)
+    }
+
+    fn send(&mut self, frame: Frame) {
+        self.out.push(Output::Control(self.conn, frame));
+    }
+
+    /// Tells our digests, once, and compares when both are known.
+    fn summary(&mut self, space: &mut Space, session: &mut Session) -> bool {
+        if session.told.is_some() {
+            return false;
+        }
+        let frontier = space.frontier_digest();
+        let (state, poisoned, journal) = (space.state_digest(), space.row.poisoned, space.row.journal);
+        let memory = space.memory.entry(self.peer).or_default();
+        let common = memory.common().map(|(digest, _)| digest);
+        memory.told(frontier, journal);
+        session.told = Some(frontier);
+        self.send(Frame::Summary(Summary { space: space.id, frontier, state, poisoned, common }));
+        true
+    }
+
+    /// Tells our frontier where the summaries differ: on top of the newest state that the peer is known to remember.
+    fn frontier(&mut self, space: &mut Space, session: &mut Session) -> Result<(), StoreError> {
+        let Some(theirs) = &session.summary else { return Ok(()) };
+        if session.frontier_told {
+            return Ok(());
+        }
+        session.frontier_told = true;
+        let told = session.told;
+        if told == Some(theirs.frontier) && !session.want_all {
+            let state = space.state_digest();
+            let moved_since = space.frontier_digest() != theirs.frontier;
+            let known = self.positions_at(space, theirs.frontier)?.unwrap_or_default();
+            session.known = Some(known);
+            let (digest, diverged) = (theirs.frontier, theirs.state != state);
+            if !moved_since {
+                session.agree(digest, diverged);
+                let journal = space.row.journal;
+                space.memory.entry(self.peer).or_default().shared(digest, journal);
+            } else {
+                session.lag = lagging(space, session);
+            }
+            return Ok(());
+        }
+        let memory = space.memory.entry(self.peer).or_default();
+        let known = |digest: Digest| memory.journal_of(digest).map(|journal| (digest, journal));
+        let base = known(theirs.frontier).or_else(|| theirs.common.and_then(known)).filter(|_| !session.want_all);
+        let mut positions: Vec<Position> = match base {
+            None => space.frontier.positions().collect(),
+            Some((_, journal)) => self.moved_since(space, journal)?,
+        };
+        loop {
+            let rest = positions.split_off(positions.len().min(FRONTIER_PAGE_MAX));
+            let (base, last) = (base.map(|(digest, _)| digest), rest.is_empty());
+            self.send(Frame::Frontier(FrontierPage { space: space.id, base, positions, last }));
+            if last {
+                return Ok(());
+            }
+            positions = rest;
+        }
+    }
+
+    /// Feeds that moved after a journal position, as they are now.
+    fn moved_since(&self, space: &Space, journal: u64) -> Result<Vec<Position>, StoreError> {
+        let mut moved = Vec::new();
+        for position in space.frontier.positions() {
+            if self.snapshot.entry_journal(position.feed, position.seq)?.is_some_and(|at| at > journal) {
+                moved.push(position);
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Positions of all feeds when the frontier had this digest, if it is remembered.
+    fn positions_at(&self, space: &Space, digest: Digest) -> Result<Option<BTreeMap<FeedId, u64>>, StoreError> {
+        let Some(journal) = space.memory.get(&self.peer).and_then(|memory| memory.journal_of(digest)) else {
+            return Ok(None);
+        };
+        let mut known = BTreeMap::new();
+        for position in space.frontier.positions() {
+            known.insert(position.feed, transfer::seq_at(self.snapshot, position, journal)?);
+        }
+        Ok(Some(known))
+    }
+
+    /// Takes the peer's frontier once all of it has come.
+    fn learn_frontier(&mut self, space: &mut Space, session: &mut Session) -> Result<(), StoreError> {
+        if !session.pages_done || session.pages.is_empty() {
+            return Ok(());
+        }
+        session.pages_done = false;
+        let pages = std::mem::take(&mut session.pages);
+        let base = pages.first().and_then(|page| page.base);
+        let mut known = match base {
+            None => BTreeMap::new(),
+            Some(digest) => match self.positions_at(space, digest)? {
+                Some(known) => known,
+                None if !session.asked_all => {
+                    session.asked_all = true;
+                    self.send(Frame::FrontierRequest(space.id));
+                    return Ok(());
+                }
+                None => return Ok(()),
+            },
+        };
+        for position in pages.iter().flat_map(|page| &page.positions) {
+            known.insert(position.feed, position.seq);
+            let ours = space.feeds.get(&position.feed).map_or(0, |feed| feed.row.seq);
+            if ours >= position.seq && !self.same_chain(space, position)? {
+                self.forked(space, session, position);
+            }
+        }
+        if let Some(before) = &session.known {
+            for (feed, seq) in before {
+                let at = known.entry(*feed).or_default();
+                *at = (*at).max(*seq);
+            }
+        }
+        session.known = Some(known);
+        session.lag = lagging(space, session);
+        Ok(())
+    }
+
+    fn same_chain(&self, space: &Space, position: &Position) -> Result<bool, StoreError> {
+        let Some(feed) = space.feeds.get(&position.feed) else { return Ok(true) };
+        let ours = if feed.row.seq == position.seq {
+            Some(feed.row.chain)
+        } else {
+            self.snapshot.entry(position.feed, position.seq)?.map(|row| row.chain)
+        };
+        Ok(position.seq == 0 || ours.is_none_or(|chain| chain == position.chain))
+    }
+
+    /// The peer holds another chain: nothing more is taken from the feed, and the place where the two part is looked for.
+    fn forked(&mut self, space: &mut Space, session: &mut Session, position: &Position) {
+        let Some(feed) = space.feeds.get_mut(&position.feed) else { return };
+        feed.fork.get_or_insert(position.seq);
+        if session.probes.len() < PROBES_MAX {
+            session.probes.insert(position.feed, (0, position.seq));
+            self.ask(space, position.feed, (0, position.seq));
+        }
+    }
+
+    /// Asks for the chain in the middle between where both agree and where they do not.
+    fn ask(&mut self, space: &Space, feed: FeedId, (same, other): (u64, u64)) {
+        if other - same > 1 {
+            let seq = same + (other - same) / 2;
+            self.send(Frame::Probe(Probe { space: space.id, feed, seq, chain: None }));
+        }
+    }
+
+    /// Answers the peer's questions about chains, and goes on with ours.
+    fn probes(&mut self, space: &mut Space, session: &mut Session) -> Result<(), StoreError> {
+        for Probe { feed, seq, chain, .. } in std::mem::take(&mut session.asked) {
+            let ours = match space.feeds.get(&feed).filter(|known| known.row.seq >= seq && seq > 0) {
+                Some(_) => self.snapshot.entry_chain(feed, seq)?,
+                None => None,
+            };
+            let Some(theirs) = chain else {
+                self.send(Frame::Probe(Probe { space: space.id, feed, seq, chain: Some(ours) }));
+                continue;
+            };
+            let Some((same, other)) = session.probes.get(&feed).copied() else { continue };
+            if seq <= same || seq >= other {
+                continue;
+            }
+            let bounds = if theirs.is_some() && theirs == ours { (seq, other) } else { (same, seq) };
+            session.probes.insert(feed, bounds);
+            if let Some(known) = space.feeds.get_mut(&feed) {
+                known.fork = Some(bounds.1);
+            }
+            self.ask(space, feed, bounds);
+        }
+        Ok(())
+    }
+
+    /// Feeds moved here: the peer may lack them, and is told that we hold them.
+    fn moved(&mut self, space: &Space, session: &mut Session, moved: &BTreeSet<FeedId>) {
+        for feed in moved {
+            let own = *feed == space.own_data.feed() || *feed == space.own_rules.feed();
+            if !own {
+                session.have_due.insert(*feed);
+            }
+            if session.known.is_some() && space.frontier.seq(*feed) > session.reached(*feed) {
+                if !own && session.lag.is_empty() && session.relay_at.is_none() {
+                    session.relay_at = Some(self.now.mono + RELAY_DELAY);
+                }
+                session.lag.insert(*feed);
+                session.behind_since.get_or_insert(self.now.wall_millis);
+            }
+        }
+    }
+
+    /// Acknowledges what has become durable.
+    fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
+        let speaks = session.summary.is_some() && (session.answer_due || !session.have_due.is_empty());
+        if !speaks {
+            return false;
+        }
+        session.answer_due = false;
+        let feeds: Vec<FeedHave> = std::mem::take(&mut session.have_due)
+            .into_iter()
+            .map(|feed| FeedHave { feed, settled: space.frontier.seq(feed), held: space.held.runs(feed) })
+            .collect();
+        let (frontier, state) = (space.frontier_digest(), space.state_digest());
+        let journal = space.row.journal;
+        space.memory.entry(self.peer).or_default().told(frontier, journal);
+        self.send(Frame::Have(Have { space: space.id, number: session.taken, feeds, frontier, state }));
+        true
+    }
+}
+
+/// Feeds of which the peer lacks something that can be sent.
+fn lagging(space: &Space, session: &Session) -> BTreeSet<FeedId> {
+    space.lacking(&|feed| session.reached(feed)).into_iter().map(|(feed, _)| feed).collect()
+}
