@@ -4,7 +4,7 @@
 use ed25519_dalek::SigningKey;
 use serde_bytes::ByteBuf;
 use tombolo_crdt::entity::{EntityState, Provenance, Write, Writer};
-use tombolo_crdt::entry::{Body, Dep, ENTRY_VERSION, Entry, EntityChange};
+use tombolo_crdt::entry::{Body, Dep, ENTRY_VERSION, EntityChange, Entry};
 use tombolo_crdt::feed::{FeedKind, Opening, Range, Signature, chain, seal_message};
 use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::Role;

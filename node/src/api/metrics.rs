@@ -17,6 +17,7 @@ use super::problem::{Kind, Problem};
 use super::{App, SharedApp, status};
 use crate::engine::{MemberStatus, SpaceStatus, Status};
 use crate::runtime::Clock;
+use crate::store::CacheUse;
 
 /// What Prometheus wants to be told.
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -72,6 +73,7 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<Response, Pr
     spaces(&mut registry, &status);
     members(&mut registry, &status);
     traffic(&mut registry, &app);
+    cache(&mut registry, app.reader.cache().unwrap_or_default());
     registry.register("http_requests", "HTTP requests answered", app.http.requests.clone());
     registry.register("http_request_seconds", "Time to the head of the answer", app.http.durations.clone());
     let mut out = String::new();
@@ -103,6 +105,13 @@ fn node(registry: &mut Registry, status: &Status) {
     counter(registry, "dropped_entries", "Held entries dropped because the buffer was full", counters.dropped);
     gauge(registry, "connections", "Connections to other nodes", status.connections.len() as u64);
     gauge(registry, "full", "Whether writes are refused because the disk is full", u64::from(status.full.is_some()));
+}
+
+fn cache(registry: &mut Registry, used: CacheUse) {
+    gauge(registry, "cache_bytes", "Bytes of the store's pages in memory", used.bytes);
+    counter(registry, "cache_hits", "Pages of the store found in memory", used.hits);
+    counter(registry, "cache_misses", "Pages of the store that had to be read", used.misses);
+    counter(registry, "cache_evictions", "Pages of the store that had to make room", used.evictions);
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]

@@ -78,12 +78,7 @@ pub(super) fn pump(
 type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
 
 /// The next entry of every lagging feed.
-fn cursors(
-    space: &Space,
-    session: &mut Session,
-    snapshot: &Snapshot,
-    relay: bool,
-) -> Result<Cursors, StoreError> {
+fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, relay: bool) -> Result<Cursors, StoreError> {
     let own: BTreeSet<FeedId> = [space.own_data.feed(), space.own_rules.feed()].into();
     let mut heap = BinaryHeap::new();
     for feed in session.lag.clone() {

@@ -226,11 +226,36 @@ impl Drop for Store {
     }
 }
 
+/// How the cache of pages is doing, since the store was opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheUse {
+    /// Bytes in the cache.
+    pub bytes: u64,
+    /// Pages found in it.
+    pub hits: u64,
+    /// Pages that had to be read.
+    pub misses: u64,
+    /// Pages that had to make room.
+    pub evictions: u64,
+}
+
 /// Reads the store from any thread, beside the writer.
 #[derive(Clone, Debug)]
 pub struct Reader(Arc<Shared>);
 
 impl Reader {
+    /// How the cache of pages is doing; `None` while the store is closed.
+    #[must_use]
+    pub fn cache(&self) -> Option<CacheUse> {
+        let stats = self.0.with(|database| Ok(database.cache_stats())).ok()?;
+        Some(CacheUse {
+            bytes: stats.used_bytes() as u64,
+            hits: stats.read_hits() + stats.write_hits(),
+            misses: stats.read_misses() + stats.write_misses(),
+            evictions: stats.evictions(),
+        })
+    }
+
     /// The last committed state. Short-lived: see [`Snapshot`].
     ///
     /// # Errors
