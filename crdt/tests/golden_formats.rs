@@ -169,3 +169,26 @@ fn an_unsealed_run_over_a_stride_is_refused() {
     };
     assert!(matches!(range.verify().err(), Some(RangeError::Stride { .. })));
 }
+
+/// An entity with one of everything that JSON and the typed operations can make.
+#[test]
+fn changes_rows_and_their_canonical_part() {
+    use tombolo_crdt::entity::{EntityState, Provenance, TypedOp, Write, Writer};
+    use tombolo_crdt::json::Json;
+    let text = br#"{"a":null,"b":[true,1,-2.5,{"c":"x"}],"big":18446744073709551615,"d":{"e":{}},"$deleted":"mine"}"#;
+    let value = Json::parse(text).expect("JSON");
+    let feed = FeedId::from_bytes([9; 16]);
+    let empty = EntityState::new();
+    let mut writer = Writer::new(&empty, feed, Hlc::from_millis(1_800_000_000_000));
+    writer.write(&Write::Put { value, base: None }).expect("written");
+    let increment = TypedOp::Increment { path: "/n".to_owned(), by: -3 };
+    writer.write(&Write::Ops(vec![increment])).expect("written");
+    let provenance = Provenance { entry_seq: 1, hlc: Hlc::from_millis(1_800_000_000_000), rules_seq: 1 };
+    let (change, state) = writer.finish(&provenance, 7).expect("fits").expect("something changed");
+    check("change", change.bytes());
+    check("change-hash", change.hash().as_bytes());
+    check("row", &state.encode());
+    check("row-contribution", &state.contribution("orders", "o-17"));
+    check("row-revision", state.revision().as_bytes());
+    check("view", &state.view_bytes());
+}

@@ -128,8 +128,11 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     after.acknowledged = true;
     let mut moved = false;
     for FeedHave { feed, settled, .. } in &have.feeds {
-        moved |= session.known(*feed) < *settled;
-        session.learn(*feed, *settled);
+        // Of feeds that are not known here nothing could be sent: what the peer says of them takes no memory.
+        if space.feeds.contains_key(feed) {
+            moved |= session.known(*feed) < *settled;
+            session.learn(*feed, *settled);
+        }
     }
     let held = |feed: FeedId, seq: u64| {
         let of_feed = have.feeds.iter().find(|have| have.feed == feed);

@@ -9,8 +9,8 @@ use tombolo_transport::frame::{FrontierPage, Hello, Probe, Summary};
 
 /// Transfer frames on their way to a peer that it has not acknowledged (each at most 512 KiB or one entry).
 pub(super) const IN_FLIGHT_MAX: usize = 32;
-/// Pages of a frontier kept until the last has come.
-pub(super) const PAGES_MAX: usize = 256;
+/// Pages of a frontier kept until the last has come: 262,144 feeds, 15 MB.
+pub(super) const PAGES_MAX: usize = 64;
 
 /// A connection.
 #[derive(Debug)]
