@@ -11,8 +11,10 @@
 
 mod dice;
 mod disk;
+mod pen;
 mod wire;
 mod world;
 
 pub use dice::Dice;
+pub use pen::Pen;
 pub use world::{Image, NodeNo, World};

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::feed::{Range, Signature};
 use tombolo_crdt::rules::{Contact, Role, admit_message};
+use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_node::engine::{
     Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Now, Output, Refusal, Reply,
     ReplyTo, SpaceStatus, Status, WriteCommand, Written,
@@ -122,6 +122,20 @@ impl World {
     #[must_use]
     pub fn key(&self, node: NodeNo) -> &SigningKey {
         &self.nodes[node].key
+    }
+
+    /// Hands an offer of rules to a node as if somebody with this key had connected and sent it.
+    ///
+    /// # Panics
+    /// If a range does not verify.
+    pub fn offer_as_stranger(&mut self, to: NodeNo, key: &SigningKey, space: SpaceId, ranges: Vec<Range>) {
+        self.next += 1;
+        let (conn, address) = (ConnId(self.next), String::from("stranger"));
+        let peer = NodeId::from_bytes(key.verifying_key().to_bytes());
+        let ranges = ranges.into_iter().map(|range| range.verify().expect("verifies")).collect();
+        self.step(to, vec![Input::Connected { conn, peer, dialled: false, address }]);
+        self.step(to, vec![Input::RulesRanges { conn, space, ranges, last: true }]);
+        self.step(to, vec![Input::Closed(conn, String::from("gone"))]);
     }
 
     /// Hands ranges to a node as if the peer at the other end of their connection had sent them.

@@ -1,66 +1,16 @@
 //! Counter-examples of the design review that need several nodes: refused and held entries, restored images, readers
 //! that never read, full disks.
 
-use ed25519_dalek::SigningKey;
-use serde_bytes::ByteBuf;
-use tombolo_crdt::entity::{EntityState, Provenance, Write, Writer};
-use tombolo_crdt::entry::{Body, Dep, ENTRY_VERSION, EntityChange, Entry};
-use tombolo_crdt::feed::{FeedKind, Opening, Range, Signature, chain, seal_message};
+use tombolo_crdt::entity::Write;
+use tombolo_crdt::feed::FeedKind;
 use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::Role;
-use tombolo_crdt::{ChainHash, Hlc, NodeId, SpaceId};
+use tombolo_crdt::{ChainHash, SpaceId};
 use tombolo_node::engine::Refusal;
-use tombolo_sim::World;
+use tombolo_sim::{Pen, World};
 
 fn put(text: &str) -> [Write; 1] {
     [Write::Put { value: Json::parse(text.as_bytes()).expect("JSON"), base: None }]
-}
-
-/// A feed that is written by hand.
-struct Pen {
-    key: SigningKey,
-    opening: Opening,
-    seq: u64,
-    last: ChainHash,
-}
-
-impl Pen {
-    fn new(key: &SigningKey, space: SpaceId, epoch: u64) -> Self {
-        let node = NodeId::from_bytes(key.verifying_key().to_bytes());
-        let opening = Opening::new(node, space, epoch, FeedKind::Data, Vec::new());
-        let last = opening.chain();
-        Self { key: key.clone(), opening, seq: 0, last }
-    }
-
-    /// The next entry: one PUT to a new entity.
-    fn write(&mut self, rules: Vec<ChainHash>, deps: Vec<Dep>, id: &str) -> Range {
-        self.seq += 1;
-        let (feed, hlc) = (self.opening.feed(), Hlc::from_millis(1_800_000_000_000));
-        let empty = EntityState::new();
-        let mut writer = Writer::new(&empty, feed, hlc);
-        writer.write(&put(r#"{"forged":true}"#)[0]).expect("written");
-        let (change, _) = writer.finish(&Provenance::default(), 1).expect("fits").expect("something changed");
-        let (collection, id, change) = ("x".to_owned(), id.to_owned(), change.bytes().to_vec());
-        let entry = Entry {
-            version: ENTRY_VERSION,
-            seq: self.seq,
-            hlc,
-            rules: Some(rules),
-            deps,
-            trace: None,
-            idempotency: None,
-            body: Body::Data(vec![EntityChange { collection, id, origin: 0, change }]),
-            ext: Vec::new(),
-        };
-        let (from, previous, bytes) = (self.seq, self.last, entry.encode());
-        self.last = chain(feed, from, previous, &bytes);
-        let seal = Signature::sign(&self.key, &seal_message(feed, from, self.last));
-        Range { opening: self.opening.encode(), from, previous, entries: vec![ByteBuf::from(bytes)], seal }
-    }
-
-    fn dep(&self) -> Dep {
-        Dep { feed: self.opening.feed(), seq: self.seq, chain: self.last }
-    }
 }
 
 /// The rules heads of a space on a node, as its own next entry would state them.
@@ -77,7 +27,7 @@ fn v1_a_refused_entry_poisons_nobody() {
     world.connect(0, 1);
     world.connect(1, 2);
     world.settle();
-    let mut mallory = Pen::new(world.key(3), space, 99);
+    let mut mallory = Pen::new(world.key(3), space, 99, FeedKind::Data);
     let heads = rules_heads(&world, 0, space);
     let range = mallory.write(heads, Vec::new(), "mallory");
     world.inject(3, 0, space, vec![range]);
@@ -107,8 +57,8 @@ fn f2_held_entries_are_not_in_the_frontier_survive_a_restart_and_settle_as_soon_
     world.connect(1, 2);
     world.settle();
     let heads = rules_heads(&world, 1, space);
-    let mut zoe = Pen::new(world.key(2), space, 7);
-    let mut xu = Pen::new(world.key(2), space, 8);
+    let mut zoe = Pen::new(world.key(2), space, 7, FeedKind::Data);
+    let mut xu = Pen::new(world.key(2), space, 8, FeedKind::Data);
     let missing = zoe.write(heads.clone(), Vec::new(), "zoe");
     let waiting = xu.write(heads, vec![zoe.dep()], "xu");
     world.inject(2, 1, space, vec![waiting]);

@@ -61,6 +61,12 @@ impl RulesDag {
         Self { space, nodes: BTreeMap::new(), heads: BTreeSet::new(), rosters: RefCell::default() }
     }
 
+    /// The space.
+    #[must_use]
+    pub fn space(&self) -> SpaceId {
+        self.space
+    }
+
     /// The newest rules entries, ascending: what an author names as its rules heads.
     #[must_use]
     pub fn heads(&self) -> Vec<ChainHash> {

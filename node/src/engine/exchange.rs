@@ -21,11 +21,6 @@ use super::talk::Talk;
 use super::{Engine, transfer};
 use crate::store::{Snapshot, StoreError};
 
-/// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
-const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
-/// Longest such wait.
-const RESEND_WAIT_MAX: Duration = Duration::from_secs(30);
-
 /// The first frame on a connection.
 pub(super) fn hello(contact: &Contact, process: [u8; 16], counter: u64, now: Now) -> Frame {
     Frame::Hello(Hello {
@@ -145,16 +140,18 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
         for (feed, last) in carried.clone() {
             if session.known(feed) < last && !held(feed, last) {
                 // Neither settled nor held: dropped there, so it is lacking and is sent again, after a while.
-                let known = session.known(feed);
-                session.cursor.insert(feed, known);
-                session.lag.insert(feed);
-                if session.resend_at.is_none() {
-                    session.resend_wait = (session.resend_wait * 2).clamp(RESEND_WAIT_MIN, RESEND_WAIT_MAX);
-                    session.resend_at = Some(now.mono + session.resend_wait);
-                }
+                session.send_again(feed, session.known(feed), now.mono);
             }
         }
         session.in_flight.pop_front();
+    }
+    // What was held there once and is no longer named has been dropped.
+    for FeedHave { feed, settled, held } in &have.feeds {
+        let on_its_way = session.in_flight.iter().any(|(_, carried)| carried.iter().any(|(known, _)| known == feed));
+        let kept = held.iter().fold(*settled, |end, (first, last)| if *first == end + 1 { *last } else { end });
+        if !on_its_way && have.number != 0 && session.cursor.get(feed).is_some_and(|sent| *sent > kept) {
+            session.send_again(*feed, kept, now.mono);
+        }
     }
     if moved {
         session.resend_wait = Duration::ZERO;
@@ -268,7 +265,7 @@ impl Engine {
                 conn.done_named = true;
                 after.outputs.push(Output::Control(*id, Frame::RulesDone));
             }
-            for join in joins.values().filter(|join| join.refused.is_none()) {
+            for join in joins.values().filter(|join| !join.over) {
                 if conn.asked_to_join.insert(join.space) {
                     after.outputs.push(Output::Control(*id, Frame::Join(join.frame(contact))));
                 }
@@ -302,7 +299,7 @@ fn rules_digest(space: &Space) -> Digest {
 /// Watches for a session in which both have spoken, frontiers differ and nothing is on its way. What one believes of the
 /// other is wrong then, and is stated anew on another connection. Whether its time has come.
 fn watch(session: &mut Session, patience: &mut Duration, now: Now) -> bool {
-    let moving = !session.lag.is_empty() || !session.in_flight.is_empty() || session.resend_at.is_some();
+    let moving = !session.lag.is_empty() || !session.in_flight.is_empty() || !session.resend.is_empty();
     if session.equal {
         *patience = STALL_WAIT_MIN;
     }

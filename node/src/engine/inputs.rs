@@ -181,7 +181,8 @@ impl Parts<'_> {
         if self.spaces.get(&space).is_some_and(|space| space.role(work.node).is_some()) {
             return Ok(Ok(()));
         }
-        if self.joins.len() >= rules::JOINS_MAX {
+        self.joins.retain(|known, join| *known == space || !join.over);
+        if self.joins.len() >= rules::JOINS_MAX && !self.joins.contains_key(&space) {
             return Ok(Err(Refusal::Argument(format!("{} joins already wait for a member", rules::JOINS_MAX))));
         }
         let join = rules::store_join(&mut work.batch, request)?;
@@ -216,19 +217,35 @@ impl Parts<'_> {
     fn frame(&mut self, work: &mut Work<'_>, conn: ConnId, frame: Frame, after: &mut After) -> Result<(), StoreError> {
         match frame {
             Frame::Join(join) => self.asked_to_join(work, conn, join, after),
-            Frame::JoinRefused(space, refusal) => {
-                if let Some(join) = self.joins.get_mut(&space) {
-                    join.refused = Some(refusal);
-                }
-                after.acknowledged = true;
-                Ok(())
-            }
+            Frame::JoinRefused(space, refusal) => self.join_refused(work, conn, space, refusal, after),
             frame => {
                 let Some(conn) = self.conns.get_mut(&conn) else { return Ok(()) };
                 super::exchange::note(conn, frame, self.spaces, work.now, after);
                 Ok(())
             }
         }
+    }
+
+    /// A peer that was asked says no. Only the inviter's word is final; others may not know better, or be strangers.
+    fn join_refused(
+        &mut self,
+        work: &mut Work<'_>,
+        conn: ConnId,
+        space: SpaceId,
+        refusal: JoinRefusal,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        let (Some(known), Some(join)) = (self.conns.get_mut(&conn), self.joins.get_mut(&space)) else { return Ok(()) };
+        if !known.asked_to_join.contains(&space) || refusal == JoinRefusal::Busy {
+            return Ok(());
+        }
+        join.refused = Some(refusal);
+        after.acknowledged = true;
+        if known.peer == join.inviter {
+            join.over = true;
+            rules::forget_join(&mut work.batch, space)?;
+        }
+        Ok(())
     }
 
     fn asked_to_join(
@@ -298,7 +315,7 @@ impl Parts<'_> {
     }
 
     /// Settles what was held for what has just come.
-    fn drained(
+    pub(super) fn drained(
         &mut self,
         work: &mut Work<'_>,
         id: SpaceId,
@@ -306,10 +323,11 @@ impl Parts<'_> {
         after: &mut After,
     ) -> Result<(), StoreError> {
         let Some(space) = self.spaces.get_mut(&id) else { return Ok(()) };
-        let waiting = space.held.feeds();
+        let waiting: Vec<_> = space.held.feeds().into_iter().map(|feed| (feed, space.frontier.seq(feed))).collect();
         if !waiting.is_empty() {
             work.drain_held(space, &mut taken)?;
-            after.moved.entry(id).or_default().extend(waiting);
+            let moved = waiting.into_iter().filter(|(feed, before)| space.frontier.seq(*feed) != *before);
+            after.moved.entry(id).or_default().extend(moved.map(|(feed, _)| feed));
         }
         after.introduce |= taken.rules;
         Ok(())
@@ -330,7 +348,9 @@ impl Parts<'_> {
         }
         let offer = known.offer.entry(id).or_default();
         offer.extend(ranges);
-        let bytes: usize = offer.iter().flat_map(|range| range.entries()).map(|entry| entry.bytes.len()).sum();
+        let envelope = |range: &VerifiedRange| range.opening().closes.len() * 64 + 512;
+        let entries = |range: &VerifiedRange| range.entries().iter().map(|entry| entry.bytes.len()).sum::<usize>();
+        let bytes: usize = offer.iter().map(|range| envelope(range) + entries(range)).sum();
         if bytes > OFFER_BYTES_MAX {
             known.offer.remove(&id);
             return Ok(());
@@ -338,8 +358,12 @@ impl Parts<'_> {
         if !last {
             return Ok(());
         }
-        let ranges = known.offer.remove(&id).unwrap_or_default();
+        let (peer, ranges) = (known.peer, known.offer.remove(&id).unwrap_or_default());
         if let Some(space) = self.spaces.get_mut(&id) {
+            // From a stranger only what makes it a member by these very rules, and nothing that would be refused.
+            if space.role(peer).is_none() && !rules::admits(&space.rules, &space.feeds, &ranges, peer) {
+                return Ok(());
+            }
             let mut taken = Taken::default();
             for range in ranges.into_iter().filter(|r| r.opening().space == id && r.opening().kind == FeedKind::Rules) {
                 after.moved.entry(id).or_default().insert(range.feed());

@@ -79,6 +79,15 @@ pub enum Input {
 }
 
 impl Input {
+    /// The connection it announces, if it does.
+    #[must_use]
+    pub fn connects(&self) -> Option<ConnId> {
+        match self {
+            Self::Connected { conn, .. } => Some(*conn),
+            _ => None,
+        }
+    }
+
     /// Where the reply to it goes, if it is a command.
     #[must_use]
     pub fn asks(&self) -> Option<ReplyTo> {

@@ -57,6 +57,10 @@ impl Work<'_> {
             return Err(Refusal::Role(role.map_or("none", Role::name)).into());
         }
         let WriteCommand { writes, atomic, idempotency, trace, .. } = command;
+        if idempotency.is_some() && !atomic {
+            // Half of a batch could be refused: then a retry must not repeat the other half.
+            return Err(Refusal::Argument("an idempotency key needs an atomic command".to_owned()).into());
+        }
         if let Some(key) = &idempotency
             && let Some(outcome) = idempotency::replay(&self.batch, key)?
         {
@@ -159,7 +163,7 @@ impl Work<'_> {
         made: &mut [Made],
         trace: Option<Trace>,
         idempotency: Option<[u8; 16]>,
-    ) -> Result<Receipt, StoreError> {
+    ) -> Result<Receipt, Fault> {
         let opening = space.own_data.clone();
         let feed = self.own_feed(space, &opening);
         let seq = space.frontier.seq(feed) + 1;
@@ -182,10 +186,14 @@ impl Work<'_> {
             body: Body::Data(changes.collect()),
             ext: Vec::new(),
         };
+        let bytes = entry.encode().len();
+        if bytes > ENTRY_BYTES_MAX {
+            return Err(Refusal::TooLarge { changes: made.len(), bytes }.into());
+        }
         let mut links = Vec::with_capacity(made.len());
         for Made { collection, id, state, .. } in made {
             let row = self.rows.get(&mut self.batch, space.row.no, collection, id);
-            let Ok(row) = row else { return Err(StoreError::corrupt("entities", "a row changed under a step")) };
+            let Ok(row) = row else { return Err(StoreError::corrupt("entities", "a row changed under a step").into()) };
             let previous = row.state.journal();
             links.push(ChangeLink { previous, after: state.heads_hash() });
             *row.change(collection, id) = std::mem::take(state);

@@ -93,6 +93,11 @@ pub struct Engine {
     pasts: Pasts,
     counters: Counters,
     full: Option<String>,
+    /// The store must be reopened, and the memory read again, before anything else is done.
+    reopen: bool,
+    unloaded: bool,
+    /// Held entries were read back and have not been tried yet.
+    drain_due: bool,
     memory_due: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
     patience: BTreeMap<NodeId, Duration>,
@@ -126,6 +131,9 @@ impl Engine {
             pasts: Pasts::default(),
             counters: Counters::default(),
             full: None,
+            reopen: false,
+            unloaded: false,
+            drain_due: false,
             memory_due: None,
             patience: BTreeMap::new(),
         };
@@ -154,6 +162,7 @@ impl Engine {
         let last = own.map(|feed| Hlc::from_raw(feed.row.hlc)).max().unwrap_or_default();
         self.hlc_last = self.hlc_last.max(last);
         self.spaces = spaces;
+        self.drain_due = true;
         self.pasts = Pasts::default();
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use tombolo_crdt::ChangeHash;
 use tombolo_crdt::entity::{Change, Clock, EntityState};
 
-use super::rows::Pasts;
+use super::rows::{EntityOf, Pasts};
 use crate::chain::{EntityKey, chain};
 use crate::store::{Snapshot, StoreError};
 
@@ -15,16 +15,15 @@ use crate::store::{Snapshot, StoreError};
 pub(super) fn clock_at(
     batch: &Snapshot,
     pasts: &mut Pasts,
-    space: u32,
-    collection: &str,
-    id: &str,
+    entity: EntityOf<'_>,
     state: &EntityState,
     heads: &[ChangeHash],
 ) -> Result<Result<Clock, ChangeHash>, StoreError> {
+    let (space_no, collection, id) = entity;
     let mut clock = Clock::default();
     let mut wanted: BTreeSet<ChangeHash> = BTreeSet::new();
     for head in heads {
-        match pasts.get(head) {
+        match pasts.get(entity, *head) {
             Some(known) => clock.join(known),
             None => {
                 wanted.insert(*head);
@@ -33,7 +32,7 @@ pub(super) fn clock_at(
     }
     // A named change is found, or proven absent, by walking back; its ancestors follow it in the walk.
     let mut named: BTreeSet<ChangeHash> = wanted.clone();
-    for link in chain(batch, EntityKey { space_no: space, collection, id }, state.journal()) {
+    for link in chain(batch, EntityKey { space_no, collection, id }, state.journal()) {
         if wanted.is_empty() {
             break;
         }
@@ -42,7 +41,7 @@ pub(super) fn clock_at(
             .map_err(|_| StoreError::corrupt("entries", "an applied change does not decode"))?;
         if wanted.remove(&change.hash()) {
             named.remove(&change.hash());
-            match pasts.get(&change.hash()) {
+            match pasts.get(entity, change.hash()) {
                 Some(known) => clock.join(known),
                 None => {
                     clock.take(&change);
@@ -55,7 +54,7 @@ pub(super) fn clock_at(
         return Ok(Err(*missing));
     }
     if let [head] = heads {
-        pasts.insert(*head, clock.clone());
+        pasts.insert(entity, *head, clock.clone());
     }
     Ok(Ok(clock))
 }

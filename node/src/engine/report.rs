@@ -76,7 +76,7 @@ impl Engine {
         for (node, member) in self.spaces.values().flat_map(|space| space.others(self.node)) {
             members.entry(node).or_default().extend(member.contact.addrs);
         }
-        for join in self.joins.values().filter(|join| join.refused.is_none()) {
+        for join in self.joins.values().filter(|join| !join.over) {
             members.entry(join.inviter).or_default().extend(join.addrs.iter().cloned());
         }
         for (node, addrs) in &self.discovered {
@@ -166,7 +166,7 @@ fn member_status(
         }
         (true, Some(session)) if session.equal => String::new(),
         (true, Some(session)) if session.known.is_none() => "comparing frontiers".to_owned(),
-        (true, Some(session)) if session.resend_at.is_some() => {
+        (true, Some(session)) if !session.resend.is_empty() => {
             "the peer could not take what was sent; it will be sent again".to_owned()
         }
         (true, Some(session)) if !session.lag.is_empty() || !session.in_flight.is_empty() => "sending".to_owned(),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use tombolo_crdt::ChangeHash;
 use tombolo_crdt::entity::{Clock, EntityState, RowError};
+use tombolo_crdt::hash::Tagged;
 
 use super::space::Space;
 use crate::store::{Batch, StoreError};
@@ -110,18 +111,28 @@ impl Row {
 /// Clocks of changes: what lies in the past of a change, itself included. Spares walking the chain again.
 #[derive(Debug, Default)]
 pub(super) struct Pasts {
-    clocks: BTreeMap<ChangeHash, Clock>,
-    order: std::collections::VecDeque<ChangeHash>,
+    clocks: BTreeMap<[u8; 16], Clock>,
+    order: std::collections::VecDeque<[u8; 16]>,
 }
 
+/// A change in an entity. Equal writes to two entities are one change by Automerge's hash, and two here.
+fn past_key((space, collection, id): EntityOf<'_>, hash: ChangeHash) -> [u8; 16] {
+    let entity = Tagged::new("tombolo/1 past").number(u64::from(space)).sized(collection.as_bytes());
+    entity.sized(id.as_bytes()).bytes(hash.as_bytes()).finish16()
+}
+
+/// Local number of the space, collection, id.
+pub(super) type EntityOf<'a> = (u32, &'a str, &'a str);
+
 impl Pasts {
-    pub(super) fn get(&self, hash: &ChangeHash) -> Option<&Clock> {
-        self.clocks.get(hash)
+    pub(super) fn get(&self, entity: EntityOf<'_>, hash: ChangeHash) -> Option<&Clock> {
+        self.clocks.get(&past_key(entity, hash))
     }
 
-    pub(super) fn insert(&mut self, hash: ChangeHash, clock: Clock) {
-        if self.clocks.insert(hash, clock).is_none() {
-            self.order.push_back(hash);
+    pub(super) fn insert(&mut self, entity: EntityOf<'_>, hash: ChangeHash, clock: Clock) {
+        let key = past_key(entity, hash);
+        if self.clocks.insert(key, clock).is_none() {
+            self.order.push_back(key);
             if self.order.len() > PASTS_MAX
                 && let Some(oldest) = self.order.pop_front()
             {

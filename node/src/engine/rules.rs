@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
-use tombolo_crdt::entry::{Body, Content};
+use tombolo_crdt::entry::{Body, Content, Entry};
 use tombolo_crdt::feed::{FeedKind, Opening, Signature, VerifiedEntry, VerifiedRange, seal_message};
 use tombolo_crdt::rules::{Admit, Contact, Found, Grant, Invite, Record, Role, RulesDag, admit_message};
 use tombolo_crdt::verdict::Verdict;
@@ -15,7 +15,7 @@ use super::Work;
 use super::append::seal;
 use super::io::{JoinRequest, Refusal};
 use super::local::Fault;
-use super::space::{Author, Space};
+use super::space::{Author, Feed, Space};
 use crate::store::{Batch, StoreError};
 
 const JOIN_KEY: &str = "join/";
@@ -35,6 +35,9 @@ pub(super) struct PendingJoin {
     /// Why a member refused it.
     #[serde(skip)]
     pub(super) refused: Option<JoinRefusal>,
+    /// The inviter itself refused it: nobody is asked again.
+    #[serde(skip)]
+    pub(super) over: bool,
 }
 
 impl PendingJoin {
@@ -63,7 +66,7 @@ pub(super) fn store_added(batch: &mut Batch<'_>, addr: &str, add: bool) -> Resul
 
 pub(super) fn store_join(batch: &mut Batch<'_>, request: JoinRequest) -> Result<PendingJoin, StoreError> {
     let JoinRequest { space, name, key, signature, inviter, addrs } = request;
-    let join = PendingJoin { space, name, key, signature, inviter, addrs, refused: None };
+    let join = PendingJoin { space, name, key, signature, inviter, addrs, refused: None, over: false };
     let bytes = postcard::to_stdvec(&join).expect("writing to a vector cannot fail");
     batch.put_meta(&format!("{JOIN_KEY}{space}"), &bytes)?;
     Ok(join)
@@ -160,10 +163,37 @@ impl Work<'_> {
 /// The founding record, if these rules entries are of `space` and make `node` a member. Touches nothing.
 fn member_by(space: SpaceId, ranges: &[VerifiedRange], node: NodeId) -> Option<Found> {
     let mut dag = RulesDag::new(space);
-    let mut founding = None;
-    let fits = |range: &&VerifiedRange| range.opening().space == space && range.opening().kind == FeedKind::Rules;
-    let mut before: BTreeMap<FeedId, Vec<ChainHash>> = BTreeMap::new();
-    let mut open: Vec<_> = ranges.iter().filter(fits).flat_map(entries_of).collect();
+    let judged = judge_all(&mut dag, BTreeMap::new(), ranges);
+    dag.roster().member(node)?;
+    judged.into_iter().find_map(|(entry, verdict)| match (verdict, &entry.body) {
+        (Verdict::Applied, Body::Rules(records)) => match records.first().map(Record::from_raw) {
+            Some(Ok(Record::Found(found))) => Some(found),
+            _ => None,
+        },
+        _ => None,
+    })
+}
+
+/// Whether these rules entries, on top of what is held, make `node` a member and hold nothing that is refused. Touches
+/// nothing.
+pub(super) fn admits(rules: &RulesDag, feeds: &BTreeMap<FeedId, Feed>, ranges: &[VerifiedRange], node: NodeId) -> bool {
+    let mut dag = rules.clone();
+    let before = feeds.iter().map(|(id, feed)| (*id, feed.rules_at(feed.row.seq).1.to_vec())).collect();
+    let judged = judge_all(&mut dag, before, ranges);
+    judged.iter().all(|(_, verdict)| *verdict == Verdict::Applied) && dag.roster().member(node).is_some()
+}
+
+/// Judges the rules entries of `ranges` that `dag` does not know, in an order in which they can be judged, and puts them
+/// into it. `before`: the rules heads that each feed has stated so far.
+fn judge_all<'r>(
+    dag: &mut RulesDag,
+    mut before: BTreeMap<FeedId, Vec<ChainHash>>,
+    ranges: &'r [VerifiedRange],
+) -> Vec<(&'r Entry, Verdict)> {
+    let fits = |range: &&VerifiedRange| range.opening().space == dag.space() && range.opening().kind == FeedKind::Rules;
+    let unknown: Vec<_> = ranges.iter().filter(fits).flat_map(entries_of).collect();
+    let mut open: Vec<_> = unknown.into_iter().filter(|(_, _, entry)| !dag.knows(entry.chain)).collect();
+    let mut judged = Vec::new();
     // Entries of several feeds build on each other: go round until nothing more can be judged.
     loop {
         let waiting = open.len();
@@ -172,21 +202,15 @@ fn member_by(space: SpaceId, ranges: &[VerifiedRange], node: NodeId) -> Option<F
             let last = before.entry(*feed).or_default();
             let parents = content.rules.clone().unwrap_or_else(|| last.clone());
             let Ok(verdict) = dag.judge_rules(content, *author, &parents, last) else { return true };
-            if let (Verdict::Applied, Body::Rules(records)) = (verdict, &content.body)
-                && let Some(Ok(Record::Found(found))) = records.first().map(Record::from_raw)
-            {
-                founding = Some(found);
-            }
             last.clone_from(&parents);
             dag.insert(entry.chain, parents, content, verdict);
+            judged.push((&**content, verdict));
             false
         });
         if open.is_empty() || open.len() == waiting {
-            break;
+            return judged;
         }
     }
-    dag.roster().member(node)?;
-    founding
 }
 
 fn entries_of(range: &VerifiedRange) -> impl Iterator<Item = (FeedId, NodeId, &VerifiedEntry)> {

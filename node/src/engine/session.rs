@@ -12,6 +12,11 @@ pub(super) const IN_FLIGHT_MAX: usize = 32;
 /// Pages of a frontier kept until the last has come: 262,144 feeds, 15 MB.
 pub(super) const PAGES_MAX: usize = 64;
 
+/// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
+const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
+/// Longest such wait.
+const RESEND_WAIT_MAX: Duration = Duration::from_secs(30);
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -94,8 +99,8 @@ pub(super) struct Session {
     pub(super) answer_due: bool,
     /// When entries of others may be relayed.
     pub(super) relay_at: Option<Duration>,
-    /// When what was dropped may be sent again, and how long to wait the next time.
-    pub(super) resend_at: Option<Duration>,
+    /// Feeds of which something was dropped there, and when it may be sent again; how long to wait the next time.
+    pub(super) resend: BTreeMap<FeedId, Duration>,
     pub(super) resend_wait: Duration,
     /// When a session that neither moves nor agrees is begun anew.
     pub(super) stalled_at: Option<Duration>,
@@ -122,6 +127,16 @@ impl Session {
     /// The last entry of `feed` that the peer has or that is on its way to it.
     pub(super) fn reached(&self, feed: FeedId) -> u64 {
         self.known(feed).max(self.cursor.get(&feed).copied().unwrap_or(0))
+    }
+
+    /// Sends a feed again from behind `kept`, after a while.
+    pub(super) fn send_again(&mut self, feed: FeedId, kept: u64, now: Duration) {
+        self.cursor.insert(feed, kept);
+        self.lag.insert(feed);
+        if !self.resend.contains_key(&feed) {
+            self.resend_wait = (self.resend_wait * 2).clamp(RESEND_WAIT_MIN, RESEND_WAIT_MAX);
+            self.resend.insert(feed, now + self.resend_wait);
+        }
     }
 
     /// Notes that both have the frontier `digest`.

@@ -16,9 +16,6 @@ use super::space::{Feed, Space};
 use super::{Work, past};
 use crate::store::{ChangeLink, HeldRow, QuarantineRow, StoreError};
 
-/// Rules entries may be parents of much; what a feed may state of rules heads in one entry.
-const RULES_HEADS_MAX: usize = 1024;
-
 /// What became of a range.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
@@ -53,6 +50,12 @@ impl Work<'_> {
         let id = range.feed();
         let no = space.row.no;
         let feed = space.feeds.entry(id).or_insert_with(|| Feed::new(range.opening().clone(), no));
+        if feed.row.seq == 0 && range.entries().first().is_some_and(|entry| entry.seq == 1) {
+            // Only a range from the beginning proves the opening's hash; until then it is hearsay.
+            if feed.opening != *range.opening() {
+                *feed = Feed::new(range.opening().clone(), no);
+            }
+        }
         let settled = feed.row.seq;
         let Some(first) = range.entries().first().map(|entry| entry.seq) else { return Ok(taken) };
         if feed.fork.is_some() {
@@ -68,8 +71,13 @@ impl Work<'_> {
             feed.fork = Some(settled);
             return Ok(taken);
         }
-        let seal = range.seal();
+        let seal_of_range = range.seal();
         let end = first + range.entries().len() as u64 - 1;
+        if end == settled && feed.sealed_seq() < settled && ours.is_some() {
+            // All of it is settled, and nothing vouched for it so far.
+            seal(feed, &mut self.batch, seal_of_range)?;
+        }
+        let seal = seal_of_range;
         for entry in range.into_entries() {
             let VerifiedEntry { seq, chain, bytes, content } = entry;
             let seal = (seq == end).then_some(seal);
@@ -146,7 +154,8 @@ impl Work<'_> {
 
     fn hold(&mut self, space: &mut Space, candidate: Candidate, blocker: Blocker) -> Result<(), StoreError> {
         let Candidate { feed, seq, chain, bytes, seal, .. } = candidate;
-        if space.held.blocker(feed).is_none() {
+        // What the next entry waits for is what the feed waits for; a gap before a later one is not.
+        if seq == space.frontier.seq(feed) + 1 || space.held.blocker(feed).is_none() {
             space.held.block(feed, blocker);
         }
         space.held.insert(feed, seq, bytes.len());
@@ -324,6 +333,11 @@ impl Work<'_> {
         };
         let (collection, id) = (change.collection.as_str(), change.id.as_str());
         let no = space.row.no;
+        // A change that was refused in an earlier entry of its feed stays refused: whoever depends on it must get the
+        // same answer everywhere, whichever of the two entries has arrived.
+        if self.batch.refused_change(no, collection, id, parsed.hash())?.is_some() {
+            return Ok(Prepared::Refused(Verdict::Structure));
+        }
         let row = match self.rows.get(&mut self.batch, no, collection, id) {
             Ok(row) => row,
             Err(RowFault::Store(error)) => return Err(error),
@@ -334,7 +348,7 @@ impl Work<'_> {
         let past = if parsed.deps() == row.state.heads() {
             row.state.clock().clone()
         } else {
-            match past::clock_at(&self.batch, self.pasts, no, collection, id, &row.state, parsed.deps())? {
+            match past::clock_at(&self.batch, self.pasts, (no, collection, id), &row.state, parsed.deps())? {
                 Ok(clock) => clock,
                 Err(missing) => return self.absent(no, collection, id, missing),
             }
@@ -381,7 +395,7 @@ impl Work<'_> {
             state.apply(&change, &past, &provenance, position);
             links.push(ChangeLink { previous, after: state.heads_hash() });
             if concurrent || state.heads().len() > 1 {
-                self.pasts.insert(change.hash(), past.with(&change));
+                self.pasts.insert((space.row.no, collection, id), change.hash(), past.with(&change));
             }
         }
         Ok(links)
@@ -415,7 +429,6 @@ fn fits(entry: &Entry, changes: &[EntityChange]) -> bool {
     entry.hlc.is_valid()
         && changes.len() <= ENTRY_CHANGES_MAX
         && entry.deps.len() <= ENTRY_DEPS_MAX
-        && entry.rules.as_ref().is_none_or(|heads| heads.len() <= RULES_HEADS_MAX)
         && ascending
         && changes.iter().all(|c| c.origin == 0 && c.change.len() <= CHANGE_BYTES_MAX && named(c))
 }

@@ -242,7 +242,7 @@ impl Space {
     pub(super) fn lacking(&self, known: &dyn Fn(FeedId) -> u64) -> Vec<(FeedId, u64)> {
         self.feeds
             .iter()
-            .filter(|(id, feed)| feed.sealed_seq().min(feed.row.seq) > known(**id))
+            .filter(|(id, feed)| feed.fork.is_none() && feed.sealed_seq().min(feed.row.seq) > known(**id))
             .map(|(id, _)| (*id, known(*id) + 1))
             .collect()
     }

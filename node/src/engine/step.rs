@@ -8,6 +8,7 @@ use tombolo_crdt::{FeedId, SpaceId};
 use super::inputs::Parts;
 use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
 use super::rows::Rows;
+use super::settle::Taken;
 use super::space::Space;
 use super::{Engine, Work};
 use crate::store::{Batch, StoreError};
@@ -43,8 +44,9 @@ impl Engine {
     pub fn step(&mut self, now: Now, inputs: Vec<Input>) -> Outputs {
         let mut after = After::default();
         let asked: Vec<ReplyTo> = inputs.iter().filter_map(Input::asks).collect();
-        if let Err(error) = self.work(now, inputs, &mut after) {
-            self.recover(&error, asked, &mut after);
+        let new: Vec<ConnId> = inputs.iter().filter_map(Input::connects).collect();
+        if let Err(error) = self.reload().and_then(|()| self.work(now, inputs, &mut after)) {
+            self.recover(&error, asked, new, &mut after);
         }
         self.exchange(now, &mut after);
         for to in std::mem::take(&mut after.status) {
@@ -104,6 +106,12 @@ impl Engine {
             nonce: 0,
             seed: &self.seed,
         };
+        if std::mem::take(&mut self.drain_due) {
+            // What was held when the store was opened may be understood, or its row be whole, by now.
+            for id in parts.spaces.keys().copied().collect::<Vec<_>>() {
+                parts.drained(&mut work, id, Taken::default(), after)?;
+            }
+        }
         for input in inputs {
             parts.input(&mut work, input, after)?;
         }
@@ -126,7 +134,7 @@ impl Engine {
 
     /// After a failed commit: memory is read again from what is durable, connections are closed, and everybody who
     /// waits is told.
-    fn recover(&mut self, error: &StoreError, asked: Vec<ReplyTo>, after: &mut After) {
+    fn recover(&mut self, error: &StoreError, asked: Vec<ReplyTo>, new: Vec<ConnId>, after: &mut After) {
         tracing::error!(%error, "a step failed; the store is reopened");
         self.counters.failures += 1;
         let refusal = match error {
@@ -135,22 +143,36 @@ impl Engine {
         };
         *after = After::default();
         after.replies = asked.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
-        for conn in std::mem::take(&mut self.conns).into_keys() {
-            after.outputs.push(Output::Close(conn, "the store failed".to_owned()));
+        let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).into_keys().chain(new).collect();
+        let close = |conn| Output::Close(conn, "the store failed".to_owned());
+        after.outputs.extend(open.into_iter().map(close));
+        self.reopen |= error.needs_reopen();
+        self.unloaded = true;
+        if let Err(error) = self.reload() {
+            tracing::error!(%error, "the store cannot be read again yet");
         }
-        let reopened = if error.needs_reopen() { self.store.reopen() } else { Ok(()) };
-        if let Err(error) = reopened.and_then(|()| self.load()) {
-            tracing::error!(%error, "the store cannot be reopened yet");
-            self.full = Some(error.to_string());
+    }
+
+    /// Reads the memory again if a failed step has left it behind. Nothing is done on a memory that is not the disk's.
+    fn reload(&mut self) -> Result<(), StoreError> {
+        if self.reopen {
+            self.store.reopen()?;
+            self.reopen = false;
         }
+        if self.unloaded {
+            self.load()?;
+            self.unloaded = false;
+        }
+        Ok(())
     }
 
     fn wake(&self, now: Now) -> Option<(Duration, &'static str)> {
         let sessions = || self.conns.values().flat_map(|conn| conn.sessions.values());
         let relay = sessions().filter_map(|session| session.relay_at).min().map(|at| (at, "relay"));
-        let resend = sessions().filter_map(|session| session.resend_at).min().map(|at| (at, "resend"));
+        let resend = sessions().flat_map(|session| session.resend.values()).min().map(|at| (*at, "resend"));
         let stalled = sessions().filter_map(|session| session.stalled_at).min().map(|at| (at, "stalled"));
-        let full = self.full.is_some().then(|| (now.mono + FULL_RETRY, "full"));
+        let waits = self.full.is_some() || self.unloaded;
+        let full = waits.then(|| (now.mono + FULL_RETRY, "full"));
         let memory = self.memory_due.map(|at| (at, "memory"));
         [relay, resend, stalled, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
     }

@@ -17,6 +17,10 @@ use crate::store::{Snapshot, StoreError};
 const RELAY_DELAY: Duration = Duration::from_millis(5);
 /// Most refusals reported in one frame.
 const REFUSALS_MAX: usize = 4096;
+/// Feeds named in one acknowledgement (with their runs at most 700 bytes each).
+const HAVE_FEEDS_MAX: usize = 1024;
+/// Runs of held entries named per feed (at most 20 bytes each).
+const HELD_RUNS_MAX: usize = 32;
 /// Chains that are probed at once in one session; more forks than that are one defect.
 const PROBES_MAX: usize = 16;
 
@@ -45,9 +49,7 @@ impl Talk<'_> {
         if let Some(moved) = moved {
             self.moved(space, session, moved);
         }
-        if session.resend_at.is_some_and(|at| at <= self.now.mono) {
-            session.resend_at = None;
-        }
+        session.resend.retain(|_, at| *at > self.now.mono);
         transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
         remembered |= self.have(space, session);
         self.probes(space, session)?;
@@ -190,10 +192,9 @@ impl Talk<'_> {
         Ok(position.seq == 0 || ours.is_none_or(|chain| chain == position.chain))
     }
 
-    /// The peer holds another chain: nothing more is taken from the feed, and the place where the two part is looked for.
-    fn forked(&mut self, space: &mut Space, session: &mut Session, position: &Position) {
-        let Some(feed) = space.feeds.get_mut(&position.feed) else { return };
-        feed.fork.get_or_insert(position.seq);
+    /// The peer holds another chain: the feed rests in this session, and the place where the two part is looked for.
+    fn forked(&mut self, space: &Space, session: &mut Session, position: &Position) {
+        // The word of one peer, and not signed: it binds this session only. Ranges that prove it bind the feed.
         if session.probes.len() < PROBES_MAX {
             session.probes.insert(position.feed, (0, position.seq));
             self.ask(space, position.feed, (0, position.seq));
@@ -209,7 +210,7 @@ impl Talk<'_> {
     }
 
     /// Answers the peer's questions about chains, and goes on with ours.
-    fn probes(&mut self, space: &mut Space, session: &mut Session) -> Result<(), StoreError> {
+    fn probes(&mut self, space: &Space, session: &mut Session) -> Result<(), StoreError> {
         for Probe { feed, seq, chain, .. } in std::mem::take(&mut session.asked) {
             let ours = match space.feeds.get(&feed).filter(|known| known.row.seq >= seq && seq > 0) {
                 Some(_) => self.snapshot.entry_chain(feed, seq)?,
@@ -225,9 +226,6 @@ impl Talk<'_> {
             }
             let bounds = if theirs.is_some() && theirs == ours { (seq, other) } else { (same, seq) };
             session.probes.insert(feed, bounds);
-            if let Some(known) = space.feeds.get_mut(&feed) {
-                known.fork = Some(bounds.1);
-            }
             self.ask(space, feed, bounds);
         }
         Ok(())
@@ -240,7 +238,7 @@ impl Talk<'_> {
             if !own {
                 session.have_due.insert(*feed);
             }
-            if session.known.is_some() && space.frontier.seq(*feed) > session.reached(*feed) {
+            if session.known.is_some() && !session.probes.contains_key(feed) && behind(space, session, *feed) {
                 if !own && session.lag.is_empty() && session.relay_at.is_none() {
                     session.relay_at = Some(self.now.mono + RELAY_DELAY);
                 }
@@ -259,17 +257,38 @@ impl Talk<'_> {
         session.answer_due = false;
         let feeds: Vec<FeedHave> = std::mem::take(&mut session.have_due)
             .into_iter()
-            .map(|feed| FeedHave { feed, settled: space.frontier.seq(feed), held: space.held.runs(feed) })
+            .map(|feed| {
+                // Naming fewer runs than are held costs bytes, nothing else.
+                let mut held = space.held.runs(feed);
+                held.truncate(HELD_RUNS_MAX);
+                FeedHave { feed, settled: space.frontier.seq(feed), held }
+            })
             .collect();
         let (frontier, state) = (space.frontier_digest(), space.state_digest());
         let journal = space.row.journal;
         space.memory.entry(self.peer).or_default().told(frontier, journal);
-        self.send(Frame::Have(Have { space: space.id, number: session.taken, feeds, frontier, state }));
+        let (space, number) = (space.id, session.taken);
+        // The number goes with the last frame: it says that all it carried is accounted for.
+        let mut rest = feeds.chunks(HAVE_FEEDS_MAX).peekable();
+        while let Some(feeds) = rest.next() {
+            let number = if rest.peek().is_some() { 0 } else { number };
+            self.send(Frame::Have(Have { space, number, feeds: feeds.to_vec(), frontier, state }));
+        }
+        if feeds.is_empty() {
+            self.send(Frame::Have(Have { space, number, feeds, frontier, state }));
+        }
         true
     }
 }
 
 /// Feeds of which the peer lacks something that can be sent.
 fn lagging(space: &Space, session: &Session) -> BTreeSet<FeedId> {
-    space.lacking(&|feed| session.reached(feed)).into_iter().map(|(feed, _)| feed).collect()
+    let lacking = space.lacking(&|feed| session.reached(feed)).into_iter().map(|(feed, _)| feed);
+    lacking.filter(|feed| !session.probes.contains_key(feed)).collect()
+}
+
+/// Whether the peer lacks something of a feed that does not fork.
+fn behind(space: &Space, session: &Session, feed: FeedId) -> bool {
+    let sound = space.feeds.get(&feed).is_some_and(|known| known.fork.is_none());
+    sound && space.frontier.seq(feed) > session.reached(feed)
 }

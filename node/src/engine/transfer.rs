@@ -34,7 +34,7 @@ pub(super) fn pump(
     if relay {
         session.relay_at = None;
     }
-    if session.known.is_none() || session.lag.is_empty() || session.resend_at.is_some() {
+    if session.known.is_none() || session.lag.is_empty() {
         return Ok(());
     }
     while session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX {
@@ -82,7 +82,7 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, relay: boo
     let own: BTreeSet<FeedId> = [space.own_data.feed(), space.own_rules.feed()].into();
     let mut heap = BinaryHeap::new();
     for feed in session.lag.clone() {
-        if !relay && !own.contains(&feed) {
+        if (!relay && !own.contains(&feed)) || session.resend.contains_key(&feed) {
             continue;
         }
         match snapshot.entry_journal(feed, session.reached(feed) + 1)? {

@@ -1,0 +1,84 @@
+//! What peers may send that no engine would write: it stalls nobody, divides nobody, and strangers leave no trace.
+
+use ed25519_dalek::SigningKey;
+use tombolo_crdt::entity::Write;
+use tombolo_crdt::feed::{FeedKind, Position};
+use tombolo_crdt::json::Json;
+use tombolo_crdt::{ChainHash, SpaceId};
+use tombolo_sim::{Pen, World};
+
+/// Three members on a line, in step; the rules heads they have.
+fn line(seed: u64) -> (World, SpaceId, Vec<ChainHash>) {
+    let mut world = World::new(seed, 3);
+    let space = world.found_space("attack");
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.settle();
+    let heads = world.engine(1).rules_heads(space).expect("held");
+    (world, space, heads)
+}
+
+#[test]
+fn a_gap_that_closes_does_not_leave_the_feed_waiting_for_what_has_come() {
+    let (mut world, space, heads) = line(71);
+    let mut zoe = Pen::new(world.key(2), space, 7, FeedKind::Data);
+    let mut xu = Pen::new(world.key(2), space, 8, FeedKind::Data);
+    let z1 = zoe.write(heads.clone(), Vec::new(), "zoe");
+    let x1 = xu.write(heads.clone(), vec![zoe.dep()], "xu1");
+    let x2 = xu.write(heads, Vec::new(), "xu2");
+    // x2 comes before x1, which waits for z1.
+    for range in [x2, x1, z1] {
+        world.inject(2, 1, space, vec![range]);
+    }
+    assert_eq!(world.space(1, space).held, Vec::new());
+    assert_eq!(world.export(1, space).len(), 3);
+}
+
+#[test]
+fn a_relay_that_swaps_the_opening_of_a_feed_blocks_nobody() {
+    let (mut world, space, heads) = line(72);
+    let mut honest = Pen::new(world.key(0), space, 8, FeedKind::Data);
+    let x1 = honest.write(heads.clone(), Vec::new(), "x1");
+    let x2 = honest.write(heads, Vec::new(), "x2");
+    let mut opening = honest.opening().clone();
+    opening.closes = vec![Position { feed: opening.feed(), seq: 1, chain: opening.chain() }];
+    let mut forged = x2.clone();
+    forged.opening = opening.encode();
+    world.inject(2, 1, space, vec![forged]);
+    world.inject(0, 1, space, vec![x1, x2]);
+    assert_eq!(world.space(1, space).held, Vec::new());
+    assert_eq!(world.export(1, space).len(), 2);
+}
+
+#[test]
+fn however_many_rules_heads_there_are_everybody_judges_alike() {
+    let (mut world, space, heads) = line(73);
+    // Refused rules entries of somebody who is no member, brought in by one: every one of them becomes a head.
+    let mut stranger = Pen::new(&SigningKey::from_bytes(&[9; 32]), space, 1, FeedKind::Rules);
+    for _ in 0..1_100 {
+        let range = stranger.rule(heads.clone(), &[]);
+        world.inject(2, 1, space, vec![range]);
+    }
+    world.settle();
+    assert!(world.engine(1).rules_heads(space).expect("held").len() > 1_024);
+    let put = Write::Put { value: Json::parse(br#"{"n":1}"#).expect("JSON"), base: None };
+    world.write(1, space, "x", "honest", [put]).expect("written");
+    world.settle();
+    let (a, b) = (world.space(0, space), world.space(1, space));
+    assert_eq!((a.frontier, a.state), (b.frontier, b.state));
+    assert_eq!(world.export(0, space), world.export(1, space));
+    assert_eq!(world.export(0, space).len(), 1);
+}
+
+#[test]
+fn a_stranger_offers_rules_in_vain() {
+    let mut world = World::new(74, 3);
+    let space = world.found_space("closed");
+    let heads = world.engine(0).rules_heads(space).expect("held");
+    let mut stranger = Pen::new(&SigningKey::from_bytes(&[9; 32]), space, 1, FeedKind::Rules);
+    let range = stranger.rule(heads, &[]);
+    let before = world.space(0, space);
+    world.offer_as_stranger(0, &SigningKey::from_bytes(&[9; 32]), space, vec![range]);
+    let after = world.space(0, space);
+    assert_eq!((before.frontier, before.state, before.refused), (after.frontier, after.state, after.refused));
+}
