@@ -1,6 +1,6 @@
 //! Getting rows from a file or pipe into a collection.
 //!
-//! [`Source`] turns whatever comes in (JSON array or NDJSON, gzip or not) into one JSON text per line; [`upload`] streams
+//! [`Source`] turns whatever comes in (JSON array or NDJSON, gzip or not) into one JSON text per line; [`mod@upload`] streams
 //! these lines to the node and hears which are durable; [`Ledger`] knows to which place of the source each line belongs;
 //! [`Resume`] keeps the last durable place on disk.
 

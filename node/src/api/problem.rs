@@ -22,6 +22,7 @@ pub(super) enum Kind {
     NotFound,
     UnknownSpace,
     AmbiguousSpace,
+    SpaceExists,
     MethodNotAllowed,
     RevisionMismatch,
     BaseUnknown,
@@ -43,7 +44,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All kinds, for the description of the API.
-    pub(super) const ALL: [Self; 24] = [
+    pub(super) const ALL: [Self; 25] = [
         Self::Unauthorized,
         Self::ForbiddenHost,
         Self::ForbiddenOrigin,
@@ -51,6 +52,7 @@ impl Kind {
         Self::NotFound,
         Self::UnknownSpace,
         Self::AmbiguousSpace,
+        Self::SpaceExists,
         Self::MethodNotAllowed,
         Self::RevisionMismatch,
         Self::BaseUnknown,
@@ -82,6 +84,7 @@ impl Kind {
             Self::NotFound => ("not-found", StatusCode::NOT_FOUND, "There is nothing here"),
             Self::UnknownSpace => ("unknown-space", StatusCode::NOT_FOUND, "This node does not hold the space"),
             Self::AmbiguousSpace => ("ambiguous-space", StatusCode::CONFLICT, "Several spaces have this name"),
+            Self::SpaceExists => ("space-exists", StatusCode::CONFLICT, "This node holds such a space already"),
             Self::MethodNotAllowed => {
                 ("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, "The resource does not take this method")
             }
@@ -126,6 +129,7 @@ impl Kind {
             }
             Self::UnknownSpace => "`tombolo space ls` lists the spaces of this node",
             Self::AmbiguousSpace => "use the space's id instead of its name",
+            Self::SpaceExists => "take another name; `tombolo space ls` lists the spaces of this node",
             Self::RevisionMismatch => "read the entity again and decide; Tombolo-Base merges instead of refusing",
             Self::BaseUnknown => "read the entity again and make the change on top of what it is now",
             Self::Full => "make room on the disk; reads go on, and writes are taken again by themselves",

@@ -13,7 +13,8 @@ impl From<Refusal> for Problem {
         let text = refusal.to_string();
         match refusal {
             Refusal::UnknownSpace(_) => Self::new(Kind::UnknownSpace, text),
-            Refusal::SpaceExists(_) | Refusal::Argument(_) => Self::argument(text),
+            Refusal::SpaceExists(_) => Self::new(Kind::SpaceExists, text),
+            Refusal::Argument(_) => Self::argument(text),
             Refusal::Role(role) => Self::new(Kind::Role, text).with("role", role),
             Refusal::Name(_) => Self::new(Kind::InvalidName, text),
             Refusal::Write { source, .. } => of_write(&source, text),

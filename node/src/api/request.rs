@@ -7,6 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Path, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tombolo_crdt::Revision;
 use tombolo_crdt::entry::Trace;
@@ -84,25 +85,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
     }
 }
 
+/// Bytes beyond the limit of a body that are read and thrown away, so that a client that is still sending gets to see
+/// the answer (16 MiB).
+const DISCARD_BYTES_MAX: usize = 16 << 20;
+
 /// Reads a body of at most `limit` bytes.
 pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(Kind::TooLarge, format!("the body is over the limit of {limit} bytes")).with("limit", limit as u64)
-    };
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|length| length > limit) {
-        return Err(too_large());
-    }
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let mut cause: Option<&dyn std::error::Error> = Some(&error);
-        while let Some(error) = cause {
-            if error.to_string() == "length limit exceeded" {
-                return too_large();
-            }
-            cause = error.source();
+    let mut chunks = body.into_data_stream();
+    let mut taken = Vec::with_capacity(announced.unwrap_or(0).min(limit));
+    let mut total = 0usize;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|error| Problem::argument(format!("the body could not be read: {error}")))?;
+        total = total.saturating_add(chunk.len());
+        if total <= limit {
+            taken.extend_from_slice(&chunk);
+        } else if total - limit > DISCARD_BYTES_MAX {
+            break;
         }
-        Problem::argument(format!("the body could not be read: {error}"))
-    })
+    }
+    if total > limit {
+        let problem = Problem::new(Kind::TooLarge, format!("the body is over the limit of {limit} bytes"));
+        return Err(problem.with("limit", limit as u64));
+    }
+    Ok(taken.into())
 }
 
 /// The media type of the body, without parameters.

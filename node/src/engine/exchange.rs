@@ -208,6 +208,22 @@ impl Engine {
         if memory_moved {
             self.flush_memory_soon(now);
         }
+        self.note_absent(now, after);
+    }
+
+    /// Members that are away fall behind from the first entry on that they miss.
+    fn note_absent(&mut self, now: Now, after: &After) {
+        let Self { conns, spaces, node, .. } = self;
+        for (id, feeds) in &after.moved {
+            let Some(space) = spaces.get_mut(id).filter(|_| !feeds.is_empty()) else { continue };
+            let roster = space.roster();
+            for (member, _) in roster.members().filter(|(member, _)| member != node) {
+                let here = conns.values().any(|conn| conn.peer == member && conn.sessions.contains_key(id));
+                if !here {
+                    space.memory.entry(member).or_default().behind_since.get_or_insert(now.wall_millis);
+                }
+            }
+        }
     }
 
     /// Of two connections with one peer, whose Hellos are both through, one goes.

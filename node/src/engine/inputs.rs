@@ -62,6 +62,7 @@ impl Parts<'_> {
             }
             Input::Closed(conn, reason) => {
                 if let Some(conn) = self.conns.remove(&conn) {
+                    self.parted(&conn);
                     tracing::info!(peer = %conn.peer, %reason, "disconnected");
                     after.acknowledged = true;
                 }
@@ -69,6 +70,19 @@ impl Parts<'_> {
             Input::Timer => {}
         }
         Ok(())
+    }
+
+    /// Keeps what was known of a peer whose connection ended.
+    fn parted(&mut self, conn: &Conn) {
+        for (id, session) in &conn.sessions {
+            let Some(space) = self.spaces.get_mut(id) else { continue };
+            let known = match (&session.known, session.equal) {
+                (_, true) => space.frontier.positions().map(|position| (position.feed, position.seq)).collect(),
+                (Some(known), false) => known.clone(),
+                (None, false) => continue,
+            };
+            space.memory.entry(conn.peer).or_default().parted(known, session.behind_since);
+        }
     }
 
     fn command(
@@ -147,8 +161,13 @@ impl Parts<'_> {
         founder: &ed25519_dalek::SigningKey,
         after: &mut After,
     ) -> Result<SpaceId, Fault> {
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
-            return Err(Refusal::Argument("a space name has 1 to 128 bytes and no control characters".into()).into());
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('/') || name.chars().any(char::is_control) {
+            let rule = "a space name has 1 to 128 bytes, no `/` and no control characters";
+            return Err(Refusal::Argument(rule.to_owned()).into());
+        }
+        if let Some(known) = self.spaces.values().find(|space| space.row.name == name) {
+            // Two spaces of one name on one node could no longer be called by it.
+            return Err(Refusal::SpaceExists(known.id).into());
         }
         let mut nonce = [0; 16];
         self.nonce += 1;

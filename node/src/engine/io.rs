@@ -236,8 +236,8 @@ pub enum Refusal {
     /// This node holds no such space.
     #[error("this node holds no space {0}")]
     UnknownSpace(SpaceId),
-    /// A space of this founding exists already.
-    #[error("this node already holds the space {0}")]
+    /// This node holds a space of this name already.
+    #[error("this node already holds a space of this name: {0}")]
     SpaceExists(SpaceId),
     /// This node's role does not allow it.
     #[error("this node's role in the space ({0}) does not allow it")]

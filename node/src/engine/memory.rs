@@ -1,9 +1,9 @@
 //! What a node remembers of its last meetings with a peer: digests of settled states, each with the journal position
 //! at which it was true. It makes reconnecting cost what moved since, not what there is.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use tombolo_crdt::Digest;
+use tombolo_crdt::{Digest, FeedId};
 
 use crate::store::PeerRow;
 
@@ -16,11 +16,16 @@ pub(super) struct Memory {
     remembered: VecDeque<(Digest, u64)>,
     common: Option<(Digest, u64)>,
     dirty: bool,
+    /// How far the peer was settled when its last connection ended. Not stored: after a restart only what both had in
+    /// common is known.
+    known: Option<BTreeMap<FeedId, u64>>,
+    /// Since when there has been something that the peer, while away, does not have; milliseconds since 1970.
+    pub(super) behind_since: Option<u64>,
 }
 
 impl Memory {
     pub(super) fn load(row: PeerRow) -> Self {
-        Self { remembered: row.remembered.into(), common: row.common, dirty: false }
+        Self { remembered: row.remembered.into(), common: row.common, ..Self::default() }
     }
 
     pub(super) fn to_row(&self) -> PeerRow {
@@ -42,6 +47,7 @@ impl Memory {
     /// Notes a state that both have.
     pub(super) fn shared(&mut self, digest: Digest, journal: u64) {
         self.told(digest, journal);
+        self.behind_since = None;
         if self.common != Some((digest, journal)) {
             self.common = Some((digest, journal));
             self.dirty = true;
@@ -51,6 +57,17 @@ impl Memory {
     /// The last state both had.
     pub(super) fn common(&self) -> Option<(Digest, u64)> {
         self.common
+    }
+
+    /// Keeps what was known of the peer when its connection ended.
+    pub(super) fn parted(&mut self, known: BTreeMap<FeedId, u64>, behind_since: Option<u64>) {
+        self.known = Some(known);
+        self.behind_since = behind_since;
+    }
+
+    /// How far the peer was settled in a feed when its connection ended; `None`: nothing is known of it.
+    pub(super) fn known(&self, feed: FeedId) -> Option<u64> {
+        self.known.as_ref().map(|known| known.get(&feed).copied().unwrap_or(0))
     }
 
     /// Journal position at which this node had the state `digest`.

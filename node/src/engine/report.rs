@@ -2,11 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tombolo_crdt::feed::Position;
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{NodeId, Receipt, SpaceId};
 
 use super::Engine;
 use super::io::{ConnId, Now, ReceiptState, Target};
+use super::memory::Memory;
 use super::session::{Conn, Session};
 use super::space::Space;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
@@ -31,12 +33,18 @@ pub(super) fn receipt(
     let peers = space.others(me).into_iter().map(|(node, member)| {
         let session = session_with(conns, node, space.id);
         let now = session.is_some_and(|session| session.known(receipt.feed) >= receipt.seq || session.equal);
-        let before = space.memory.get(&node).and_then(super::memory::Memory::common);
-        let earlier = journal.zip(before).is_some_and(|(entry, (_, common))| entry <= common);
-        PeerAck { node, name: member.contact.name, acknowledged: now || earlier, connected: session.is_some() }
+        let memory = space.memory.get(&node);
+        let common = memory.and_then(Memory::common);
+        let earlier = journal.zip(common).is_some_and(|(entry, (_, common))| entry <= common)
+            || memory.and_then(|memory| memory.known(receipt.feed)).is_some_and(|known| known >= receipt.seq);
+        let author = space.feeds.get(&receipt.feed).is_some_and(|feed| feed.opening.node == node);
+        // Of an entry that is not here nothing is claimed.
+        let acknowledged = row.is_some() && (now || earlier || author);
+        PeerAck { node, name: member.contact.name, acknowledged, connected: session.is_some() }
     });
+    let peers = peers.collect();
     let verdict = row.and_then(|row| Verdict::from_code(row.verdict)).map(Verdict::name);
-    Ok(Some(ReceiptState { space: space.id, verdict, peers: peers.collect() }))
+    Ok(Some(ReceiptState { space: space.id, verdict, peers }))
 }
 
 impl Engine {
@@ -64,7 +72,7 @@ impl Engine {
             spaces,
             connections,
             peers_added: self.added.iter().cloned().collect(),
-            joins: self.joins.values().map(|join| (join.space, join.name.clone())).collect(),
+            joins: self.joins.values().filter(|join| !join.over).map(|join| (join.space, join.name.clone())).collect(),
             counters: self.counters.clone(),
             full: self.full.clone(),
         }
@@ -137,6 +145,19 @@ fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -
     }
 }
 
+/// How many entries held here a member lacks that is not connected: by feed as far as its last connection told, else at
+/// most what has been settled since both were equal. What it wrote itself it has.
+fn behind_while_away(space: &Space, node: NodeId) -> Option<u64> {
+    let memory = space.memory.get(&node)?;
+    let lacking = |position: Position| {
+        let own = space.feeds.get(&position.feed).is_some_and(|feed| feed.opening.node == node);
+        let known = memory.known(position.feed)?;
+        Some(if own { 0 } else { position.seq.saturating_sub(known) })
+    };
+    let told: Option<u64> = space.frontier.positions().map(lacking).sum();
+    told.or_else(|| memory.common().map(|(_, journal)| space.row.journal.saturating_sub(journal)))
+}
+
 fn member_status(
     space: &Space,
     conns: &BTreeMap<ConnId, Conn>,
@@ -144,6 +165,7 @@ fn member_status(
     member: tombolo_crdt::rules::Member,
 ) -> MemberStatus {
     let session = session_with(conns, node, space.id);
+    let memory = space.memory.get(&node);
     let connected = conns.values().any(|conn| conn.peer == node);
     let behind = match session {
         Some(session) if session.equal => Some(0),
@@ -151,10 +173,7 @@ fn member_status(
             .known
             .as_ref()
             .map(|_| space.frontier.positions().map(|p| p.seq.saturating_sub(session.known(p.feed))).sum::<u64>()),
-        None => {
-            let common = space.memory.get(&node).and_then(super::memory::Memory::common);
-            common.map(|(_, journal)| space.row.journal.saturating_sub(journal))
-        }
+        None => behind_while_away(space, node),
     };
     let in_step = session.is_some_and(|session| session.equal);
     let diverged = session.is_some_and(|session| session.diverged);
@@ -170,6 +189,7 @@ fn member_status(
             "the peer could not take what was sent; it will be sent again".to_owned()
         }
         (true, Some(session)) if !session.lag.is_empty() || !session.in_flight.is_empty() => "sending".to_owned(),
+        (true, Some(_)) if behind == Some(0) => "receiving".to_owned(),
         (true, Some(_)) => "waiting for the peer".to_owned(),
     };
     MemberStatus {
@@ -179,7 +199,10 @@ fn member_status(
         addrs: member.contact.addrs,
         connected,
         behind,
-        behind_since: session.and_then(|session| session.behind_since),
+        behind_since: match session {
+            Some(session) => session.behind_since,
+            None => memory.and_then(|memory| memory.behind_since),
+        },
         in_step,
         diverged,
         refused_there: session.map_or(0, |session| session.refused_there),

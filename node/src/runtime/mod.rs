@@ -163,7 +163,8 @@ impl Node {
         let token = data.load_token()?;
         let name = config.name.clone().map_or_else(|| data.load_name(), Ok)?;
         data::check_name(&name)?;
-        let options = StoreOptions { create: true, cache_bytes: config.cache_bytes, ..StoreOptions::new(data.store()) };
+        let options =
+            StoreOptions { create: false, cache_bytes: config.cache_bytes, ..StoreOptions::new(data.store()) };
         let store = Store::open(options).map_err(DataError::Store)?;
         let reader = store.reader();
 
