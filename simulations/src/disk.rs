@@ -1,7 +1,7 @@
 //! A disk in memory: it survives its node, can be copied, and can be full.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use redb::StorageBackend;
@@ -18,6 +18,7 @@ pub(crate) struct Disk(Arc<Inner>);
 struct Inner {
     bytes: Mutex<Vec<u8>>,
     free: AtomicU64,
+    failing: AtomicBool,
 }
 
 impl Disk {
@@ -26,7 +27,7 @@ impl Disk {
     }
 
     fn holding(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Inner { bytes: Mutex::new(bytes), free: AtomicU64::new(DISK_BYTES) }))
+        Self(Arc::new(Inner { bytes: Mutex::new(bytes), free: AtomicU64::new(DISK_BYTES), failing: AtomicBool::new(false) }))
     }
 
     /// Another disk with the same content: what a node finds that is started after a kill, or on an old image.
@@ -37,6 +38,18 @@ impl Disk {
     /// Says how much is free from now on.
     pub(crate) fn set_free(&self, bytes: Option<u64>) {
         self.0.free.store(bytes.unwrap_or(DISK_BYTES), Ordering::SeqCst);
+    }
+
+    /// Lets every write and sync fail from now on, or work again.
+    pub(crate) fn set_failing(&self, failing: bool) {
+        self.0.failing.store(failing, Ordering::SeqCst);
+    }
+
+    fn check(&self) -> io::Result<()> {
+        match self.0.failing.load(Ordering::SeqCst) {
+            true => Err(io::Error::other("the disk fails")),
+            false => Ok(()),
+        }
     }
 
     fn with<T>(&self, run: impl FnOnce(&mut Vec<u8>) -> io::Result<T>) -> io::Result<T> {
@@ -72,10 +85,11 @@ impl StorageBackend for Disk {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        Ok(())
+        self.check()
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.check()?;
         let span = span(offset, data.len())?;
         self.with(|bytes| bytes.get_mut(span).map(|to| to.copy_from_slice(data)).ok_or_else(beyond))
     }

@@ -109,6 +109,11 @@ impl World {
         self.nodes[node].disk.set_free(full.then_some(1 << 20));
     }
 
+    /// Lets a node's disk fail every write, or work again.
+    pub fn fail_disk(&mut self, node: NodeNo, failing: bool) {
+        self.nodes[node].disk.set_failing(failing);
+    }
+
     /// Lets a node read nothing from anybody, or read again.
     pub fn set_deaf(&mut self, node: NodeNo, deaf: bool) {
         if deaf {
@@ -378,6 +383,7 @@ impl World {
             Reply::Written(outcome) => {
                 outcome.map(|mut outcome| outcome.writes.pop().and_then(Result::ok).expect("an answer per write"))
             }
+            Reply::Failed(refusal) => Err(refusal),
             other => panic!("a write was asked for: {other:?}"),
         }
     }

@@ -163,3 +163,32 @@ fn roles_are_judged_by_everyone() {
     assert_eq!(world.space(0, space).role, Some(Role::Admin));
     assert_eq!(world.space(1, space).role, Some(Role::Writer));
 }
+
+#[test]
+fn a_disk_that_fails_in_a_commit_costs_what_was_not_acknowledged_and_nothing_else() {
+    let mut world = World::new(81, 2);
+    let space = world.found_space("failing");
+    world.connect(0, 1);
+    world.settle();
+    for round in 0..5 {
+        let id = |what: &str| format!("{what}-{round}");
+        let before = world.write(0, space, "x", &id("before"), put(r#"{"n":1}"#)).expect("written");
+        world.fail_disk(0, true);
+        let failed = world.write(0, space, "x", &id("during"), put(r#"{"n":2}"#));
+        assert!(matches!(failed, Err(Refusal::Store(_))), "{failed:?}");
+        // Nothing is done on a memory that is not the disk's.
+        let again = world.write(0, space, "x", &id("still"), put(r#"{"n":3}"#));
+        assert!(matches!(again, Err(Refusal::Store(_))), "{again:?}");
+        world.fail_disk(0, false);
+        let after = world.write(0, space, "x", &id("after"), put(r#"{"n":4}"#)).expect("written again");
+        assert_ne!(before.receipt.map(|r| r.feed), after.receipt.map(|r| r.feed), "in a new epoch");
+        world.connect(0, 1);
+        world.settle();
+        let (a, b) = (world.space(0, space), world.space(1, space));
+        assert_eq!((a.frontier, a.state), (b.frontier, b.state), "round {round}");
+        let there = world.export(1, space);
+        for what in ["before", "after"] {
+            assert!(there.iter().any(|line| line.starts_with(&format!("x/{} ", id(what)))), "{what} in {there:?}");
+        }
+    }
+}
