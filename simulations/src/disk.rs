@@ -27,7 +27,11 @@ impl Disk {
     }
 
     fn holding(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Inner { bytes: Mutex::new(bytes), free: AtomicU64::new(DISK_BYTES), failing: AtomicBool::new(false) }))
+        Self(Arc::new(Inner {
+            bytes: Mutex::new(bytes),
+            free: AtomicU64::new(DISK_BYTES),
+            failing: AtomicBool::new(false),
+        }))
     }
 
     /// Another disk with the same content: what a node finds that is started after a kill, or on an old image.

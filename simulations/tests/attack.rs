@@ -82,3 +82,29 @@ fn a_stranger_offers_rules_in_vain() {
     let after = world.space(0, space);
     assert_eq!((before.frontier, before.state, before.refused), (after.frontier, after.state, after.refused));
 }
+
+#[test]
+fn what_is_settled_of_a_sealed_run_reaches_others_though_its_end_is_held() {
+    let (mut world, space, heads) = line(75);
+    let mut zoe = Pen::new(world.key(2), space, 7, FeedKind::Data);
+    let mut xu = Pen::new(world.key(2), space, 8, FeedKind::Data);
+    let missing = zoe.write(heads.clone(), Vec::new(), "zoe");
+    let mut run = xu.write(heads.clone(), Vec::new(), "xu1");
+    let end = xu.write(heads, vec![zoe.dep()], "xu2");
+    // One run of two entries under one seal; the second waits for what only its author has, and its author is gone.
+    run.entries.extend(end.entries);
+    run.seal = end.seal;
+    world.inject(2, 1, space, vec![run]);
+    world.disconnect(1, 2);
+    world.settle();
+    let (a, b) = (world.space(0, space), world.space(1, space));
+    assert_eq!(a.frontier, b.frontier);
+    assert_eq!(world.export(0, space), world.export(1, space));
+    assert_eq!((world.export(0, space).len(), a.held.len(), b.held.len()), (1, 1, 1));
+    world.connect(1, 2);
+    world.settle();
+    world.inject(2, 1, space, vec![missing]);
+    world.settle();
+    assert_eq!(world.export(0, space).len(), 3);
+    assert_eq!(world.space(0, space).held, Vec::new());
+}

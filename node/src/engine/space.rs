@@ -238,11 +238,11 @@ impl Space {
         self.roster().members().filter(|(node, _)| *node != me).map(|(node, member)| (node, member.clone())).collect()
     }
 
-    /// Feeds that a seal vouches for beyond what `known` says, with the first position that is lacking.
+    /// Feeds settled beyond what `known` says, with the first position that is lacking.
     pub(super) fn lacking(&self, known: &dyn Fn(FeedId) -> u64) -> Vec<(FeedId, u64)> {
         self.feeds
             .iter()
-            .filter(|(id, feed)| feed.fork.is_none() && feed.sealed_seq().min(feed.row.seq) > known(**id))
+            .filter(|(id, feed)| feed.fork.is_none() && feed.row.seq > known(**id))
             .map(|(id, _)| (*id, known(*id) + 1))
             .collect()
     }

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, BinaryHeap};
 
 use serde_bytes::ByteBuf;
 use tombolo_crdt::FeedId;
-use tombolo_crdt::feed::{FeedKind, Position, Range};
+use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signature};
 use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
 
 use super::io::{ConnId, Now, Output};
@@ -96,11 +96,37 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, relay: boo
     Ok(heap)
 }
 
-/// The run of a feed from `from` to the next kept seal; `None` where nothing sealed lies beyond.
+/// The held entries of a feed right after its settled ones, up to the first seal among them: what has to go along where a
+/// sealed run is settled in part only. `None`: none of them is sealed.
+fn held_run(id: FeedId, settled: u64, snapshot: &Snapshot) -> Result<Option<(Vec<ByteBuf>, Signature)>, StoreError> {
+    let mut entries = Vec::new();
+    while let Some(row) = snapshot.held_entry(id, settled + 1 + entries.len() as u64)? {
+        entries.push(ByteBuf::from(row.bytes));
+        match row.seal {
+            Some(seal) => return Ok(Some((entries, seal))),
+            None if entries.len() >= STRIDE_ENTRIES_MAX => break,
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
+/// The run of a feed from `from` to the next seal; `None` where nothing sealed lies beyond.
 fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<Option<(Range, u64)>, StoreError> {
     let id = feed.opening.feed();
-    let Some(latest) = feed.row.sealed.filter(|(seq, _)| *seq >= from) else { return Ok(None) };
-    let (last, seal) = snapshot.seal_at_or_after(id, from)?.filter(|(seq, _)| *seq <= latest.0).unwrap_or(latest);
+    let settled = feed.row.seq;
+    let (last, held, seal) = match feed.row.sealed.filter(|(seq, _)| *seq >= from) {
+        Some(latest) => {
+            let kept = snapshot.seal_at_or_after(id, from)?.filter(|(seq, _)| *seq <= latest.0);
+            let (last, seal) = kept.unwrap_or(latest);
+            (last, Vec::new(), seal)
+        }
+        None if settled >= from => match held_run(id, settled, snapshot)? {
+            Some((held, seal)) => (settled, held, seal),
+            None => return Ok(None),
+        },
+        None => return Ok(None),
+    };
     let previous = match from {
         1 => feed.opening.chain(),
         _ => match snapshot.entry(id, from - 1)? {
@@ -112,7 +138,9 @@ fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<Option<(Ran
     if rows.len() as u64 != last + 1 - from {
         return Err(StoreError::corrupt("entries", "a settled entry is missing"));
     }
-    let entries = rows.into_iter().map(|(_, row)| ByteBuf::from(row.bytes)).collect();
+    let mut entries: Vec<ByteBuf> = rows.into_iter().map(|(_, row)| ByteBuf::from(row.bytes)).collect();
+    let last = last + held.len() as u64;
+    entries.extend(held);
     Ok(Some((Range { opening: feed.row.opening.clone(), from, previous, entries, seal }, last)))
 }
 
