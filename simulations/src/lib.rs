@@ -1,20 +1,33 @@
 //! Simulation: several real engines over real stores in one process, talking through the real frame codec, in virtual
-//! time, fully determined by a seed.
+//! time, fully determined by a scenario and a seed.
 //!
-//! This is the smallest world that can find something: every frame is bytes between two engines, streams are delivered
-//! in an order the seed chooses (in order within a stream, as QUIC promises), connections break at any moment, and when
-//! all is quiet the nodes are compared. It holds no product logic: it drives `tombolo_node::engine`.
+//! It holds no product logic: it drives `tombolo_node::engine` and looks at what comes of it.
 //!
-//! Start with [`World`]; `tests/` shows how it is used.
+//! ```text
+//! scenario (TOML or Rust) + seed  ->  plan  ->  lane: world | quic  ->  outcome: verdict, events, numbers
+//!                                      ^            | oracles watch
+//!                                      +-- capsule: minimise, replay
+//! ```
+//!
+//! # Where to start
+//! * [`scenario`] is what a user writes; [`plan`] is what it becomes with a seed.
+//! * [`world`] carries a plan out over a model network; [`quic`] does it over real QUIC on simulated UDP.
+//! * [`oracle`] watches; [`outcome`] is what comes of it.
+//! * [`campaign`] runs many seeds; [`capsule`] keeps and minimises a failure; [`report`] draws and tells.
+//! * [`hand`] is a world driven by hand, for tests that need one particular order of events.
 
-#![expect(clippy::panic, reason = "a world that cannot go on fails its test by panicking")]
-
+pub mod campaign;
+pub mod capsule;
 mod dice;
-mod disk;
-mod pen;
-mod wire;
-mod world;
+pub mod disk;
+pub mod hand;
+pub mod oracle;
+pub mod outcome;
+pub mod plan;
+pub mod quic;
+pub mod report;
+pub mod scenario;
+pub mod trace;
+pub mod world;
 
 pub use dice::Dice;
-pub use pen::Pen;
-pub use world::{Image, NodeNo, World};

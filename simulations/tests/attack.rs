@@ -5,7 +5,7 @@ use tombolo_crdt::entity::Write;
 use tombolo_crdt::feed::{FeedKind, Position};
 use tombolo_crdt::json::Json;
 use tombolo_crdt::{ChainHash, SpaceId};
-use tombolo_sim::{Pen, World};
+use tombolo_sim::hand::{Pen, World};
 
 /// Three members on a line, in step; the rules heads they have.
 fn line(seed: u64) -> (World, SpaceId, Vec<ChainHash>) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::{TypedOp, Write};
 use tombolo_crdt::json::Json;
-use tombolo_sim::World;
+use tombolo_sim::hand::World;
 
 fn json(text: &str) -> Json {
     Json::parse(text.as_bytes()).expect("JSON")

@@ -7,7 +7,7 @@ use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::Role;
 use tombolo_crdt::{ChainHash, SpaceId};
 use tombolo_node::engine::Refusal;
-use tombolo_sim::{Pen, World};
+use tombolo_sim::hand::{Pen, World};
 
 fn put(text: &str) -> [Write; 1] {
     [Write::Put { value: Json::parse(text.as_bytes()).expect("JSON"), base: None }]

@@ -35,9 +35,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::Contact;
-use tombolo_crdt::{FeedId, Hlc, NodeId, SpaceId};
+use tombolo_crdt::{Digest, FeedId, Hlc, NodeId, SpaceId};
 
 pub use io::{
     Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Now, Output, Outputs,
@@ -194,6 +195,30 @@ impl Engine {
     #[must_use]
     pub fn rules_heads(&self, space: SpaceId) -> Option<Vec<tombolo_crdt::ChainHash>> {
         self.spaces.get(&space).map(|space| space.rules.heads())
+    }
+
+    /// The settled prefixes of a space.
+    #[must_use]
+    pub fn frontier(&self, space: SpaceId) -> Option<&Frontier> {
+        self.spaces.get(&space).map(|space| &space.frontier)
+    }
+
+    /// Digest of the state of a space, as kept incrementally.
+    #[must_use]
+    pub fn state_digest(&self, space: SpaceId) -> Option<Digest> {
+        self.spaces.get(&space).map(|space| space.row.sums.digest())
+    }
+
+    /// Entries of a space that wait for others, and their bytes.
+    #[must_use]
+    pub fn held(&self, space: SpaceId) -> Option<(usize, usize)> {
+        self.spaces.get(&space).map(|space| (space.held.len(), space.held.bytes()))
+    }
+
+    /// Counters since this engine was opened.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
     }
 
     /// Panics if an invariant of the memory is broken. The simulator calls it after every step; O(feeds).

@@ -1,4 +1,13 @@
-//! The world: nodes, connections, virtual time.
+//! A world driven by hand: a test says who connects, what is delivered, who restarts. For counter-examples that need one
+//! particular order of events; everything else is a scenario.
+//!
+//! Every frame is bytes between two engines; streams are delivered in an order the seed chooses (in order within a
+//! stream, as QUIC promises).
+
+#![expect(clippy::panic, reason = "a world that cannot go on fails its test by panicking")]
+
+mod pen;
+mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,7 +26,8 @@ use tombolo_transport::frame::Frame;
 
 use crate::Dice;
 use crate::disk::Disk;
-use crate::wire::{Stream, Wire};
+pub use pen::Pen;
+use wire::{Stream, Wire};
 
 /// Index of a node.
 pub type NodeNo = usize;
