@@ -127,27 +127,31 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
         if space.feeds.contains_key(feed) {
             moved |= session.known(*feed) < *settled;
             session.learn(*feed, *settled);
+            if session.lag.contains(feed) && space.frontier.seq(*feed) <= session.reached(*feed) {
+                // It has got everything from elsewhere.
+                session.lag.remove(feed);
+            }
         }
     }
     let held = |feed: FeedId, seq: u64| {
         let of_feed = have.feeds.iter().find(|have| have.feed == feed);
         of_feed.is_some_and(|have| have.held.iter().any(|(first, last)| (*first..=*last).contains(&seq)))
     };
-    while let Some((number, carried)) = session.in_flight.front() {
-        if *number > have.number {
-            break;
+    while session.in_flight.front().is_some_and(|flight| flight.number <= have.number) {
+        let Some(flight) = session.in_flight.pop_front() else { break };
+        if flight.number == have.number {
+            session.acknowledged(now.mono.saturating_sub(flight.sent));
         }
-        for (feed, last) in carried.clone() {
+        for (feed, last) in flight.carried {
             if session.known(feed) < last && !held(feed, last) {
                 // Neither settled nor held: dropped there, so it is lacking and is sent again, after a while.
                 session.send_again(feed, session.known(feed), now.mono);
             }
         }
-        session.in_flight.pop_front();
     }
     // What was held there once and is no longer named has been dropped.
     for FeedHave { feed, settled, held } in &have.feeds {
-        let on_its_way = session.in_flight.iter().any(|(_, carried)| carried.iter().any(|(known, _)| known == feed));
+        let on_its_way = session.in_flight.iter().any(|flight| flight.carried.iter().any(|(known, _)| known == feed));
         let kept = held.iter().fold(*settled, |end, (first, last)| if *first == end + 1 { *last } else { end });
         if !on_its_way && have.number != 0 && session.cursor.get(feed).is_some_and(|sent| *sent > kept) {
             session.send_again(*feed, kept, now.mono);

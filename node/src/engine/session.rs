@@ -14,6 +14,16 @@ pub(super) const PAGES_MAX: usize = 64;
 
 /// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
 const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
+/// Entries that came from elsewhere are acknowledged to a peer after this long, together with those that come until then:
+/// whoever sent them hears at once.
+pub(super) const HAVE_DELAY: Duration = Duration::from_millis(100);
+/// An entry is relayed after this long to a peer that gets its feed through us alone.
+pub(super) const RELAY_DELAY: Duration = Duration::from_millis(5);
+/// Longest wait for a peer to say that it has an entry from elsewhere.
+const RELAY_WAIT_MAX: Duration = Duration::from_secs(2);
+/// After so many relays it is tried again whether the peer gets the feed from elsewhere.
+const RELY_CHECK: u32 = 64;
+
 /// Longest such wait.
 const RESEND_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -67,6 +77,15 @@ impl Conn {
     }
 }
 
+/// A transfer frame that the peer has not accounted for.
+#[derive(Debug)]
+pub(super) struct Flight {
+    pub(super) number: u64,
+    pub(super) sent: Duration,
+    /// The last entry it carried of each feed.
+    pub(super) carried: Vec<(FeedId, u64)>,
+}
+
 /// One space with one peer on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -92,13 +111,19 @@ pub(super) struct Session {
     /// Frames sent and received.
     pub(super) sent: u64,
     pub(super) taken: u64,
-    pub(super) in_flight: VecDeque<(u64, Vec<(FeedId, u64)>)>,
+    pub(super) in_flight: VecDeque<Flight>,
+    /// How long the peer takes to acknowledge, smoothed.
+    pub(super) ack_time: Duration,
     /// Feeds to be acknowledged.
     pub(super) have_due: BTreeSet<FeedId>,
-    /// An acknowledgement is due even if no feed moved.
+    /// An acknowledgement is due at once, even if no feed moved: the peer has sent something.
     pub(super) answer_due: bool,
-    /// When entries of others may be relayed.
-    pub(super) relay_at: Option<Duration>,
+    /// When what came from elsewhere is told, together with what comes until then.
+    pub(super) have_at: Option<Duration>,
+    /// Feeds of others: when the peer is sent what it has not got from elsewhere by then.
+    pub(super) relay: BTreeMap<FeedId, Duration>,
+    /// Feeds of others that the peer gets through us alone, as far as is known; how often it was so.
+    pub(super) relied: BTreeMap<FeedId, u32>,
     /// Feeds of which something was dropped there, and when it may be sent again; how long to wait the next time.
     pub(super) resend: BTreeMap<FeedId, Duration>,
     pub(super) resend_wait: Duration,
@@ -127,6 +152,21 @@ impl Session {
     /// The last entry of `feed` that the peer has or that is on its way to it.
     pub(super) fn reached(&self, feed: FeedId) -> u64 {
         self.known(feed).max(self.cursor.get(&feed).copied().unwrap_or(0))
+    }
+
+    /// How long to wait before an entry of somebody else is relayed: hardly, if the peer gets them through us alone; else
+    /// until it should have said that it has it. That is tried again, at first often: an entry that was merely late must not
+    /// make everything else go twice.
+    pub(super) fn relay_wait(&self, feed: FeedId) -> Duration {
+        match self.relied.get(&feed) {
+            Some(times) if !times.is_power_of_two() && times % RELY_CHECK != 0 => RELAY_DELAY,
+            _ => (2 * (HAVE_DELAY + self.ack_time)).min(RELAY_WAIT_MAX),
+        }
+    }
+
+    /// Notes how long an acknowledgement took (RFC 6298, without the variance).
+    pub(super) fn acknowledged(&mut self, took: Duration) {
+        self.ack_time = if self.ack_time.is_zero() { took } else { (self.ack_time * 7 + took) / 8 };
     }
 
     /// Sends a feed again from behind `kept`, after a while.

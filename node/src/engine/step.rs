@@ -168,13 +168,15 @@ impl Engine {
 
     fn wake(&self, now: Now) -> Option<(Duration, &'static str)> {
         let sessions = || self.conns.values().flat_map(|conn| conn.sessions.values());
-        let relay = sessions().filter_map(|session| session.relay_at).min().map(|at| (at, "relay"));
+        let relay = sessions().flat_map(|session| session.relay.values()).min().map(|at| (*at, "relay"));
+        let speaking = sessions().filter(|session| session.summary.is_some());
+        let have = speaking.filter_map(|session| session.have_at).min().map(|at| (at, "have"));
         let resend = sessions().flat_map(|session| session.resend.values()).min().map(|at| (*at, "resend"));
         let stalled = sessions().filter_map(|session| session.stalled_at).min().map(|at| (at, "stalled"));
         let waits = self.full.is_some() || self.unloaded;
         let full = waits.then(|| (now.mono + FULL_RETRY, "full"));
         let memory = self.memory_due.map(|at| (at, "memory"));
-        [relay, resend, stalled, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [relay, have, resend, stalled, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Asks for what is remembered of peers to be stored soon.

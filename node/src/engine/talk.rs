@@ -1,20 +1,17 @@
 //! One session after a commit: what has to be said to one peer about one space.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use tombolo_crdt::feed::Position;
 use tombolo_crdt::{Digest, FeedId, NodeId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Probe, Summary};
 
 use super::io::{ConnId, Now, Output};
-use super::session::Session;
+use super::session::{HAVE_DELAY, Session};
 use super::space::Space;
 use super::transfer;
 use crate::store::{Snapshot, StoreError};
 
-/// Entries of others are relayed after this long, so that a peer that has them from their author can say so first.
-const RELAY_DELAY: Duration = Duration::from_millis(5);
 /// Most refusals reported in one frame.
 const REFUSALS_MAX: usize = 4096;
 /// Feeds named in one acknowledgement (with their runs at most 700 bytes each).
@@ -237,12 +234,12 @@ impl Talk<'_> {
             let own = *feed == space.own_data.feed() || *feed == space.own_rules.feed();
             if !own {
                 session.have_due.insert(*feed);
+                session.have_at.get_or_insert(self.now.mono + HAVE_DELAY);
             }
             if session.known.is_some() && !session.probes.contains_key(feed) && behind(space, session, *feed) {
-                if !own && session.lag.is_empty() && session.relay_at.is_none() {
-                    session.relay_at = Some(self.now.mono + RELAY_DELAY);
+                if session.lag.insert(*feed) && !own {
+                    session.relay.insert(*feed, self.now.mono + session.relay_wait(*feed));
                 }
-                session.lag.insert(*feed);
                 session.behind_since.get_or_insert(self.now.wall_millis);
             }
         }
@@ -250,11 +247,12 @@ impl Talk<'_> {
 
     /// Acknowledges what has become durable.
     fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
-        let speaks = session.summary.is_some() && (session.answer_due || !session.have_due.is_empty());
-        if !speaks {
+        let due = session.answer_due || session.have_at.is_some_and(|at| at <= self.now.mono);
+        if session.summary.is_none() || !due {
             return false;
         }
         session.answer_due = false;
+        session.have_at = None;
         let feeds: Vec<FeedHave> = std::mem::take(&mut session.have_due)
             .into_iter()
             .map(|feed| {

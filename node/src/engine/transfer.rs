@@ -1,7 +1,7 @@
 //! Entries on their way out: produced from what is durable, when and as far as the peer can take them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use serde_bytes::ByteBuf;
 use tombolo_crdt::FeedId;
@@ -9,7 +9,7 @@ use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signatur
 use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
 
 use super::io::{ConnId, Now, Output};
-use super::session::{IN_FLIGHT_MAX, Session};
+use super::session::{Flight, IN_FLIGHT_MAX, Session};
 use super::space::{Feed, Space};
 use crate::store::{Snapshot, StoreError};
 
@@ -30,15 +30,12 @@ pub(super) fn pump(
     snapshot: &Snapshot,
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
-    let relay = session.relay_at.is_none_or(|at| at <= now.mono);
-    if relay {
-        session.relay_at = None;
-    }
+    rely(session, now);
     if session.known.is_none() || session.lag.is_empty() {
         return Ok(());
     }
     while session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX {
-        let mut heap = cursors(space, session, snapshot, relay)?;
+        let mut heap = cursors(space, session, snapshot)?;
         let mut ranges = Vec::new();
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
         let mut bytes = 0;
@@ -67,22 +64,37 @@ pub(super) fn pump(
         }
         session.sent += 1;
         session.room = session.room.saturating_sub(bytes);
-        session.in_flight.push_back((session.sent, carried));
+        session.in_flight.push_back(Flight { number: session.sent, sent: now.mono, carried });
         let frame = Frame::Ranges(Ranges { space: space.id, number: session.sent, ranges });
         out.push(Output::Transfer(conn, space.id, frame));
     }
     Ok(())
 }
 
+/// Entries of others whose time has come are relayed; those the peer has got meanwhile are not.
+fn rely(session: &mut Session, now: Now) {
+    let Session { relay, relied, lag, .. } = session;
+    relay.retain(|feed, at| {
+        if !lag.contains(feed) {
+            relied.remove(feed);
+            return false;
+        }
+        if *at <= now.mono {
+            *relied.entry(*feed).or_default() += 1;
+            return false;
+        }
+        true
+    });
+}
+
 /// Feeds by (rules before data, journal position of the next entry, feed), first first.
 type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
 
 /// The next entry of every lagging feed.
-fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, relay: bool) -> Result<Cursors, StoreError> {
-    let own: BTreeSet<FeedId> = [space.own_data.feed(), space.own_rules.feed()].into();
+fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot) -> Result<Cursors, StoreError> {
     let mut heap = BinaryHeap::new();
     for feed in session.lag.clone() {
-        if (!relay && !own.contains(&feed)) || session.resend.contains_key(&feed) {
+        if session.relay.contains_key(&feed) || session.resend.contains_key(&feed) {
             continue;
         }
         match snapshot.entry_journal(feed, session.reached(feed) + 1)? {
