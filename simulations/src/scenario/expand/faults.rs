@@ -273,7 +273,8 @@ fn push(all: &mut Vec<PlannedFault>, (at, until): Span, fault: Fault) {
         None => false,
     };
     if !nobody && (fault.is_at_once() || until > at) {
-        let until = if fault.is_at_once() { at } else { until };
+        let whole = |time: Duration| Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        let (at, until) = (whole(at), whole(if fault.is_at_once() { at } else { until }));
         all.push(PlannedFault { no: 0, at, until, fault });
     }
 }
