@@ -1,5 +1,6 @@
 //! The library, plans, and what is said of bad input.
 
+mod docs;
 mod errors;
 mod plans;
 

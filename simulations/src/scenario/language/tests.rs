@@ -10,7 +10,7 @@ fn one(text: &str) -> Statement {
 
 #[test]
 fn the_example_of_every_fault_is_read() {
-    for (verb, _, usage) in parse::VERBS {
+    for (verb, _, usage) in VERBS {
         for usage in usage.split(", or one way: ") {
             let text = usage.replace("T..T2", "1h..2h").replace("T0", "30m").replace(" T ", " 1h ");
             let text = text.replace(" A", " berlin").replace(" B", " rome, oslo");
