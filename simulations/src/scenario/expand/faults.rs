@@ -155,20 +155,20 @@ impl<'d> Stage<'d> {
     }
 
     fn at_nodes(&self, what: &What, span: Span, dice: &mut Dice, all: &mut Vec<PlannedFault>) {
-        let who = match what {
-            What::HalfOpen(who)
-            | What::Readdress(who)
-            | What::SlowReader { who, .. }
-            | What::Crash { who, .. }
-            | What::Pause(who)
-            | What::Clock { who, .. }
-            | What::DiskFull(who)
-            | What::DiskError { who, .. }
-            | What::DiskSlow { who, .. }
-            | What::BitFlips { who, .. }
-            | What::Restore { who, .. }
-            | What::Clone(who) => who,
-            _ => return,
+        let (What::HalfOpen(who)
+        | What::Readdress(who)
+        | What::SlowReader { who, .. }
+        | What::Crash { who, .. }
+        | What::Pause(who)
+        | What::Clock { who, .. }
+        | What::DiskFull(who)
+        | What::DiskError { who, .. }
+        | What::DiskSlow { who, .. }
+        | What::BitFlips { who, .. }
+        | What::Restore { who, .. }
+        | What::Clone(who)) = what
+        else {
+            return;
         };
         let nodes = match (what, who) {
             (What::BitFlips { .. }, Who::Any) => self.victim.into_iter().collect(),

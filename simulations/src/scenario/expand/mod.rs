@@ -19,7 +19,7 @@ use faults::Stage;
 
 pub(super) use faults::FAULTS_MAX;
 pub(super) use links::pairs;
-pub(super) use survivors::connected;
+pub(super) use survivors::Graph;
 pub(super) use writes::amount;
 
 /// Makes a plan of a draft that was checked. O(nodes² + writes + faults).
@@ -30,8 +30,8 @@ pub(super) fn plan(draft: &Draft, seed: u64) -> Plan {
     let spaces = spaces(draft, &names, &dice);
     let initial = initial(draft);
     let faults = Stage::of(draft, &names, &dice).faults(&dice);
-    let pairs: Vec<(NodeNo, NodeNo)> = links.iter().map(|link| (link.from, link.to)).collect();
-    let survivors = survivors::survivors(draft, &names, &pairs, &spaces, &faults, &dice);
+    let graph = Graph::of(links.iter().map(|link| (link.from, link.to)));
+    let survivors = survivors::survivors(draft, &names, &graph, &spaces, &faults, &dice);
     Plan {
         scenario: draft.name.clone(),
         seed,

@@ -190,3 +190,14 @@ fn a_damaged_plan_is_refused() {
     };
     is(said(&flips), "node 1 has a damaged file and is a survivor");
 }
+
+#[test]
+fn a_hundred_nodes_are_planned() {
+    let nodes = (0..100).fold(Draft::new("hundred", "T", std::time::Duration::from_secs(600)), |draft, no| {
+        draft.node(Node::new(&format!("n{no}")))
+    });
+    let scenario = nodes.workload(Workload::new("x", 10_000)).check().expect("fine");
+    let plan = scenario.plan(1);
+    assert_eq!(plan.check(), Ok(()));
+    assert_eq!((plan.links.len(), plan.writes.len()), (4_950, 10_000));
+}
