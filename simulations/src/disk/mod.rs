@@ -100,6 +100,12 @@ impl State {
         }
     }
 
+    fn cut(&mut self) {
+        if self.check_power().is_ok() {
+            self.power = Power::Cut(self.usage.operations);
+        }
+    }
+
     fn operate(&mut self, operation: Operation<'_>) -> io::Result<()> {
         self.check_power()?;
         match &mut self.power {
@@ -211,9 +217,7 @@ impl Disk {
     pub fn crash(&self, unsynced: Unsynced, seed: u64) -> Self {
         let mut state = self.state();
         let left = state.log.left(&state.content, unsynced, &mut Dice::new(seed));
-        if state.check_power().is_ok() {
-            state.power = Power::Cut(state.usage.operations);
-        }
+        state.cut();
         (state.content, state.log) = (Content::default(), Log::default());
         Self::of(State { usage: state.usage, free: state.free, room: state.room, ..State::holding(left) })
     }
@@ -224,15 +228,20 @@ impl Disk {
         self.state().power = Power::Ends(operations);
     }
 
-    /// The power is not going to go after all. Does nothing when it is gone.
-    pub fn keep_power(&self) {
+    /// The power goes now, if it is there.
+    pub fn cut_power(&self) {
+        self.state().cut();
+    }
+
+    /// The power is not going to go after all. Does nothing when it is gone: [`Disk::crash`] gives a disk that has power.
+    pub fn power(&self) {
         let mut state = self.state();
         if let Power::Ends(_) = state.power {
             state.power = Power::On;
         }
     }
 
-    /// Whether the power was cut: the number of the operation that failed first, of all that were ever asked of this disk,
+    /// If the power was cut, the number of the operation that failed first, of all that were ever asked of this disk,
     /// from 0.
     #[must_use]
     pub fn tripped(&self) -> Option<u64> {
@@ -240,6 +249,12 @@ impl Disk {
             Power::Cut(at) => Some(at),
             Power::On | Power::Ends(_) => None,
         }
+    }
+
+    /// Whether the power was cut.
+    #[must_use]
+    pub fn has_tripped(&self) -> bool {
+        self.tripped().is_some()
     }
 
     /// One operation fails, after so many that succeed; then the disk works. See the module's documentation for what it
