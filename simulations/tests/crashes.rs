@@ -1,13 +1,18 @@
 //! Goal: whatever a loss of power leaves of what was not synced, at whichever operation of a commit or of a repair, the
 //! node opens, holds what it acknowledged, nothing half, and goes on. And so it does when an operation fails or the disk is
 //! full.
-//! Method: every operation of a small workload; `CRASH_DRAWS=n` draws n images per random way of losing.
+//! Method: every operation of a small workload, a part of those of others; with `CRASH_DRAWS=n` all of them, and n images
+//! per random way of losing.
 
 use tombolo_sim::crashes::{Report, Workload, Wrong, exhaust, exhaust_errors, exhaust_quotas};
+use tombolo_sim::plan::Unsynced;
 
-/// Images per random way of losing.
-fn draws(default: u64) -> u64 {
-    std::env::var("CRASH_DRAWS").map_or(default, |draws| draws.parse().expect("a number"))
+/// The workload, more or less thoroughly.
+fn thorough(workload: Workload, every: u64, repairs_every: u64) -> Workload {
+    match std::env::var("CRASH_DRAWS") {
+        Ok(draws) => Workload { draws: draws.parse().expect("a number"), every: 1, repairs_every: 4, ..workload },
+        Err(_) => Workload { every, repairs_every, ..workload },
+    }
 }
 
 fn held(report: Result<Report, Wrong>) -> Report {
@@ -19,28 +24,47 @@ fn held(report: Result<Report, Wrong>) -> Report {
 
 #[test]
 fn a_founder_survives_a_crash_at_any_operation() {
-    let report = held(exhaust(&Workload::founder(1).thorough(draws(1), 16)));
+    let report = held(exhaust(&thorough(Workload::founder(1), 1, 24)));
     assert!(report.points > 100 && report.images > report.points, "{report}");
     assert!(report.landed > 0, "no crash fell between the sync and the answer: {report}");
-    assert!(report.repair_images > 100, "{report}");
+    assert!(report.repair_images > 50, "{report}");
 }
 
 #[test]
 fn a_member_survives_a_crash_at_any_operation() {
-    let report = held(exhaust(&Workload::member(2).thorough(draws(1), 0)));
-    assert!(report.points > 100 && report.images > report.points && report.landed > 0, "{report}");
+    let report = held(exhaust(&thorough(Workload::member(2), 3, 0)));
+    assert!(report.points > 50 && report.images > report.points && report.landed > 0, "{report}");
+}
+
+#[test]
+fn a_file_that_grows_survives_a_crash() {
+    let report = held(exhaust(&thorough(Workload::growing(3), 7, 0)));
+    assert!(report.grown > 1 && report.images > report.points, "{report}");
 }
 
 #[test]
 fn a_process_goes_on_when_any_operation_fails_once() {
-    for workload in [Workload::founder(3), Workload::member(4)] {
-        let report = held(exhaust_errors(&workload));
-        assert!(report.failed > 100 && report.images > 100, "{report}");
+    for (workload, every) in [(Workload::founder(4), 2), (Workload::member(5), 3)] {
+        let report = held(exhaust_errors(&thorough(workload, every, 0)));
+        assert!(report.failed > 50 && report.images > 100, "{report}");
     }
 }
 
 #[test]
 fn a_process_goes_on_when_the_disk_was_full_at_any_block() {
-    let report = held(exhaust_quotas(&Workload::founder(5)));
+    let report = held(exhaust_quotas(&thorough(Workload::founder(6), 3, 0)));
     assert!(report.failed > 10, "{report}");
+}
+
+#[test]
+fn a_disk_that_does_not_sync_is_noticed() {
+    let workload = Workload { every: 11, lying: true, ..Workload::founder(7) };
+    let report = exhaust(&workload).expect("the workload works without trouble");
+    let places: Vec<&str> = report.failures.iter().map(|(_, wrong)| wrong.place).collect();
+    assert!(places.contains(&"it is neither what it was before the step nor after it"), "{report}");
+    let lost = report.failures.iter().filter(|(point, _)| point.unsynced == Some((Unsynced::Lost, 0))).count();
+    assert!(
+        lost > 0 && report.failures.iter().all(|(point, _)| point.unsynced != Some((Unsynced::Kept, 0))),
+        "{report}"
+    );
 }

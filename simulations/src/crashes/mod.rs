@@ -82,6 +82,8 @@ pub struct Workload {
     pub repairs_every: u64,
     /// Every how many operations one is chosen; 1: all of them.
     pub every: u64,
+    /// The disk says that it synced and did not: a defect that must be noticed.
+    pub lying: bool,
 }
 
 impl Workload {
@@ -98,6 +100,20 @@ impl Workload {
         Self::with(seed, Side::Peer)
     }
 
+    /// The node under test writes and is sent so much that its file grows, again and again.
+    #[must_use]
+    pub fn growing(seed: u64) -> Self {
+        let mut workload = Self::founder(seed);
+        let large = |no, side, id| Step::Write { side, no, entities: vec![id], bytes: 200_000 };
+        workload.steps.extend([
+            large(8, Side::Tested, "a"),
+            large(9, Side::Peer, "p"),
+            Step::Exchange,
+            large(10, Side::Tested, "e"),
+        ]);
+        workload
+    }
+
     fn with(seed: u64, founder: Side) -> Self {
         use Side::{Peer, Tested};
         let write =
@@ -110,20 +126,14 @@ impl Workload {
             write(Peer, 2, &["p"], 10),
             write(Peer, 3, &["p", "q", "r"], 3_000),
             Step::Exchange,
-            write(Tested, 4, &["b", "c"], 9_000),
+            write(Tested, 4, &["b", "c"], 6_000),
             Step::Disconnect,
             write(Tested, 5, &["a"], 20),
-            write(Peer, 6, &["s"], 60_000),
+            write(Peer, 6, &["s"], 20_000),
             Step::Exchange,
-            write(Tested, 7, &["d", "a"], 150_000),
+            write(Tested, 7, &["d", "a"], 40_000),
         ];
-        Self { seed, steps, draws: 2, repairs_every: 0, every: 1 }
-    }
-
-    /// The same with every node founded and admitted before: see the fields.
-    #[must_use]
-    pub fn thorough(self, draws: u64, repairs_every: u64) -> Self {
-        Self { draws, repairs_every, ..self }
+        Self { seed, steps, draws: 1, repairs_every: 0, every: 1, lying: false }
     }
 }
 
@@ -181,6 +191,8 @@ fn wrong(place: &'static str, detail: impl fmt::Debug) -> Wrong {
 pub struct Report {
     /// Operations of the disk under test in a run without trouble, repairs included.
     pub operations: u64,
+    /// How often the file grew in it.
+    pub grown: u64,
     /// Crash points, or places of trouble, that were tried.
     pub points: u64,
     /// Different images that a node was started on.
@@ -214,9 +226,10 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} operations, {} points ({} with an error), {} images ({} with the step that was cut), \
+            "{} operations ({} made the file grow), {} points ({} with an error), {} images ({} with the step that was cut), \
              {} points in repairs, {} images after them, {} failures",
             self.operations,
+            self.grown,
             self.points,
             self.failed,
             self.images,

@@ -8,12 +8,14 @@ use super::check::{acknowledged, finished, verified};
 use super::pair::{Mark, Node, Pair, Stop, mark};
 use super::{Point, Report, Side, Step, Trouble, Workload, Wrong, wrong};
 use crate::Dice;
-use crate::disk::Disk;
+use crate::disk::{Disk, Usage};
 use crate::plan::Unsynced;
 
 /// Number of the processes that are started after the first.
 const AFTER_CRASH: u64 = 1;
 const AFTER_REPAIR: u64 = 2;
+/// Steps after a failure, and before the end, after which it is looked at what a loss of power would leave.
+const LOOKS_MAX: usize = 2;
 /// Bytes by which quotas differ: one block.
 const QUOTA_STEP: u64 = 4096;
 
@@ -86,15 +88,15 @@ impl<'w> Runner<'w> {
         let disk = created.image();
         let mut pair = Self::pair(workload, &created, &disk)?;
         let mut marks = Vec::new();
-        let mut operations = 0;
+        let mut usage = Usage::default();
         for (no, step) in steps.iter().enumerate() {
             pair.carry_out(step).map_err(uncut)?;
             if no + 1 == workload.steps.len() {
-                (marks, operations) = (pair.marks.clone(), disk.usage().operations);
+                (marks, usage) = (pair.marks.clone(), disk.usage());
             }
         }
         finished(&pair, &steps)?;
-        let report = Report { operations, ..Report::default() };
+        let report = Report { operations: usage.operations, grown: usage.grown, ..Report::default() };
         Ok(Self { workload, steps, created, whole: Whole { marks, pair }, report })
     }
 
@@ -140,6 +142,7 @@ impl<'w> Runner<'w> {
     /// Carries the workload out until the power goes.
     fn cut(&self, after: u64) -> Result<Cut, Wrong> {
         let disk = self.created.image();
+        disk.set_lying(self.workload.lying);
         disk.cut_power_after(after);
         let mut pair = match Self::pair(self.workload, &self.created, &disk) {
             Ok(pair) => pair,
@@ -266,10 +269,14 @@ impl<'w> Runner<'w> {
             opened = Self::pair(self.workload, &self.created, disk);
         }
         let mut pair = opened?;
-        let mut seen = BTreeSet::new();
-        for step in &self.steps {
+        let (mut seen, mut failed) = (BTreeSet::new(), None);
+        for (no, step) in self.steps.iter().enumerate() {
             pair.carry_out(step).map_err(uncut)?;
             if disk.usage().errors == 0 {
+                continue;
+            }
+            let failed = *failed.get_or_insert(no);
+            if no >= failed + LOOKS_MAX && no + LOOKS_MAX < self.steps.len() {
                 continue;
             }
             for (unsynced, image) in images(disk, 1, 0) {

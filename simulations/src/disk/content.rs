@@ -64,6 +64,14 @@ impl Content {
         }
     }
 
+    /// Appends what a range holds to `out`; beyond the end there are zeros.
+    pub(super) fn append_to(&self, range: Range<usize>, out: &mut Vec<u8>) {
+        for Piece { block, within, .. } in pieces(range.start, range.len()) {
+            let bytes = self.blocks.get(block).and_then(Option::as_deref).unwrap_or(&ZEROS);
+            out.extend_from_slice(&bytes[within]);
+        }
+    }
+
     /// Writes at `offset`; a file that is too short grows.
     pub(super) fn write(&mut self, offset: usize, data: &[u8]) {
         if offset + data.len() > self.len {
@@ -143,6 +151,9 @@ mod tests {
             let mut read = vec![1; plain.len()];
             content.read(0, &mut read);
             assert_eq!((content.len(), &read), (plain.len(), &plain), "step {step}");
+            let (from, mut part) = (plain.len() / 3, Vec::new());
+            content.append_to(from..plain.len(), &mut part);
+            assert_eq!(part, plain[from..], "step {step}");
         }
         let copy = content.clone();
         let before = copy.digest();

@@ -55,8 +55,7 @@ impl Log {
 
     fn keep(&mut self, content: &Content, range: Range<usize>) -> Range<usize> {
         let from = self.old.len();
-        self.old.resize(from + range.len(), 0);
-        content.read(range.start, &mut self.old[from..]);
+        content.append_to(range, &mut self.old);
         from..self.old.len()
     }
 

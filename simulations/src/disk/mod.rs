@@ -41,6 +41,10 @@ pub struct Usage {
     pub operations: u64,
     /// Syncs that succeeded.
     pub syncs: u64,
+    /// How often the file grew, and how often it shrank.
+    pub grown: u64,
+    /// See `grown`.
+    pub shrunk: u64,
     /// Bytes written.
     pub written: u64,
     /// Operations that failed on a disk that had power.
@@ -66,6 +70,7 @@ struct State {
     /// Operations that succeed before one fails.
     error_in: Option<u64>,
     failing: bool,
+    lying: bool,
     free: u64,
     /// Bytes that may still be stored where nothing was before.
     room: Option<u64>,
@@ -88,6 +93,7 @@ impl State {
             power: Power::On,
             error_in: None,
             failing: false,
+            lying: false,
             free: DISK_BYTES,
             room: None,
         }
@@ -150,11 +156,15 @@ impl State {
                 if self.room.is_some_and(|room| room < growth) {
                     return Err(ErrorKind::StorageFull.into());
                 }
+                self.usage.grown += u64::from(growth > 0);
+                self.usage.shrunk += u64::from(len < self.content.len());
                 self.log.length(&self.content, len);
                 self.content.set_len(len);
             }
             Operation::Sync => {
-                self.log.synced();
+                if !self.lying {
+                    self.log.synced();
+                }
                 self.usage.syncs += 1;
             }
         }
@@ -266,6 +276,12 @@ impl Disk {
     /// Lets every operation fail and change nothing from now on, or work again. Reads go on.
     pub fn set_failing(&self, failing: bool) {
         self.state().failing = failing;
+    }
+
+    /// Lets syncs succeed and do nothing from now on, as some disks do, or work again. No store survives that: it is how a
+    /// check shows that it would notice.
+    pub fn set_lying(&self, lying: bool) {
+        self.state().lying = lying;
     }
 
     /// Says how much is free from now on, to who asks before writing. `None`: all of it.
