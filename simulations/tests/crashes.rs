@@ -1,10 +1,10 @@
 //! Goal: whatever a loss of power leaves of what was not synced, at whichever operation of a commit or of a repair, the
 //! node opens, holds what it acknowledged, nothing half, and goes on. And so it does when an operation fails or the disk is
-//! full.
+//! full; and what a damaged file shows was written.
 //! Method: every operation of a small workload, a part of those of others; with `CRASH_DRAWS=n` all of them, and n images
 //! per random way of losing.
 
-use tombolo_sim::crashes::{Report, Workload, Wrong, exhaust, exhaust_errors, exhaust_quotas};
+use tombolo_sim::crashes::{Report, Workload, Wrong, exhaust, exhaust_errors, exhaust_quotas, exhaust_rot};
 use tombolo_sim::plan::Unsynced;
 
 /// The workload, more or less thoroughly.
@@ -67,4 +67,13 @@ fn a_disk_that_does_not_sync_is_noticed() {
         lost > 0 && report.failures.iter().all(|(point, _)| point.unsynced != Some((Unsynced::Kept, 0))),
         "{report}"
     );
+}
+
+#[test]
+fn what_a_damaged_file_shows_was_written() {
+    let seeds = std::env::var("CRASH_DRAWS").map_or(10, |draws| 60 * draws.parse::<u64>().expect("a number"));
+    let report = exhaust_rot(&Workload::founder(8), seeds).expect("the workload works without damage");
+    println!("{report}");
+    assert_eq!(report.failures, Vec::new(), "{report}");
+    assert!(report.refused > 0 && report.told > 0 && report.unharmed > 0, "{report}");
 }

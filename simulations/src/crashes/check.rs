@@ -7,6 +7,9 @@ use tombolo_node::verify;
 use super::pair::{Node, Pair, content, mark};
 use super::{Side, Step, Wrong, wrong};
 
+/// The place of content out of nowhere.
+pub(super) const NEVER_WRITTEN: &str = "a view that was never written";
+
 /// Views of all entities once all of `steps` are carried out.
 pub(super) fn expected(steps: &[Step]) -> BTreeMap<String, String> {
     let mut views = BTreeMap::new();
@@ -50,18 +53,37 @@ fn number(view: &str) -> Option<u32> {
     u32::try_from(value.get("n")?.as_u64()?).ok()
 }
 
+/// Whether all views were made by some write of `steps`.
+pub(super) fn shown_before(node: &Node, steps: &[Step]) -> Result<(), Wrong> {
+    let views = node.views()?;
+    for (id, view) in &views {
+        let made = steps.iter().any(|step| match step {
+            Step::Write { no, entities, bytes, .. } => entities.contains(&id.as_str()) && content(*no, *bytes) == *view,
+            _ => false,
+        });
+        if !made {
+            return Err(wrong(NEVER_WRITTEN, format!("{id}: {view:.200}")));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a node shows all of `steps`.
+pub(super) fn shows(node: &Node, steps: &[Step]) -> Result<(), Wrong> {
+    let (views, expected) = (node.views()?, expected(steps));
+    if views == expected {
+        return Ok(());
+    }
+    let differ = expected.iter().filter(|(id, view)| views.get(*id) != Some(view));
+    let differ: Vec<_> = differ.map(|(id, view)| (id, number(view), views.get(id).map(|v| number(v)))).collect();
+    Err(wrong("the views are not those of the writes", (differ, views.len(), expected.len())))
+}
+
 /// Whether the two are equal and show all of `steps`.
 pub(super) fn finished(pair: &Pair, steps: &[Step]) -> Result<(), Wrong> {
-    let expected = expected(steps);
     for node in &pair.nodes {
         verified(node)?;
-        let views = node.views()?;
-        if views != expected {
-            let differ = expected.iter().filter(|(id, view)| views.get(*id) != Some(view));
-            let differ: Vec<_> =
-                differ.map(|(id, view)| (id, number(view), views.get(id).map(|v| number(v)))).collect();
-            return Err(wrong("the views are not those of the writes", (differ, views.len(), expected.len())));
-        }
+        shows(node, steps)?;
     }
     let [a, b] = &pair.nodes;
     let (a, b) = (mark(&a.engine), mark(&b.engine));

@@ -12,15 +12,17 @@
 //!
 //! Starting repairs the store, which is cut again at every one of its operations. And instead of the power, a single
 //! operation may fail, or the disk be full for a while: then the same process must go on, and what it says it holds must be
-//! what a loss of power leaves.
+//! what a loss of power leaves. And a cold file is damaged in several ways.
 
 mod check;
 mod pair;
+mod rot;
 mod run;
 
 use std::fmt;
 
 use crate::plan::Unsynced;
+pub use rot::{Damage, RotReport, exhaust_rot};
 
 /// Most failures that are kept in a report; beyond it they are counted.
 pub const FAILURES_MAX: usize = 16;

@@ -27,7 +27,7 @@ const EPOCH_MILLIS: u64 = 1_767_225_600_000;
 /// Room on every simulated transfer stream, in bytes.
 const ROOM: usize = 1 << 20;
 /// Deliveries and timers after which two nodes that still talk are said never to fall silent.
-const TALK_MAX: usize = 10_000;
+const TALK_MAX: usize = 1_000;
 /// How often a client asks again before it gives up.
 const TRIES_MAX: usize = 8;
 /// A quota is raised once it has made so many operations fail.

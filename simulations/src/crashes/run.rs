@@ -14,6 +14,8 @@ use crate::plan::Unsynced;
 /// Number of the processes that are started after the first.
 const AFTER_CRASH: u64 = 1;
 const AFTER_REPAIR: u64 = 2;
+/// The place of a panic.
+pub(super) const A_PANIC: &str = "a panic";
 /// Steps after a failure, and before the end, after which it is looked at what a loss of power would leave.
 const LOOKS_MAX: usize = 2;
 /// Bytes by which quotas differ: one block.
@@ -62,11 +64,11 @@ fn images(disk: &Disk, draws: u64, salt: u64) -> Vec<((Unsynced, u64), Disk)> {
     drawn.filter(|(_, image)| seen.insert(image.digest())).collect()
 }
 
-fn caught(run: impl FnOnce() -> Result<(), Wrong>) -> Result<(), Wrong> {
+pub(super) fn caught(run: impl FnOnce() -> Result<(), Wrong>) -> Result<(), Wrong> {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|cause| {
         let text = cause.downcast_ref::<String>().cloned();
         let text = text.or_else(|| cause.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-        Err(wrong("a panic", text.unwrap_or_default()))
+        Err(wrong(A_PANIC, text.unwrap_or_default()))
     })
 }
 
@@ -98,6 +100,11 @@ impl<'w> Runner<'w> {
         finished(&pair, &steps)?;
         let report = Report { operations: usage.operations, grown: usage.grown, ..Report::default() };
         Ok(Self { workload, steps, created, whole: Whole { marks, pair }, report })
+    }
+
+    /// All steps, and the two at their end.
+    pub(super) fn end(&self) -> (&[Step], &Pair) {
+        (&self.steps, &self.whole.pair)
     }
 
     fn pair(workload: &Workload, created: &Disk, disk: &Disk) -> Result<Pair, Wrong> {

@@ -89,7 +89,7 @@ impl Content {
     pub(super) fn set_len(&mut self, len: usize) {
         self.blocks.resize(len.div_ceil(BLOCK), None);
         if len < self.len
-            && len % BLOCK > 0
+            && !len.is_multiple_of(BLOCK)
             && let Some(Some(last)) = self.blocks.last_mut()
         {
             Arc::make_mut(last)[len % BLOCK..].fill(0);

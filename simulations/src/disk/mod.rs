@@ -175,7 +175,8 @@ impl State {
     fn fail(&mut self, operation: Operation<'_>) -> io::Result<()> {
         match operation {
             Operation::Write(offset, data) => {
-                self.succeed(Operation::Write(offset, data.split_at(data.len() / 2).0))?
+                let (half, _) = data.split_at(data.len() / 2);
+                self.succeed(Operation::Write(offset, half))?;
             }
             Operation::Length(_) => {}
             Operation::Sync => self.log.sync_failed(&self.content),
