@@ -15,6 +15,7 @@ fn thorough(workload: Workload, every: u64, repairs_every: u64) -> Workload {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "numbers for who looks")]
 fn held(report: Result<Report, Wrong>) -> Report {
     let report = report.expect("the workload works without trouble");
     println!("{report}");
