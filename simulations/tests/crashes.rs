@@ -2,7 +2,7 @@
 //! node opens, holds what it acknowledged, nothing half, and goes on. And so it does when an operation fails or the disk is
 //! full; and what a damaged file shows was written.
 //! Method: every operation of a small workload, a part of those of others; with `CRASH_DRAWS=n` all of them, and n images
-//! per random way of losing.
+//! per random way of losing; with `CRASH_ROT=n` n damaged files of each kind.
 
 use tombolo_sim::crashes::{Report, Workload, Wrong, exhaust, exhaust_errors, exhaust_quotas, exhaust_rot};
 use tombolo_sim::plan::Unsynced;
@@ -72,7 +72,7 @@ fn a_disk_that_does_not_sync_is_noticed() {
 
 #[test]
 fn what_a_damaged_file_shows_was_written() {
-    let seeds = std::env::var("CRASH_DRAWS").map_or(10, |draws| 60 * draws.parse::<u64>().expect("a number"));
+    let seeds = std::env::var("CRASH_ROT").map_or(10, |seeds| seeds.parse().expect("a number"));
     let report = exhaust_rot(&Workload::founder(8), seeds).expect("the workload works without damage");
     println!("{report}");
     assert_eq!(report.failures, Vec::new(), "{report}");
