@@ -1,5 +1,7 @@
 //! What watches over a run.
 
+mod model;
+
 use std::time::Duration;
 
 use tombolo_crdt::SpaceId;
