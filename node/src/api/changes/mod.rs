@@ -88,8 +88,16 @@ pub(super) async fn changes(
     let begin = HeaderValue::from_str(&cursor.to_string()).map_err(|_| Problem::argument("the cursor is damaged"))?;
     let feed = Feed::new(space.space, space.no, query.collection, cursor);
     let live = query.live;
-    let stream =
-        Stream { app, feed, live, left: query.limit, deadline: Instant::now() + wait, journal, sent: false, over: false };
+    let stream = Stream {
+        app,
+        feed,
+        live,
+        left: query.limit,
+        deadline: Instant::now() + wait,
+        journal,
+        sent: false,
+        over: false,
+    };
     let body = Body::from_stream(stream::unfold(stream, |mut stream| async move {
         let piece = stream.piece().await?;
         Some((piece, stream))

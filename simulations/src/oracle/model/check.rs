@@ -6,18 +6,8 @@ use tombolo_crdt::entity::{Conflict, EntityState, Step};
 use tombolo_crdt::json::{Fields, Json};
 
 use super::{Content, Entity, Path, Sure, Val};
+use crate::oracle::fault::Fault;
 use crate::outcome::Oracle;
-
-/// What is wrong with an entity.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fault {
-    /// Whose matter it is.
-    pub(crate) oracle: Oracle,
-    /// The check.
-    pub(crate) place: &'static str,
-    /// What, for people.
-    pub(crate) detail: String,
-}
 
 /// How much was checked, and how much the model could not tell.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -95,7 +85,7 @@ impl Entity {
                 false => (Oracle::Values, "an entity is gone"),
             };
             let detail = format!("it is shown: {shown}, and should be: {present}");
-            return Err(Fault { oracle, place, detail });
+            return Err(Fault::new(oracle, place, detail));
         }
         let Some(state) = state else {
             // A row that is not there shows nothing; whatever lives would be lost.
@@ -191,7 +181,7 @@ impl Entity {
             (_, true) => (Oracle::Resurrection, "an overwritten value is back"),
             (_, false) => (Oracle::Resurrection, "a value nobody wrote"),
         };
-        Fault { oracle, place, detail: format!("{} shows {}", pointer(path), text(json)) }
+        Fault::new(oracle, place, format!("{} shows {}", pointer(path), text(json)))
     }
 }
 
@@ -202,7 +192,7 @@ fn lost(path: &Path, val: &Val, value: &Json, shown: &[Json]) -> Fault {
     };
     let shown: Vec<String> = shown.iter().map(text).collect();
     let detail = format!("{} should show {} and shows [{}]", pointer(path), text(value), shown.join(", "));
-    Fault { oracle, place, detail }
+    Fault::new(oracle, place, detail)
 }
 
 fn pointer(path: &Path) -> String {

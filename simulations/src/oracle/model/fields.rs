@@ -42,7 +42,8 @@ fn join(path: &[String], key: &str) -> Path {
 impl Step<'_> {
     /// Makes a path show exactly these fields.
     pub(super) fn replace_fields(&mut self, path: &[String], fields: &Fields, mode: Mode) {
-        let keys: BTreeSet<String> = self.entity.below(path).filter_map(|(at, _)| at.get(path.len()).cloned()).collect();
+        let keys: BTreeSet<String> =
+            self.entity.below(path).filter_map(|(at, _)| at.get(path.len()).cloned()).collect();
         for key in keys.iter().filter(|key| !fields.contains_key(*key)) {
             self.clear(&join(path, key));
         }
@@ -233,4 +234,3 @@ fn without_nulls(patch: &Fields) -> Fields {
     }
     fields
 }
-

@@ -23,8 +23,8 @@ use std::ops::Bound;
 
 use tombolo_crdt::json::Json;
 
-pub(super) use acts::{Edit, Step, Wrote};
-pub(super) use check::{Fault, Tally};
+pub(super) use acts::{Edit, Wrote};
+pub(super) use check::Tally;
 
 /// Keys from the root of the entity to a value.
 pub(super) type Path = Vec<String>;

@@ -8,6 +8,7 @@ use tombolo_crdt::json::Json;
 use tombolo_crdt::{FeedId, Hlc};
 
 use super::*;
+use crate::oracle::fault::Fault;
 use crate::outcome::Oracle;
 
 const REPLICAS: usize = 3;
@@ -173,7 +174,7 @@ fn run(events: &[Event]) -> World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(20000))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn entities_show_what_the_model_says(events in events(1000, 20)) {

@@ -1,0 +1,1 @@
+//! The oracles against a few real engines.
