@@ -53,7 +53,19 @@ impl Seen {
         seen
     }
 
-    /// Whose space this is.
+    /// As if other content had been read.
+    #[cfg(test)]
+    pub(super) fn falsify_row(&mut self) {
+        self.rows.iter_mut().for_each(|(_, _, contribution)| contribution.reverse());
+    }
+
+    /// As if other bytes had been read.
+    #[cfg(test)]
+    pub(super) fn falsify_entry(&mut self) {
+        self.entries.iter_mut().for_each(|(.., hash)| *hash = blake3::hash(b"flipped"));
+    }
+
+    /// Which space it is.
     pub(super) fn space(&self) -> SpaceId {
         self.space
     }

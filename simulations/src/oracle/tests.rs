@@ -13,9 +13,7 @@ use tombolo_node::engine::{Command, EntityWrite, Expect, Output, Outputs, Reply,
 
 use super::*;
 use crate::hand::World;
-use crate::plan::{
-    Action, Assertion, Edit, InitialEntity, LinkPlan, NodePlan, Over, PlannedWrite, SpacePlan, Spread,
-};
+use crate::plan::{Action, Assertion, Edit, InitialEntity, LinkPlan, NodePlan, Over, PlannedWrite, SpacePlan, Spread};
 
 const NODES: usize = 3;
 const AT: Duration = Duration::from_secs(1);
@@ -111,8 +109,7 @@ impl Run {
 
     fn command(&mut self, node: NodeNo, no: Option<u32>, edits: &[Edit], atomic: bool) -> Reply {
         let writes = edits.iter().map(entity_write).collect();
-        let command =
-            WriteCommand { space: self.space, writes, atomic, idempotency: None, trace: no.map(trace_of) };
+        let command = WriteCommand { space: self.space, writes, atomic, idempotency: None, trace: no.map(trace_of) };
         self.world.command(node, Command::Write(command))
     }
 
@@ -240,7 +237,10 @@ fn other_values_than_were_asked_for_are_noticed() {
     let done = [write(1, 1, vec![edit("a", Action::Patch(json!({"price": 1})))])];
     let violation = noticed(&told, &done, Oracle::Resurrection);
     assert_eq!(violation.place, "an overwritten value is back");
-    let told = [write(1, 1, vec![edit("a", Action::Patch(json!({"price": 1})))]), write(2, 1, vec![edit("a", Action::Delete)])];
+    let told = [
+        write(1, 1, vec![edit("a", Action::Patch(json!({"price": 1})))]),
+        write(2, 1, vec![edit("a", Action::Delete)]),
+    ];
     let done = [told[0].clone(), write(2, 1, vec![edit("a", Action::Patch(json!({"x": 1})))])];
     let violation = noticed(&told, &done, Oracle::Resurrection);
     assert_eq!(violation.place, "an entity is back");
@@ -333,10 +333,8 @@ fn survivors_that_differ_are_noticed() {
 #[test]
 fn entries_that_name_more_or_less_than_was_seen_are_noticed() {
     let mut plan = plan();
-    plan.writes = vec![
-        write(1, 1, vec![edit("a", put(json!({"x": 1})))]),
-        write(2, 2, vec![edit("b", put(json!({"x": 2})))]),
-    ];
+    plan.writes =
+        vec![write(1, 1, vec![edit("a", put(json!({"x": 1})))]), write(2, 2, vec![edit("b", put(json!({"x": 2})))])];
     for (swap, place) in [(false, "an entry names less than was seen"), (true, "an entry names more than was seen")] {
         let mut run = Run::new(&plan);
         let early = run.world.engine(2).frontier(run.space).unwrap().clone();
@@ -362,8 +360,7 @@ fn entries_that_name_more_or_less_than_was_seen_are_noticed() {
 fn an_assertion_that_fails_is_noticed() {
     let mut plan = plan();
     let over = Over::Entity { space: 0, collection: "goods".to_owned() };
-    plan.assertions =
-        vec![Assertion { name: "sold".to_owned(), expression: "entity.name == 'b'".to_owned(), over }];
+    plan.assertions = vec![Assertion { name: "sold".to_owned(), expression: "entity.name == 'b'".to_owned(), over }];
     let violation = Run::new(&plan).quiet().unwrap_err();
     assert_eq!(violation.oracle, Oracle::Assertion);
     assert!(violation.detail.contains("`sold` for goods/a"), "{violation:?}");
@@ -402,4 +399,61 @@ fn a_history_with_two_heads_verifies() {
     plan.writes.iter().for_each(|write| run.write(write));
     run.meet();
     assert_eq!(run.quiet(), Ok(()));
+}
+
+#[test]
+fn damage_that_is_served_is_noticed() {
+    let mut plan = plan();
+    plan.writes = writes(5, 20);
+    let mut run = Run::new(&plan);
+    plan.writes.iter().for_each(|write| run.write(write));
+    run.meet();
+    // A sound store may call itself damaged: everything it shows is so.
+    run.oracles.started(AT, 2, Start::Damaged, run.world.engine(2)).unwrap();
+    assert_eq!(run.quiet(), Ok(()));
+    run.oracles.damage.iter_mut().for_each(damage::Seen::falsify_row);
+    assert_eq!(run.quiet().unwrap_err().place, "a damaged row is served");
+    run.oracles.damage.clear();
+    run.oracles.started(AT, 2, Start::Damaged, run.world.engine(2)).unwrap();
+    run.oracles.damage.iter_mut().for_each(damage::Seen::falsify_entry);
+    let violation = run.quiet().unwrap_err();
+    assert_eq!((violation.oracle, violation.place.as_str()), (Oracle::Damage, "a damaged entry is served"));
+}
+
+#[test]
+fn rows_that_differ_from_their_history_or_from_each_other_are_noticed() {
+    let mut plan = plan();
+    plan.writes = writes(6, 20);
+    let mut run = Run::new(&plan);
+    plan.writes.iter().for_each(|write| run.write(write));
+    run.meet();
+    let store = run.world.engine(0).reader().snapshot().unwrap();
+    let ledger = ledger::Ledger::read(&store, run.space).unwrap();
+    let rows = survivors::rows(&store, run.space).unwrap();
+    assert_eq!(replay::check(&ledger, &rows, 3), Ok(()));
+    let mut other = rows.clone();
+    let names: Vec<_> = rows.keys().cloned().collect();
+    other.insert(names[0].clone(), rows[&names[1]].clone());
+    assert_eq!(replay::check(&ledger, &other, 3).unwrap_err().place, "another order gives another row");
+    assert_eq!(survivors::equal(0, &rows, &rows), Ok(()));
+    assert_eq!(survivors::equal(0, &rows, &other).unwrap_err().oracle, Oracle::Convergence);
+    other.remove(&names[0]);
+    assert_eq!(replay::check(&ledger, &other, 3).unwrap_err().place, "entries without a row");
+    assert_eq!(survivors::equal(0, &rows, &other).unwrap_err().oracle, Oracle::Convergence);
+}
+
+#[test]
+fn a_row_without_its_part_of_a_transaction_is_noticed() {
+    let mut run = Run::new(&plan());
+    run.command(0, Some(1), &[edit("a", put(json!({"x": 1}))), edit("b", put(json!({"x": 1})))], true);
+    let store = run.world.engine(0).reader().snapshot().unwrap();
+    let no = store.space(run.space).unwrap().unwrap().no;
+    assert_eq!(atomicity::check(&store, run.space), Ok(()));
+    let entry = store.journal_range(no, 1, 100).unwrap().pop().unwrap().1;
+    let read = |id: &str| {
+        let row = store.row(no, "goods", id).unwrap();
+        (id != "b").then(|| tombolo_crdt::entity::EntityState::decode(&row.unwrap()).unwrap())
+    };
+    let fault = atomicity::whole(&store, no, (entry.feed, entry.seq), &|_, id| read(id)).unwrap_err();
+    assert_eq!((fault.oracle, fault.place), (Oracle::Atomicity, "a transaction is in only partly"));
 }

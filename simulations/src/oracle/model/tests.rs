@@ -186,3 +186,79 @@ proptest! {
         run(&events);
     }
 }
+
+/// Three writes of which the last two are concurrent; returns the world with everything at replica 0.
+fn concurrent(first: &Edit, left: &Edit, right: &Edit) -> World {
+    let mut world = World::new();
+    world.write(0, std::slice::from_ref(first));
+    world.sync(1, 0);
+    world.write(0, std::slice::from_ref(left));
+    world.write(1, std::slice::from_ref(right));
+    world.sync(0, 1);
+    world
+}
+
+/// What the model says of another state in the place of replica 0's.
+fn falsified(world: &mut World, text: &str) -> Fault {
+    let empty = EntityState::new();
+    let mut writer = Writer::new(&empty, feed(9), Hlc::from_millis(1));
+    writer.write(&write_of(&put(text))).unwrap();
+    world.replicas[0] = writer.finish(&Provenance::default(), 1).unwrap().unwrap().1;
+    world.try_check(0).unwrap_err()
+}
+
+#[test]
+fn a_lost_value_is_noticed() {
+    let mut world = concurrent(&put(r#"{"a":1,"b":1}"#), &patch(r#"{"a":2}"#), &patch(r#"{"a":3}"#));
+    assert!(world.tally.sure > 0);
+    let fault = falsified(&mut world, r#"{"a":3,"b":1}"#);
+    assert_eq!((fault.oracle, fault.place), (Oracle::Values, "a value is lost"));
+    assert_eq!(falsified(&mut world, r#"{"b":1}"#).oracle, Oracle::Values);
+}
+
+#[test]
+fn a_value_that_comes_back_is_noticed() {
+    let mut world = concurrent(&put(r#"{"a":1,"m":{"x":1}}"#), &patch(r#"{"a":null}"#), &patch(r#"{"m":{"y":2}}"#));
+    let fault = falsified(&mut world, r#"{"a":1,"m":{"x":1,"y":2}}"#);
+    assert_eq!((fault.oracle, fault.place), (Oracle::Resurrection, "an overwritten value is back"));
+    let fault = falsified(&mut world, r#"{"m":{"x":1,"y":2,"z":0}}"#);
+    assert_eq!((fault.oracle, fault.place), (Oracle::Resurrection, "a value nobody wrote"));
+}
+
+#[test]
+fn a_wrong_sum_is_noticed() {
+    let add = |by| Edit::Increment("/n".to_owned(), by);
+    let mut world = World::new();
+    world.write(0, &[put("{}"), add(5)]);
+    world.sync(1, 0);
+    world.write(0, &[add(2)]);
+    world.write(1, &[add(3)]);
+    world.sync(0, 1);
+    assert_eq!(falsified(&mut world, r#"{"n":8}"#).oracle, Oracle::Counters);
+    assert_eq!(falsified(&mut world, "{}").oracle, Oracle::Counters);
+}
+
+#[test]
+fn deletions_and_what_they_have_not_seen() {
+    let mut world = concurrent(&put(r#"{"a":1}"#), &Edit::Delete, &patch(r#"{"b":2}"#));
+    assert!(world.model.present(&world.cuts[0]), "the update was concurrent");
+    world.replicas[0] = EntityState::new();
+    assert_eq!(world.try_check(0).unwrap_err().place, "an entity is gone");
+
+    let mut world = World::new();
+    world.write(0, &[put(r#"{"a":1}"#)]);
+    world.write(0, &[Edit::Delete]);
+    let fault = falsified(&mut world, r#"{"a":1}"#);
+    assert_eq!((fault.oracle, fault.place), (Oracle::Resurrection, "an entity is back"));
+}
+
+#[test]
+fn who_wins_is_left_open_and_nothing_else() {
+    // A PUT of one of two conflicting values may have found it shown, and written nothing.
+    let mut world = concurrent(&put(r#"{"a":1}"#), &patch(r#"{"a":2}"#), &patch(r#"{"a":3}"#));
+    let before = world.tally;
+    world.write(0, &[put(r#"{"a":2,"b":1}"#)]);
+    assert!(world.tally.unsure > before.unsure);
+    assert_eq!(falsified(&mut world, r#"{"a":1,"b":1}"#).oracle, Oracle::Resurrection);
+    assert_eq!(falsified(&mut world, r#"{"a":2}"#).oracle, Oracle::Values, "b is demanded");
+}
