@@ -118,7 +118,7 @@ fn writes(plan: &Plan, acks: &Acks, space: usize) -> Value {
             let json = |value: &serde_json::Value| Json::parse(value.to_string().as_bytes()).unwrap_or(Json::Null);
             match &edit.action {
                 Action::Put(put) => {
-                    fields.extend([("action".into(), text("put")), ("value".into(), value(&json(put)))])
+                    fields.extend([("action".into(), text("put")), ("value".into(), value(&json(put)))]);
                 }
                 Action::Patch(patch) => {
                     fields.extend([("action".into(), text("patch")), ("value".into(), value(&json(patch)))]);
@@ -182,8 +182,6 @@ fn entity(id: &str, state: &EntityState, node: &Value) -> Scope {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use tombolo_crdt::entity::{Provenance, Write, Writer};
     use tombolo_crdt::{FeedId, Hlc};
 

@@ -129,8 +129,6 @@ fn fold(links: &[Link], noise: u64, journal: u64) -> Result<EntityState, String>
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "tests")]
-
     use tombolo_crdt::entity::{Write, Writer};
     use tombolo_crdt::json::Json;
     use tombolo_crdt::{FeedId, Hlc};

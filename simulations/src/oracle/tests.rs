@@ -1,7 +1,5 @@
 //! The oracles against a few real engines: silent where all is well, loud where the observation was falsified.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
-
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -268,7 +266,7 @@ fn acknowledged_writes_that_were_not_made_are_noticed() {
 fn a_transaction_in_parts_is_noticed() {
     let both = write(1, 1, vec![edit("a", put(json!({"x": 1}))), edit("b", put(json!({"x": 1})))]);
     let half = write(1, 1, vec![edit("a", put(json!({"x": 1})))]);
-    noticed(&[both.clone()], &[half], Oracle::Atomicity);
+    noticed(std::slice::from_ref(&both), &[half], Oracle::Atomicity);
 
     let mut plan = plan();
     plan.writes = vec![both.clone()];

@@ -1,7 +1,5 @@
 //! The model against the entities themselves: random histories of a few replicas, no node around them.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use proptest::prelude::*;
 use tombolo_crdt::entity::{Change, Clock, EntityState, Provenance, TypedOp, Write, Writer};
 use tombolo_crdt::json::Json;
