@@ -105,8 +105,7 @@ impl Spread {
         const P50: u64 = WHOLE / 2;
         const P99: u64 = WHOLE / 100 * 99;
         let between = |from: u64, to: u64, low: u64, high: u64, x: u64| {
-            from + u64::try_from(u128::from(to.saturating_sub(from)) * u128::from(x - low) / u128::from(high - low))
-                .unwrap_or(0)
+            from + u64::try_from(u128::from(to.saturating_sub(from)) * u128::from(x - low) / u128::from(high - low)).unwrap_or(0)
         };
         let x = u64::from(random);
         let us = match x {
