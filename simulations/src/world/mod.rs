@@ -33,8 +33,10 @@ use net::Net;
 use paths::Paths;
 use queue::{Event, Queue};
 
-#[expect(unused_imports, reason = "for the other lane")]
-pub(crate) use host::EPOCH_MILLIS;
+// The other lane begins with the same machines, clocks and requests.
+pub(crate) use clients::command_of;
+pub(crate) use host::{WallClock, open};
+pub(crate) use setup::prepare;
 
 /// Events after which a run is given up as inconclusive: some ten minutes of computing.
 const EVENTS_MAX: u64 = 50_000_000;

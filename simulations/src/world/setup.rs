@@ -16,17 +16,17 @@ use crate::hand;
 use crate::luck::Luck;
 use crate::oracle::{INITIAL, Oracles, Start, Traffic};
 use crate::outcome::{RunOptions, Stats};
-use crate::plan::{Action, Edit, Plan, PlannedWrite};
+use crate::plan::{Action, Edit, NodeNo, Plan, PlannedWrite};
 use crate::trace::Recorder;
 
 /// Initial entities in one step.
 const BATCH: usize = 512;
 
-/// The nodes of a plan with their spaces, members and initial entities; not connected.
+/// The nodes of a plan with their spaces, members and initial entities; not connected. `address` says where nodes are dialled.
 ///
 /// # Panics
 /// If a space cannot be founded or a member not admitted: a defect, which the caller catches.
-pub(crate) fn prepare(plan: &Plan) -> (hand::World, Vec<SpaceId>) {
+pub(crate) fn prepare(plan: &Plan, address: impl Fn(NodeNo) -> String) -> (hand::World, Vec<SpaceId>) {
     let mut world = hand::World::new(plan.noise, plan.nodes.len());
     let mut spaces = Vec::new();
     for space in &plan.spaces {
@@ -41,7 +41,7 @@ pub(crate) fn prepare(plan: &Plan) -> (hand::World, Vec<SpaceId>) {
     }
     write_initial(plan, &mut world, &spaces);
     for link in &plan.links {
-        let reply = world.command(link.from, Command::AddPeer(dialling::address(link.to)));
+        let reply = world.command(link.from, Command::AddPeer(address(link.to)));
         assert!(matches!(reply, Reply::Done(Ok(()))), "{reply:?}");
     }
     (world, spaces)
@@ -84,7 +84,7 @@ fn write_initial(plan: &Plan, world: &mut hand::World, spaces: &[SpaceId]) {
 impl<'a> World<'a> {
     /// Everything as it is when time begins.
     pub(super) fn new(plan: &'a Plan, options: RunOptions) -> Self {
-        let (prepared, spaces) = prepare(plan);
+        let (prepared, spaces) = prepare(plan, dialling::address);
         let last = prepared.last_number();
         let nodes = prepared.into_disks();
         let hosts = plan.nodes.iter().zip(nodes).enumerate().map(|(node, (plan, (key, disk)))| Host {
