@@ -56,7 +56,12 @@ fn a_crashed_node_comes_back() {
     plan.duration = Duration::from_secs(120);
     write_everywhere(&mut plan, 120);
     for (node, at) in [(0, 20), (1, 50), (2, 51)] {
-        fault(&mut plan, at, at + 15, Fault::Crash { node, unsynced: Unsynced::Kept, in_commit: None, in_repair: None });
+        fault(
+            &mut plan,
+            at,
+            at + 15,
+            Fault::Crash { node, unsynced: Unsynced::Kept, in_commit: None, in_repair: None },
+        );
     }
     let stats = held(&plan).stats;
     assert_eq!(stats.hits.get("crash"), Some(&3), "{stats:?}");

@@ -29,7 +29,11 @@ enum Answer {
 /// Asks for a write by its index until it is answered or given up.
 pub(super) async fn ask(shared: Shared, index: usize) {
     let Some(write) = shared.lock().plan.writes.get(index).cloned() else { return };
-    shared.lock().stats.writes += 1;
+    {
+        let mut sites = shared.lock();
+        sites.stats.writes += 1;
+        sites.asking += 1;
+    }
     let mut attempts = 0;
     let last = loop {
         let answer = once(&shared, index).await;
@@ -48,6 +52,7 @@ pub(super) async fn ask(shared: Shared, index: usize) {
         }
     };
     let mut sites = shared.lock();
+    sites.asking -= 1;
     match last {
         Answer::Acknowledged => sites.stats.acknowledged += 1,
         Answer::Refused | Answer::NotNow => sites.stats.refused += 1,
@@ -64,12 +69,10 @@ async fn once(shared: &Shared, index: usize) -> Answer {
         let Ok(command) = command_of(&write, space) else { return Answer::Refused };
         let at = shared.now();
         sites.event(at, Some(write.node), What::Asked { write: write.no });
-        sites.asking += 1;
         (handle, command)
     };
     let answered = async { handle.submit(Command::Write(command), REQUEST_BYTES).await?.await }.await;
     let mut sites = shared.lock();
-    sites.asking -= 1;
     let Ok(reply) = answered else { return Answer::None };
     match refusal_of(&reply) {
         None => Answer::Acknowledged,

@@ -6,6 +6,7 @@ use super::play::Play;
 use crate::outcome::{Oracle, Violation};
 use crate::plan::NodeNo;
 use crate::trace::What;
+use crate::world::{RECONNECT_BYTES, RECONNECT_SPACE_BYTES};
 
 /// How often quiet is looked for.
 const LOOK: Duration = Duration::from_millis(500);
@@ -33,43 +34,62 @@ impl Play {
         Ok(())
     }
 
-    /// Waits until the survivors are connected, equal and silent, and asks the oracles.
-    pub(super) async fn settle(&mut self) -> Result<Option<String>, Violation> {
+    /// Waits for quiet, asks the oracles, and then reconnects everybody: with nothing new that must cost a constant.
+    pub(super) async fn settle(&mut self) -> Result<(), Violation> {
         let healed = self.shared.now();
-        let end = healed + self.plan.patience;
+        self.quiet("converge").await?;
+        let now = self.shared.now();
+        let before = {
+            let mut sites = self.shared.lock();
+            let sites = &mut *sites;
+            sites.stats.convergence_us = u64::try_from((now - healed).as_micros()).unwrap_or(u64::MAX);
+            sites.event(now, None, What::Quiet);
+            let (traffic, list) = (sites.traffic(), &sites.list);
+            let survivors = self.plan.survivors.iter();
+            let engines: Vec<_> =
+                survivors.filter_map(|node| Some((*node, list.get(*node)?.engine.as_ref()?))).collect();
+            sites.oracles.quiet(now, &engines, traffic, &mut sites.stats)?;
+            traffic
+        };
+        for process in self.processes.iter().flatten() {
+            process.core.disconnect(None);
+        }
+        self.quiet("fall silent after reconnecting").await?;
+        let sites = self.shared.lock();
+        let after = sites.traffic();
+        let connections = after.connections - before.connections;
+        let (bytes, moved) = (after.bytes - before.bytes, after.transferred - before.transferred);
+        let allowed = connections * (RECONNECT_BYTES + RECONNECT_SPACE_BYTES * sites.spaces.len() as u64);
+        if bytes > allowed || moved > 0 {
+            let detail = format!(
+                "{connections} reconnects with nothing new took {bytes} bytes ({moved} of entries); at most {allowed} expected"
+            );
+            return Err(sites.violation(self.shared.now(), Oracle::Silence, "a reconnect with nothing new", detail));
+        }
+        Ok(())
+    }
+
+    /// Waits until the survivors are connected, equal and silent.
+    async fn quiet(&mut self, what: &str) -> Result<(), Violation> {
+        let end = self.shared.now() + self.plan.patience;
         loop {
             self.until(self.shared.now() + LOOK).await?;
             let now = self.shared.now();
             let connected = self.is_connected();
-            let mut sites = self.shared.lock();
+            let sites = self.shared.lock();
             let silent = sites.asking == 0 && now.saturating_sub(sites.last_frame) >= SILENCE;
             if connected && silent && sites.difference().is_none() {
-                sites.stats.convergence_us = u64::try_from((now - healed).as_micros()).unwrap_or(u64::MAX);
-                sites.event(now, None, What::Quiet);
-                break;
+                return Ok(());
             }
             if now >= end {
                 let why = sites.difference().unwrap_or_else(|| match connected {
                     true => "they still talk".to_owned(),
                     false => "they are not all connected".to_owned(),
                 });
-                let detail = format!("the survivors did not converge within {:?}: {why}", self.plan.patience);
-                return Err(sites.violation(now, Oracle::Liveness, "did not converge", detail));
+                let detail = format!("the survivors did not {what} within {:?}: {why}", self.plan.patience);
+                return Err(sites.violation(now, Oracle::Liveness, &format!("did not {what}"), detail));
             }
         }
-        let now = self.shared.now();
-        let mut sites = self.shared.lock();
-        let sites = &mut *sites;
-        let traffic = sites.traffic();
-        let list = &sites.list;
-        let engines: Vec<_> = self
-            .plan
-            .survivors
-            .iter()
-            .filter_map(|node| Some((*node, list.get(*node)?.engine.as_ref()?)))
-            .collect();
-        sites.oracles.quiet(now, &engines, traffic, &mut sites.stats)?;
-        Ok(None)
     }
 
     /// Whether every link among the survivors stands.

@@ -182,7 +182,11 @@ impl Play {
     fn reset(&self, from: &[NodeNo], to: &[NodeNo]) {
         let ids: Vec<_> = {
             let sites = self.shared.lock();
-            sites.list.iter().map(|site| tombolo_crdt::NodeId::from_bytes(site.key.verifying_key().to_bytes())).collect()
+            sites
+                .list
+                .iter()
+                .map(|site| tombolo_crdt::NodeId::from_bytes(site.key.verifying_key().to_bytes()))
+                .collect()
         };
         let pairs = from.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
         for (a, b) in pairs {

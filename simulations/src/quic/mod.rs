@@ -6,8 +6,8 @@
 //! What TLS draws is beyond any seed, so packets differ in their bytes from run to run, but not in number, length class or
 //! order; the hash of an outcome is over the final states.
 //!
-//! Start with [`run`], then `play.rs` (what happens when), `watch.rs` (steps under the eyes of the oracles), `air.rs` (the
-//! network), `faults.rs`.
+//! Start with [`run`], then `play.rs` (what happens when), `watch.rs` (steps under the eyes of the oracles), `air.rs` and
+//! `flight.rs` (the network), `faults.rs`.
 //!
 //! Not carried out here, and counted as skipped: replays (QUIC knows none), clones. A paused process stands still but its
 //! monotonic clock goes on, as on systems that count suspended time.
@@ -16,6 +16,8 @@ mod air;
 mod clients;
 mod ending;
 mod faults;
+mod flight;
+mod letters;
 mod play;
 mod process;
 mod sites;

@@ -5,8 +5,9 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::air::{self, Air};
+use super::air::Air;
 use super::clients;
+use super::flight;
 use super::process::Process;
 use super::sites::{Shared, Sites};
 use crate::oracle::Start;
@@ -40,7 +41,7 @@ pub(super) struct Play {
 impl Play {
     /// Prepares everything; time begins now.
     pub(super) fn new(plan: &Plan, options: RunOptions) -> Self {
-        let (prepared, spaces) = world::prepare(plan, |node| air::address(node, 0).to_string());
+        let (prepared, spaces) = world::prepare(plan, |node| flight::address(node, 0).to_string());
         let sites = Sites::new(plan, options, spaces, prepared.into_disks());
         let start = Instant::now();
         let air = Air::new(plan, start);
@@ -60,8 +61,7 @@ impl Play {
     /// Carries the plan out and says what came of it.
     pub(super) async fn finish(mut self) -> Outcome {
         let verdict = match self.play().await {
-            Ok(None) => Verdict::Held,
-            Ok(Some(why)) => Verdict::Inconclusive(why),
+            Ok(()) => Verdict::Held,
             Err(violation) => Verdict::Violated(violation),
         };
         let at = self.shared.now();
@@ -82,7 +82,7 @@ impl Play {
         Outcome { verdict, hash, stats, trace }
     }
 
-    async fn play(&mut self) -> Result<Option<String>, Violation> {
+    async fn play(&mut self) -> Result<(), Violation> {
         for node in 0..self.plan.nodes.len() {
             self.start(node, Start::Fresh)?;
         }

@@ -124,6 +124,8 @@ impl Play {
             site.waiting.clear();
             site.paused.send_replace(false);
             sites.event(at, Some(node), What::Died);
+            let lost = sites.letters.died(node);
+            lost.into_iter().for_each(|message| sites.event(at, Some(node), What::Lost { message }));
         }
         // What its tasks still say meets a socket that is gone.
         process.endpoint.close(CloseCode::ShuttingDown);

@@ -11,6 +11,7 @@ use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_node::engine::{Engine, ReplyTo};
 use tombolo_node::runtime::{EngineHandle, Traffic as ByKind};
 
+use super::letters::Letters;
 use crate::disk::Disk;
 use crate::luck::Luck;
 use crate::oracle::{Oracles, Traffic};
@@ -65,11 +66,10 @@ pub(super) struct Sites {
     pub(super) tripped: Vec<NodeNo>,
     /// When a frame last came or left.
     pub(super) last_frame: Duration,
-    /// Requests under way.
+    /// Clients that wait or will ask again.
     pub(super) asking: usize,
     pub(super) healed: bool,
-    /// Connections that ended.
-    pub(super) closed: u64,
+    pub(super) letters: Letters,
 }
 
 /// The lock and what wakes the player.
@@ -139,7 +139,7 @@ impl Sites {
             last_frame: Duration::ZERO,
             asking: 0,
             healed: false,
-            closed: 0,
+            letters: Letters::new(options.record),
             plan: Arc::new(plan.clone()),
             spaces,
         }

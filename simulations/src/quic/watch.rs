@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tombolo_node::engine::{Command, Input, Now, Output, Outputs, Refusal, Reply};
+use tombolo_crdt::SpaceId;
+use tombolo_node::engine::{Command, ConnId, Input, Now, Output, Outputs, Refusal, Reply};
 use tombolo_node::runtime::Stepper;
+use tombolo_transport::frame::Frame;
 
 use super::about;
 use super::sites::{Shared, Sites};
@@ -33,7 +35,7 @@ impl Watched {
     /// Waits while the process stands still.
     async fn goes_on(&mut self) {
         if self.paused.wait_for(|paused| !*paused).await.is_err() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -128,8 +130,8 @@ impl Sites {
                     self.oracles.asked(no, node, frontier);
                 }
             }
-            Input::Ranges { space, ranges, .. } => {
-                self.frame_came(at);
+            Input::Ranges { conn, space, ranges, .. } => {
+                self.frame_came(at, node, *conn, Some(*space));
                 let site = &mut self.list[node];
                 let Some(frontier) = site.engine.as_ref().and_then(|engine| engine.frontier(*space)) else { return };
                 for range in ranges {
@@ -141,29 +143,44 @@ impl Sites {
                     }
                 }
             }
-            Input::Frame(..) | Input::RulesRanges { .. } => self.frame_came(at),
+            Input::Frame(conn, _) | Input::RulesRanges { conn, .. } => self.frame_came(at, node, *conn, None),
             Input::Timer => {
                 self.stats.timers += 1;
                 self.event(at, Some(node), What::Woke);
             }
-            Input::Connected { peer, dialled, .. } => {
+            Input::Connected { conn, peer, dialled, .. } => {
                 self.last_frame = at;
                 self.stats.connections += u64::from(*dialled);
                 if let Some(peer) = self.node_of(*peer) {
+                    self.letters.connected(node, *conn, peer);
                     self.event(at, Some(node), What::Connected { peer });
                 }
             }
-            Input::Closed(..) => {
+            Input::Closed(conn, reason) => {
                 self.last_frame = at;
-                self.closed += 1;
+                if let Some((peer, lost)) = self.letters.closed(node, *conn) {
+                    self.event(at, Some(node), What::Closed { peer, reason: reason.clone() });
+                    lost.into_iter().for_each(|message| self.event(at, Some(node), What::Lost { message }));
+                }
             }
             _ => {}
         }
     }
 
-    fn frame_came(&mut self, at: Duration) {
+    fn frame_came(&mut self, at: Duration, node: NodeNo, conn: ConnId, transfer: Option<SpaceId>) {
         self.last_frame = at;
         self.stats.frames += 1;
+        if let Some((message, from)) = self.letters.received(node, conn, transfer) {
+            self.event(at, Some(node), What::Received { message, from });
+        }
+    }
+
+    fn frame_leaves(&mut self, at: Duration, node: NodeNo, conn: ConnId, transfer: Option<SpaceId>, frame: &Frame) {
+        self.last_frame = at;
+        if let Some((message, to)) = self.letters.sent(node, conn, transfer) {
+            let bytes = u32::try_from(frame.encode().len()).unwrap_or(u32::MAX);
+            self.event(at, Some(node), What::Sent { message, to, frame: frame.kind_name().into(), bytes });
+        }
     }
 
     /// A step's outputs leave.
@@ -172,7 +189,18 @@ impl Sites {
             return Ok(());
         }
         for output in &outputs.list {
-            let Output::Reply(to, reply) = output else { continue };
+            let (to, reply) = match output {
+                Output::Reply(to, reply) => (to, reply),
+                Output::Control(conn, frame) => {
+                    self.frame_leaves(at, node, *conn, None, frame);
+                    continue;
+                }
+                Output::Transfer(conn, space, frame) => {
+                    self.frame_leaves(at, node, *conn, Some(*space), frame);
+                    continue;
+                }
+                _ => continue,
+            };
             let Some(write) = self.list[node].waiting.remove(to) else { continue };
             let refusal = refusal_of(reply);
             self.event(at, Some(node), What::Answered { write, refused: refusal.map(ToString::to_string) });

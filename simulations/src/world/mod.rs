@@ -42,9 +42,9 @@ pub(crate) use setup::prepare;
 const EVENTS_MAX: u64 = 50_000_000;
 /// Bytes that a reconnect with nothing new may cost: both Hellos and what is said of rules, and per common space two
 /// summaries.
-const RECONNECT_BYTES: u64 = 1_500;
+pub(crate) const RECONNECT_BYTES: u64 = 1_500;
 /// Bytes of it per common space.
-const RECONNECT_SPACE_BYTES: u64 = 1_000;
+pub(crate) const RECONNECT_SPACE_BYTES: u64 = 1_000;
 /// How often quiet is looked for.
 const QUIET_STEP: Duration = Duration::from_millis(100);
 
