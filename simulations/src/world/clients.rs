@@ -146,8 +146,14 @@ impl World<'_> {
 
     /// The node went down before it answered.
     pub(super) fn clients_wait(&mut self, pid: Pid) {
-        let gone = self.clients.waiting.extract_if(.., |_, (at, _)| *at == pid).map(|(_, (_, index))| index);
-        for index in gone.collect::<Vec<_>>() {
+        let mut gone = Vec::new();
+        self.clients.waiting.retain(|_, (at, index)| {
+            if *at == pid {
+                gone.push(*index);
+            }
+            *at != pid
+        });
+        for index in gone {
             self.unanswered(pid, index);
         }
     }

@@ -7,7 +7,9 @@
 //! Start with [`run`], then `step.rs` (processes), `net.rs` (connections), `faults.rs`.
 
 mod clients;
+mod decode;
 mod dialling;
+mod ends;
 mod faults;
 mod host;
 mod net;
@@ -78,6 +80,7 @@ struct World<'a> {
     queue: Queue,
     hosts: Vec<Host>,
     net: Net,
+    decoder: decode::Decoder,
     paths: Paths,
     clients: Clients,
     spaces: Vec<SpaceId>,

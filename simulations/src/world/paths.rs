@@ -112,8 +112,8 @@ impl Paths {
         let Some(link) = self.links.get(&(from, to)) else { return (now + latency, false) };
         let way = (from, to);
         let mut leaves = now;
-        if link.bandwidth > 0 {
-            let takes = Duration::from_nanos(bytes as u64 * 1_000_000_000 / link.bandwidth);
+        if let Some(nanos) = (bytes as u64 * 1_000_000_000).checked_div(link.bandwidth) {
+            let takes = Duration::from_nanos(nanos);
             let busy = self.busy.entry(way).or_default();
             leaves = now.max(*busy) + takes;
             *busy = leaves;

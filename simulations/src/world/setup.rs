@@ -33,7 +33,10 @@ pub(crate) fn prepare(plan: &Plan, address: impl Fn(NodeNo) -> String) -> (hand:
         let (founder, _) = *space.members.first().expect("a space has members");
         let key = Box::new(SigningKey::from_bytes(&world.dice().bytes()));
         let reply = world.command(founder, Command::CreateSpace { name: space.name.clone(), founder: key });
-        let Reply::Created(Ok(id)) = reply else { panic!("no space: {reply:?}") };
+        let id = match reply {
+            Reply::Created(created) => created.expect("no space of this name is there"),
+            other => unreachable!("a space was asked for: {other:?}"),
+        };
         for (node, role) in space.members.iter().skip(1) {
             world.admit(founder, *node, id, &space.name, *role);
         }
@@ -115,6 +118,7 @@ impl<'a> World<'a> {
             queue: Queue::default(),
             hosts,
             net: Net::after(last),
+            decoder: super::decode::Decoder::default(),
             paths: Paths::new(plan),
             clients: Clients::new(plan),
             oracles: Oracles::new(plan, &spaces),

@@ -3,9 +3,7 @@
 use std::time::Duration;
 
 use tombolo_crdt::FeedId;
-use tombolo_crdt::feed::{Range, RangeError};
-use tombolo_node::engine::{ConnId, Input, Output};
-use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
+use tombolo_node::engine::{Input, Output};
 
 use super::World;
 use super::host::{Item, Pid, Process};
@@ -20,32 +18,6 @@ use crate::trace::What;
 const STEP_TIME: Duration = Duration::from_micros(20);
 /// Computing time of an entry.
 const ENTRY_TIME: Duration = Duration::from_micros(10);
-
-/// A frame from its bytes, verified as the runtime does it, and how many entries it weighs. `None`: of an unknown kind.
-pub(super) fn decode(conn: ConnId, stream: usize, bytes: &[u8]) -> Result<Option<(Input, usize)>, String> {
-    let verify = |ranges: Vec<Range>| {
-        let verified = ranges.into_iter().map(Range::verify);
-        let known = verified.filter(|range| !matches!(range, Err(RangeError::Unsupported)));
-        known.collect::<Result<Vec<_>, _>>().map_err(|error| error.to_string())
-    };
-    let frame = Frame::decode(bytes).map_err(|error| error.to_string())?;
-    Ok(match frame {
-        None => None,
-        Some(Frame::Ranges(Ranges { space, number, ranges })) if stream > 0 => {
-            let ranges = verify(ranges)?;
-            let entries = ranges.iter().map(|range| range.entries().len()).sum();
-            Some((Input::Ranges { conn, space, number, ranges }, entries))
-        }
-        Some(Frame::RulesRanges(RulesRanges { space, ranges, last })) if stream == 0 => {
-            let ranges = verify(ranges)?;
-            let entries = ranges.iter().map(|range| range.entries().len()).sum();
-            Some((Input::RulesRanges { conn, space, ranges, last }, entries))
-        }
-        Some(frame @ Frame::Ranges(_)) => return Err(format!("{} on the control stream", frame.kind_name())),
-        Some(frame) if stream == 0 => Some((Input::Frame(conn, frame), 1)),
-        Some(frame) => return Err(format!("{} on a transfer stream", frame.kind_name())),
-    })
-}
 
 impl World<'_> {
     /// Something for an engine, if it runs.
