@@ -2,12 +2,17 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use support::{fault, mesh, write_everywhere};
-use tombolo_sim::outcome::{Outcome, RunOptions, Verdict};
+use tombolo_sim::outcome::{Oracle, Outcome, RunOptions, Verdict};
 use tombolo_sim::plan::{Fault, Plan, Unsynced};
 use tombolo_sim::quic;
+use tombolo_sim::trace::What;
+
+/// Connections of two nodes when everybody reconnects in the end.
+const LAST: u64 = 1;
 
 fn held(plan: &Plan) -> Outcome {
     let outcome = quic::run(plan, RunOptions::default());
@@ -20,7 +25,7 @@ fn two_nodes_converge() {
     let mut plan = mesh(1, 2);
     write_everywhere(&mut plan, 40);
     let stats = held(&plan).stats;
-    assert_eq!((stats.acknowledged, stats.connections), (40, 1));
+    assert_eq!((stats.acknowledged, stats.connections), (40, 1 + LAST));
     assert!(stats.bytes_transferred > 0 && stats.frames > 40, "{stats:?}");
 }
 
@@ -46,7 +51,7 @@ fn a_partition_of_ten_minutes_heals() {
     write_everywhere(&mut plan, 60);
     fault(&mut plan, 60, 660, Fault::Cut { from: vec![0], to: vec![1, 2], one_way: false });
     let stats = held(&plan).stats;
-    assert!(stats.connections > 3, "connections are made anew: {stats:?}");
+    assert!(stats.connections > 6, "connections are made anew: {stats:?}");
     assert_eq!(stats.acknowledged, 60);
 }
 
@@ -65,7 +70,7 @@ fn a_crashed_node_comes_back() {
     }
     let stats = held(&plan).stats;
     assert_eq!(stats.hits.get("crash"), Some(&3), "{stats:?}");
-    assert!(stats.connections > 3, "{stats:?}");
+    assert!(stats.connections > 6, "{stats:?}");
     assert_eq!(stats.acknowledged + stats.unanswered, 120);
 }
 
@@ -75,14 +80,14 @@ fn connections_move_with_a_dialler_and_are_dialled_anew_to_whom_was_dialled() {
     write_everywhere(&mut plan, 60);
     fault(&mut plan, 20, 20, Fault::Readdress { node: 0 });
     let stats = held(&plan).stats;
-    assert_eq!((stats.acknowledged, stats.connections), (60, 1), "{stats:?}");
+    assert_eq!((stats.acknowledged, stats.connections), (60, 1 + LAST), "{stats:?}");
 
     let mut plan = mesh(5, 2);
     plan.duration = Duration::from_secs(180);
     write_everywhere(&mut plan, 60);
     fault(&mut plan, 20, 20, Fault::Readdress { node: 1 });
     let stats = held(&plan).stats;
-    assert_eq!((stats.acknowledged, stats.connections), (60, 2), "{stats:?}");
+    assert_eq!((stats.acknowledged, stats.connections), (60, 2 + LAST), "{stats:?}");
 }
 
 #[test]
@@ -147,4 +152,37 @@ fn who_is_cut_off_for_good_is_no_survivor() {
     write_everywhere(&mut plan, 30);
     fault(&mut plan, 10, 60, Fault::Cut { from: vec![1], to: vec![0, 2], one_way: false });
     held(&plan);
+}
+
+#[test]
+fn survivors_that_get_no_time_violate_liveness() {
+    let mut plan = mesh(10, 2);
+    write_everywhere(&mut plan, 10);
+    plan.patience = Duration::from_millis(500);
+    fault(&mut plan, 5, 60, Fault::Cut { from: vec![0], to: vec![1], one_way: false });
+    let Verdict::Violated(violation) = quic::run(&plan, RunOptions::default()).verdict else { panic!("it held") };
+    assert_eq!((violation.oracle, violation.place.as_str()), (Oracle::Liveness, "did not converge"));
+}
+
+#[test]
+fn every_frame_that_arrives_on_record_was_sent_there() {
+    let mut plan = mesh(11, 3);
+    write_everywhere(&mut plan, 30);
+    fault(&mut plan, 30, 35, Fault::Crash { node: 1, unsynced: Unsynced::Kept, in_commit: None, in_repair: None });
+    let outcome = quic::run(&plan, RunOptions { record: true });
+    let (mut sent, mut arrived) = (BTreeMap::new(), 0);
+    for event in outcome.trace.expect("recorded").events {
+        match event.what {
+            What::Sent { message, to, .. } => drop(sent.insert(message, (event.node, to))),
+            What::Received { message, from } => {
+                let (sender, to) = sent.remove(&message).expect("sent before, and received once");
+                assert_eq!((sender, Some(to)), (Some(from), event.node));
+                arrived += 1;
+            }
+            What::Lost { message } => assert!(sent.remove(&message).is_some(), "lost once"),
+            _ => {}
+        }
+    }
+    assert!(arrived > 100, "{arrived}");
+    assert_eq!(sent.len(), 0, "all arrived or were lost: {sent:?}");
 }
