@@ -11,8 +11,6 @@ use crate::outcome::Violation;
 use crate::plan::{Fault, NodeNo, PlannedFault, Unsynced};
 use crate::trace::What;
 
-/// Free bytes of a full volume.
-const FULL_BYTES: u64 = 1 << 20;
 /// How long a node that forgets its connections is not heard: until QUIC has forgotten them too.
 const FORGETTING: Duration = Duration::from_secs(5);
 /// What a slow reader takes at a time, in bytes: about a frame of each connection.
@@ -70,7 +68,7 @@ impl Play {
                     match in_commit {
                         Some(after) if site.engine.is_some() => {
                             site.trips = Some(unsynced);
-                            site.disk.cut_power_after(u64::from(after));
+                            site.cut_power_after(after);
                             true
                         }
                         _ => false,
@@ -86,11 +84,11 @@ impl Play {
             }
             Fault::DiskFull { node } => {
                 self.hit("disk full");
-                self.shared.lock().list[node].disk.set_free(Some(FULL_BYTES));
+                self.shared.lock().list[node].fill(true);
             }
             Fault::DiskError { node, after } => {
                 self.hit("disk error");
-                self.shared.lock().list[node].disk.fail_once_after(u64::from(after));
+                self.shared.lock().list[node].fail_once_after(after);
             }
             Fault::DiskSlow { node, factor } => {
                 self.hit("slow disk");
@@ -101,16 +99,12 @@ impl Play {
                 self.hit("bit flips");
                 let mut sites = self.shared.lock();
                 let seed = sites.luck.draw([about::DISK_FLIPS, u64::from(planned.no), 0, 0]);
-                let site = &mut sites.list[node];
-                site.disk.flip_bits(count, seed);
-                site.damaged = true;
+                sites.list[node].flip_bits(count, seed);
             }
             Fault::Restore { node, .. } => {
                 self.kill(node).await;
                 let mut sites = self.shared.lock();
-                let site = &mut sites.list[node];
-                if let Some(image) = site.backups.remove(&planned.no) {
-                    (site.disk, site.restored) = (image, true);
+                if sites.list[node].put_back(planned.no) {
                     sites.stats.hit("a backup was restored");
                 }
             }
@@ -136,7 +130,7 @@ impl Play {
                 return self.restart(node);
             }
             Fault::ClockJump { node, by_ms } => self.shared.lock().list[node].clock.offset_ms -= by_ms,
-            Fault::DiskFull { node } => self.shared.lock().list[node].disk.set_free(None),
+            Fault::DiskFull { node } => self.shared.lock().list[node].fill(false),
             Fault::DiskSlow { node, .. } => self.shared.lock().list[node].slow = 1,
             _ => {}
         }
@@ -146,10 +140,7 @@ impl Play {
     /// A data directory is copied for a later restore.
     pub(super) fn backup(&mut self, index: usize) {
         if let Some(PlannedFault { no, fault: Fault::Restore { node, .. }, .. }) = self.plan.faults.get(index) {
-            let mut sites = self.shared.lock();
-            let site = &mut sites.list[*node];
-            let image = site.disk.image();
-            site.backups.insert(*no, image);
+            self.shared.lock().list[*node].back_up(*no);
         }
     }
 
@@ -163,7 +154,7 @@ impl Play {
             let site = &mut sites.list[node];
             site.slow = 1;
             site.clock.offset_ms = offset_ms;
-            site.disk.set_free(None);
+            site.fill(false);
         }
         self.restart(node)
     }

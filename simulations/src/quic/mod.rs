@@ -18,6 +18,7 @@ mod ending;
 mod faults;
 mod flight;
 mod letters;
+mod machine;
 mod play;
 mod process;
 mod sites;

@@ -11,6 +11,7 @@ use tombolo_transport::discovery::Discovery;
 use tombolo_transport::{CloseCode, Endpoint, Identity, Settings};
 
 use super::about;
+use super::machine::has_tripped;
 use super::play::Play;
 use super::socket::SimSocket;
 use super::watch::Watched;
@@ -41,8 +42,8 @@ impl Play {
         let (life, damaged) = (site.life, site.damaged);
         let seed = |what| luck.bytes([what, node as u64, life, 0]);
         let opened = world::open(node, &site.key, &site.disk, seed(about::ENGINE));
-        if site.disk.has_tripped() {
-            site.disk.crash(Unsynced::Torn, luck.draw([about::CRASH, node as u64, life, 1]));
+        if has_tripped(&site.disk) {
+            site.lose_power(Unsynced::Torn, luck.draw([about::CRASH, node as u64, life, 1]));
             sites.stats.hit("a crash in the middle of a repair");
             drop(sites);
             return self.start(node, start);
@@ -140,7 +141,7 @@ impl Play {
         let mut sites = self.shared.lock();
         let luck = sites.luck;
         let site = &mut sites.list[node];
-        site.disk.crash(unsynced, luck.draw([about::CRASH, node as u64, site.life, 0]));
+        site.lose_power(unsynced, luck.draw([about::CRASH, node as u64, site.life, 0]));
     }
 
     /// Starts a process again, if none runs.
@@ -148,13 +149,12 @@ impl Play {
         let start = {
             let mut sites = self.shared.lock();
             let site = &mut sites.list[node];
-            site.disk.power();
-            site.trips = None;
+            site.power();
             if site.engine.is_some() {
                 return Ok(());
             }
             if let Some(after) = site.repair_trips.take() {
-                site.disk.cut_power_after(u64::from(after));
+                site.cut_power_after(after);
             }
             if std::mem::take(&mut site.restored) { Start::Restored } else { Start::Crash }
         };

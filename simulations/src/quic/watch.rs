@@ -9,6 +9,7 @@ use tombolo_node::runtime::Stepper;
 use tombolo_transport::frame::Frame;
 
 use super::about;
+use super::machine::has_tripped;
 use super::sites::{Shared, Sites};
 use crate::outcome::Violation;
 use crate::plan::NodeNo;
@@ -94,7 +95,7 @@ impl Sites {
         engine.check_invariants();
         let committed = engine.counters().commits > commits;
         let settled = engine.counters().entries - entries;
-        if site.disk.has_tripped() {
+        if has_tripped(&site.disk) {
             self.tripped.push(node);
             return Ok(None);
         }
