@@ -111,8 +111,8 @@ impl Made {
         let start = u64::from(burst) * 9_000_000 + self.dice.below(5_000_000) as u64;
         let (node, no) = (self.dice.below(5), burst + 1);
         let cut = |a: usize, b: usize| (300_000_000..700_000_000).contains(&start) && (a == 0 || b == 0);
-        let asleep = |node: usize| (500_000_000..560_000_000).contains(&start) && node == 2;
-        if asleep(node) {
+        let down = |node: usize| (500_000_000..560_000_000).contains(&start) && node == 2;
+        if down(node) {
             return;
         }
         self.writes.push(write(no, node, Action::Patch(json!({"n": no, "note": "blue \"paint\" <5 l>"}))));
@@ -123,7 +123,7 @@ impl Made {
         self.events.push(at(start + 600, node, What::Answered { write: no, refused }));
         for hop in 0..15 {
             let (from, to) = (if hop < 4 { node } else { self.dice.below(5) }, self.dice.below(5));
-            if from == to || asleep(from) {
+            if from == to || down(from) {
                 continue;
             }
             self.messages += 1;
@@ -131,7 +131,7 @@ impl Made {
             let leaves = start + 700 + hop * 40_000 + self.dice.below(20_000) as u64;
             let arrives = leaves + 5_000 + self.dice.below(120_000) as u64;
             self.events.push(at(leaves, from, sent(self.messages, to, frame)));
-            if cut(from, to) || asleep(to) {
+            if cut(from, to) || down(to) {
                 self.events.push(world(leaves + 30_000_000, What::Lost { message: self.messages }));
             } else {
                 self.events.push(at(arrives, to, What::Received { message: self.messages, from }));
