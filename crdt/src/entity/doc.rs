@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::id::OpId;
+use crate::defect::{self, Defect};
 
 /// What kind of object an operation made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,11 +247,12 @@ fn apply_to_key(keys: &mut Keys, key: &str, id: OpId, op: &Operation, dead: &mut
 fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
     for pred in &op.pred {
         let Ok(at) = slot.binary_search_by(|live| live.id.cmp(pred)) else { continue };
+        let times = if slot.len() > 1 && defect::is(Defect::IncrementTwice) { 2 } else { 1 };
         if let (Action::Increment(by), Some(Live { value: Value::Counter(counter), .. })) =
             (&op.action, slot.get_mut(at))
         {
             // Wrapping, because a sum must not depend on the order of its parts.
-            *counter = counter.wrapping_add(*by);
+            *counter = counter.wrapping_add(by.wrapping_mul(times));
             continue;
         }
         if matches!(slot.remove(at).value, Value::Object(_)) {
@@ -260,6 +262,7 @@ fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<
     let Action::Put(value) = &op.action else { return false };
     match slot.binary_search_by(|live| live.id.cmp(&id)) {
         Ok(_) => false,
+        Err(at) if at < slot.len() && defect::is(Defect::LoserDropped) => false,
         Err(at) => {
             slot.insert(at, Live { id, value: value.clone() });
             true

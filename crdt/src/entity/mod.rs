@@ -40,6 +40,7 @@ pub use id::{Clock, Mark, OpId};
 pub use row::RowError;
 pub use write::{PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteError, Writer};
 
+use crate::defect::{self, Defect};
 use crate::hash::{Tagged, tag};
 use crate::{ChangeHash, FeedId, Hlc, Revision};
 use doc::{Doc, Live, Value};
@@ -147,6 +148,9 @@ impl EntityState {
     /// Whether the entity is there for readers: some update was seen by no deletion (update wins).
     #[must_use]
     pub fn is_present(&self) -> bool {
+        if defect::is(Defect::TombstoneByLive) && self.register().iter().any(|op| op.value == Value::Bool(true)) {
+            return false;
+        }
         self.updates.iter().any(|(actor, counter)| self.deleted.get(actor).is_none_or(|seen| counter > seen))
     }
 
@@ -177,7 +181,7 @@ impl EntityState {
         if op.is_tombstone() {
             for (actor, mark) in past.iter().filter(|(_, mark)| mark.counter > 0) {
                 let seen = self.deleted.entry(*actor).or_default();
-                *seen = mark.counter.max(*seen);
+                *seen = if defect::is(Defect::DeletionForgets) { mark.counter } else { mark.counter.max(*seen) };
             }
         } else {
             let last = self.updates.entry(id.actor()).or_default();

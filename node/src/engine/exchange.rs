@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::rules::Contact;
@@ -160,7 +161,7 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     if have.frontier == frontier {
         let news = session.agreed != Some(frontier);
         session.agree(frontier, have.state != state);
-        session.answer_due |= news;
+        session.answer_due |= news || defect::is(Defect::NeverSilent);
         let journal = space.row.journal;
         space.memory.entry(conn.peer).or_default().shared(frontier, journal);
     }

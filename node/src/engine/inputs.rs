@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, VerifiedRange};
 use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::{Contact, Found, Invite, NAME_BYTES_MAX, OFFER_BYTES_MAX};
@@ -75,6 +76,8 @@ impl Parts<'_> {
     /// Keeps what was known of a peer whose connection ended.
     fn parted(&mut self, conn: &Conn) {
         for (id, session) in &conn.sessions {
+            let empty = session.in_flight.is_empty() || !defect::is(Defect::PartingAsserted);
+            assert!(empty, "nothing is on its way when a connection ends");
             let Some(space) = self.spaces.get_mut(id) else { continue };
             let known = match (&session.known, session.equal) {
                 (_, true) => space.frontier.positions().map(|position| (position.feed, position.seq)).collect(),

@@ -35,6 +35,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::Contact;
@@ -149,7 +150,8 @@ impl Engine {
     fn load(&mut self) -> Result<(), StoreError> {
         let mut epoch = [0; 8];
         epoch.copy_from_slice(self.draw("epoch").split_at(8).0);
-        self.author = Author { node: self.node, epoch: u64::from_le_bytes(epoch) };
+        let drawn = u64::from_le_bytes(epoch);
+        self.author = Author { node: self.node, epoch: if defect::is(Defect::EpochReused) { 1 } else { drawn } };
         let mut batch = self.store.begin_read()?;
         let mut spaces = BTreeMap::new();
         for row in batch.spaces()? {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{FeedId, SpaceId};
 
 use super::inputs::Parts;
@@ -191,7 +192,11 @@ fn write_back(
 ) -> Result<bool, StoreError> {
     let mut wrote = false;
     for space in spaces.values_mut() {
-        for id in space.take_dirty_feeds() {
+        let mut dirty = space.take_dirty_feeds();
+        if dirty.len() > 1 && defect::is(Defect::FeedRowLeftOut) {
+            dirty.pop_last();
+        }
+        for id in dirty {
             if let Some(feed) = space.feeds.get(&id) {
                 batch.put_feed(id, &feed.row)?;
                 wrote = true;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::Position;
 use tombolo_crdt::{Digest, FeedId, NodeId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Probe, Summary};
@@ -165,7 +166,10 @@ impl Talk<'_> {
             },
         };
         for position in pages.iter().flat_map(|page| &page.positions) {
-            known.insert(position.feed, position.seq);
+            let own = position.feed == space.own_data.feed() || position.feed == space.own_rules.feed();
+            if own || !defect::is(Defect::FrontierUnread) {
+                known.insert(position.feed, position.seq);
+            }
             let ours = space.feeds.get(&position.feed).map_or(0, |feed| feed.row.seq);
             if ours >= position.seq && !self.same_chain(space, position)? {
                 self.forked(space, session, position);
@@ -251,7 +255,7 @@ impl Talk<'_> {
     /// Acknowledges what has become durable.
     fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
         let speaks = session.summary.is_some() && (session.answer_due || !session.have_due.is_empty());
-        if !speaks {
+        if !speaks || (session.taken > 16 && defect::is(Defect::AcknowledgementLost)) {
             return false;
         }
         session.answer_due = false;
