@@ -10,10 +10,11 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::rules::Contact;
-use tombolo_crdt::{Digest, FeedId, SpaceId};
+use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Hello, PROTOCOL_VERSION};
 use tombolo_transport::{Link, Which, keep};
 
+use super::agenda::SessionId;
 use super::io::{ConnId, Now, Output};
 use super::session::{Conn, PAGES_MAX, Session};
 use super::space::Space;
@@ -57,6 +58,7 @@ pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId,
             // It may overtake, within a step, what would have begun the session.
             begin(conn, summary.space);
             if let Some(session) = conn.sessions.get_mut(&summary.space) {
+                session.heard = Some((summary.frontier, summary.state));
                 session.summary = Some(summary);
             }
         }
@@ -86,6 +88,19 @@ pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId,
     }
 }
 
+/// The space of whose session a frame tells something.
+pub(super) fn concerns(frame: &Frame) -> Option<SpaceId> {
+    match frame {
+        Frame::Rules(space, _) | Frame::FrontierRequest(space) | Frame::Refused(space, _) => Some(*space),
+        Frame::Summary(summary) => Some(summary.space),
+        Frame::Frontier(page) => Some(page.space),
+        Frame::Have(have) => Some(have.space),
+        Frame::Probe(probe) => Some(probe.space),
+        Frame::Hello(_) | Frame::RulesDone | Frame::Bye(_) | Frame::RulesFrontier(..) => None,
+        Frame::Ranges(_) | Frame::RulesRanges(_) | Frame::Join(_) | Frame::JoinRefused(..) => None,
+    }
+}
+
 /// Begins the session of a space that both sides have named.
 fn begin(conn: &mut Conn, space: SpaceId) {
     if conn.ours.contains(&space) && conn.theirs.contains(&space) && !conn.sessions.contains_key(&space) {
@@ -94,6 +109,10 @@ fn begin(conn: &mut Conn, space: SpaceId) {
     }
 }
 
+/// How long an acknowledgement that nobody waits for is kept back, per connection: a node says at most 100 of them a second,
+/// however many peers it has. And at most so long.
+const HAVE_WAIT_PER_PEER: Duration = Duration::from_millis(10);
+const HAVE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Questions and answers about chains that are kept until the step ends.
 const PROBES_ASKED_MAX: usize = 256;
 /// First wait before a session that neither moves nor agrees is begun anew; doubles up to [`STALL_WAIT_MAX`].
@@ -126,29 +145,39 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     for FeedHave { feed, settled, .. } in &have.feeds {
         // Of feeds that are not known here nothing could be sent: what the peer says of them takes no memory.
         if space.feeds.contains_key(feed) {
-            moved |= session.known(*feed) < *settled;
+            let news = session.known(*feed) < *settled;
+            moved |= news;
             session.learn(*feed, *settled);
+            if session.reached(*feed) >= space.frontier.seq(*feed) {
+                session.caught_up(*feed);
+            } else if let Some(at) = session.relay.get_mut(feed).filter(|_| news) {
+                // What is left came later than what the peer has said to have.
+                *at = now.mono + session.relay_wait.get();
+            }
         }
     }
     let held = |feed: FeedId, seq: u64| {
         let of_feed = have.feeds.iter().find(|have| have.feed == feed);
         of_feed.is_some_and(|have| have.held.iter().any(|(first, last)| (*first..=*last).contains(&seq)))
     };
-    while let Some((number, carried)) = session.in_flight.front() {
-        if *number > have.number {
-            break;
+    if have.number == 0 {
+        note_vain(session);
+    }
+    while session.in_flight.front().is_some_and(|sent| sent.number <= have.number) {
+        let Some(sent) = session.in_flight.pop_front() else { break };
+        if sent.relayed {
+            session.relay_wait.needed();
         }
-        for (feed, last) in carried.clone() {
+        for (feed, last) in sent.carried {
             if session.known(feed) < last && !held(feed, last) {
                 // Neither settled nor held: dropped there, so it is lacking and is sent again, after a while.
                 session.send_again(feed, session.known(feed), now.mono);
             }
         }
-        session.in_flight.pop_front();
     }
     // What was held there once and is no longer named has been dropped.
     for FeedHave { feed, settled, held } in &have.feeds {
-        let on_its_way = session.in_flight.iter().any(|(_, carried)| carried.iter().any(|(known, _)| known == feed));
+        let on_its_way = session.in_flight.iter().any(|sent| sent.carried.iter().any(|(known, _)| known == feed));
         let kept = held.iter().fold(*settled, |end, (first, last)| if *first == end + 1 { *last } else { end });
         if !on_its_way && have.number != 0 && session.cursor.get(feed).is_some_and(|sent| *sent > kept) {
             session.send_again(*feed, kept, now.mono);
@@ -157,13 +186,18 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     if moved {
         session.resend_wait = Duration::ZERO;
     }
-    let (frontier, state) = (space.frontier_digest(), space.state_digest());
-    if have.frontier == frontier {
-        let news = session.agreed != Some(frontier);
-        session.agree(frontier, have.state != state);
-        session.answer_due |= news || defect::is(Defect::NeverSilent);
-        let journal = space.row.journal;
-        space.memory.entry(conn.peer).or_default().shared(frontier, journal);
+    session.heard = Some((have.frontier, have.state));
+    session.answer_due |= have.frontier == space.frontier_digest() && defect::is(Defect::NeverSilent);
+}
+
+/// Frames with entries of others that the peer had before they came: it says so without acknowledging them.
+fn note_vain(session: &mut Session) {
+    let Session { in_flight, known: Some(known), relay_wait, .. } = session else { return };
+    for sent in in_flight.iter_mut().filter(|sent| sent.relayed) {
+        if sent.carried.iter().all(|(feed, last)| known.get(feed).is_some_and(|known| known >= last)) {
+            sent.relayed = false;
+            relay_wait.in_vain();
+        }
     }
 }
 
@@ -174,6 +208,11 @@ impl Engine {
             self.settle_duplicates(after);
             self.introduce(after);
         }
+        let visits = self.visits(now, after);
+        self.note_absent(now, after);
+        if visits.is_empty() && after.owed.is_empty() {
+            return;
+        }
         let snapshot = match self.store.reader().snapshot() {
             Ok(snapshot) => snapshot,
             Err(error) => return tracing::error!(%error, "no snapshot; peers wait"),
@@ -183,33 +222,55 @@ impl Engine {
         }
         let mut memory_moved = false;
         let mut stalled = BTreeSet::new();
-        let Self { conns, spaces, patience, .. } = self;
-        for (id, conn) in conns.iter_mut() {
+        let Self { conns, spaces, patience, agenda, .. } = self;
+        let have_wait = HAVE_WAIT_PER_PEER.saturating_mul(conns.len() as u32).min(HAVE_WAIT_MAX);
+        for (id, space_id) in visits {
+            let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
-            for (space_id, session) in &mut conn.sessions {
-                let Some(space) = spaces.get_mut(space_id) else { continue };
-                let moved = after.moved.get(space_id);
-                let mut talk = Talk { conn: *id, peer, now, snapshot: &snapshot, out: &mut after.outputs };
-                match talk.session(space, session, moved) {
-                    Ok(moved) => memory_moved |= moved,
-                    Err(error) => {
-                        tracing::error!(%error, space = %space_id, "an exchange failed");
-                        after.outputs.push(Output::Close(*id, "the store failed".to_owned()));
-                    }
-                }
-                if watch(session, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
-                    stalled.insert(*id);
+            let (Some(session), Some(space)) = (conn.sessions.get_mut(&space_id), spaces.get_mut(&space_id)) else {
+                continue;
+            };
+            let moved = after.moved.get(&space_id);
+            let mut talk = Talk { conn: id, peer, now, have_wait, snapshot: &snapshot, out: &mut after.outputs };
+            match talk.session(space, session, moved) {
+                Ok(moved) => memory_moved |= moved,
+                Err(error) => {
+                    tracing::error!(%error, space = %space_id, "an exchange failed");
+                    after.outputs.push(Output::Close(id, "the store failed".to_owned()));
                 }
             }
+            if watch(session, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
+                stalled.insert(id);
+            }
+            agenda.enter((id, space_id), session);
         }
         for id in stalled {
-            self.conns.remove(&id);
+            self.drop_conn(id);
             after.outputs.push(Output::Close(id, "frontiers differ and nothing moves: starting over".to_owned()));
         }
         if memory_moved {
             self.flush_memory_soon(now);
         }
-        self.note_absent(now, after);
+    }
+
+    /// Sessions in which something may have to be said: something has happened in them or their space, or their time has
+    /// come.
+    fn visits(&self, now: Now, after: &mut After) -> BTreeSet<SessionId> {
+        let mut visits = std::mem::take(&mut after.touched);
+        visits.extend(self.agenda.due(now.mono));
+        let moved = |space: &SpaceId| after.touched_all || after.moved.contains_key(space);
+        if after.touched_all || !after.moved.is_empty() {
+            for (id, conn) in &self.conns {
+                visits.extend(conn.sessions.keys().filter(|space| moved(space)).map(|space| (*id, *space)));
+            }
+        }
+        visits
+    }
+
+    fn drop_conn(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.remove(&id) {
+            self.agenda.forget(id, &conn);
+        }
     }
 
     /// Members that are away fall behind from the first entry on that they miss.
@@ -217,10 +278,11 @@ impl Engine {
         let Self { conns, spaces, node, .. } = self;
         for (id, feeds) in &after.moved {
             let Some(space) = spaces.get_mut(id).filter(|_| !feeds.is_empty()) else { continue };
+            let with = conns.values().filter(|conn| conn.sessions.contains_key(id));
+            let here: BTreeSet<NodeId> = with.map(|conn| conn.peer).collect();
             let roster = space.roster();
             for (member, _) in roster.members().filter(|(member, _)| member != node) {
-                let here = conns.values().any(|conn| conn.peer == member && conn.sessions.contains_key(id));
-                if !here {
+                if !here.contains(&member) {
                     space.memory.entry(member).or_default().behind_since.get_or_insert(now.wall_millis);
                 }
             }
@@ -253,7 +315,7 @@ impl Engine {
             }
         }
         for id in losers {
-            self.conns.remove(&id);
+            self.drop_conn(id);
             after.outputs.push(Output::Close(id, "another connection with this peer is kept".to_owned()));
         }
     }
@@ -274,6 +336,7 @@ impl Engine {
                     after.outputs.push(Output::Control(*id, Frame::Rules(*space_id, rules_digest(space))));
                 }
                 begin(conn, *space_id);
+                after.touched.insert((*id, *space_id));
                 if conn.named_all && !conn.theirs.contains(space_id) && conn.offered.insert(*space_id) {
                     after.owed.push((*id, *space_id));
                 }

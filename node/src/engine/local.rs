@@ -110,7 +110,7 @@ impl Work<'_> {
         for write in writes {
             self.load(space.row.no, write)?;
         }
-        let feed = space.own_data.feed();
+        let feed = space.own_data_feed;
         let hlc = self.next_hlc();
         let mut touched: BTreeMap<(&str, &str), Touched<'_>> = BTreeMap::new();
         for write in writes {

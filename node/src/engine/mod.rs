@@ -11,6 +11,7 @@
 //!
 //! Start reading at [`Engine::step`], then [`settle`].
 
+mod agenda;
 mod append;
 mod exchange;
 mod held;
@@ -84,10 +85,13 @@ pub struct Engine {
     author: Author,
     spaces: BTreeMap<SpaceId, Space>,
     conns: BTreeMap<ConnId, Conn>,
+    agenda: agenda::Agenda,
     joins: BTreeMap<SpaceId, rules::PendingJoin>,
     added: BTreeSet<String>,
     discovered: BTreeMap<NodeId, Vec<String>>,
     targets: Vec<Target>,
+    /// Something has changed that targets follow from.
+    targets_due: bool,
     process: [u8; 16],
     dials: u64,
     hlc_last: Hlc,
@@ -100,7 +104,8 @@ pub struct Engine {
     unloaded: bool,
     /// Held entries were read back and have not been tried yet.
     drain_due: bool,
-    memory_due: Option<Duration>,
+    /// Since when the store has an older version of what is remembered of peers.
+    memory_since: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
     patience: BTreeMap<NodeId, Duration>,
 }
@@ -122,10 +127,12 @@ impl Engine {
             author: Author { node, epoch: 0 },
             spaces: BTreeMap::new(),
             conns: BTreeMap::new(),
+            agenda: agenda::Agenda::default(),
             joins: BTreeMap::new(),
             added: BTreeSet::new(),
             discovered: BTreeMap::new(),
             targets: Vec::new(),
+            targets_due: true,
             process: [0; 16],
             dials: 0,
             hlc_last: Hlc::default(),
@@ -136,7 +143,7 @@ impl Engine {
             reopen: false,
             unloaded: false,
             drain_due: false,
-            memory_due: None,
+            memory_since: None,
             patience: BTreeMap::new(),
         };
         let process = engine.draw("process");
@@ -166,6 +173,7 @@ impl Engine {
         self.hlc_last = self.hlc_last.max(last);
         self.spaces = spaces;
         self.drain_due = true;
+        self.targets_due = true;
         self.pasts = Pasts::default();
         Ok(())
     }

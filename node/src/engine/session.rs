@@ -17,6 +17,12 @@ const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
 /// Longest such wait.
 const RESEND_WAIT_MAX: Duration = Duration::from_secs(30);
 
+/// Entries of others are relayed after this long, so that a peer that has them from their author can say so first.
+const RELAY_WAIT_MIN: Duration = Duration::from_millis(5);
+/// Longest such wait: what a peer may be late whose other connections have just broken. Twice the longest that its own word
+/// takes (see `HAVE_WAIT_MAX`), so that this comes first.
+const RELAY_WAIT_MAX: Duration = Duration::from_secs(2);
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Conn {
@@ -67,6 +73,16 @@ impl Conn {
     }
 }
 
+/// A transfer frame on its way.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) number: u64,
+    /// The last entry it carries of each feed.
+    pub(super) carried: Vec<(FeedId, u64)>,
+    /// Entries of others are in it, and it is not known yet whether the peer needed them.
+    pub(super) relayed: bool,
+}
+
 /// One space with one peer on one connection.
 #[derive(Debug, Default)]
 pub(super) struct Session {
@@ -92,13 +108,18 @@ pub(super) struct Session {
     /// Frames sent and received.
     pub(super) sent: u64,
     pub(super) taken: u64,
-    pub(super) in_flight: VecDeque<(u64, Vec<(FeedId, u64)>)>,
+    pub(super) in_flight: VecDeque<Sent>,
     /// Feeds to be acknowledged.
     pub(super) have_due: BTreeSet<FeedId>,
+    /// Feeds of which something came that was here before: the sender is told so, and relays later.
+    pub(super) in_vain: BTreeSet<FeedId>,
     /// An acknowledgement is due even if no feed moved.
     pub(super) answer_due: bool,
-    /// When entries of others may be relayed.
-    pub(super) relay_at: Option<Duration>,
+    /// When feeds that came from elsewhere, or agreement, are acknowledged although nobody waits for it.
+    pub(super) have_at: Option<Duration>,
+    /// Feeds of others that wait to be relayed, and until when; how long the next ones wait.
+    pub(super) relay: BTreeMap<FeedId, Duration>,
+    pub(super) relay_wait: RelayWait,
     /// Feeds of which something was dropped there, and when it may be sent again; how long to wait the next time.
     pub(super) resend: BTreeMap<FeedId, Duration>,
     pub(super) resend_wait: Duration,
@@ -108,6 +129,9 @@ pub(super) struct Session {
     pub(super) probes: BTreeMap<FeedId, (u64, u64)>,
     /// Questions and answers about chains that have come.
     pub(super) asked: Vec<Probe>,
+    /// The last frontier we have stated, and the last they have, with their state.
+    pub(super) stated: Option<Digest>,
+    pub(super) heard: Option<(Digest, Digest)>,
     /// The last frontier that both have said to have; it is ours now: `equal`.
     pub(super) agreed: Option<Digest>,
     pub(super) equal: bool,
@@ -116,6 +140,37 @@ pub(super) struct Session {
     pub(super) refused_there: u64,
     /// Entries of theirs to report as refused.
     pub(super) refusals: Vec<(FeedId, u64, u8)>,
+    /// What the agenda has of it.
+    pub(super) entered: Option<(Duration, &'static str)>,
+}
+
+/// How long relaying waits for word that the peer has the entries already. Each relay that turns out to have been in vain
+/// doubles it, and one that was needed takes it back: where peers are connected with each other, next to nothing is
+/// relayed; along a line nothing waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct RelayWait(Duration);
+
+impl RelayWait {
+    /// The wait.
+    pub(super) const fn get(self) -> Duration {
+        self.0
+    }
+
+    /// A relay was needed.
+    pub(super) fn needed(&mut self) {
+        *self = Self::default();
+    }
+
+    /// A relay was in vain.
+    pub(super) fn in_vain(&mut self) {
+        self.0 = (self.0 * 2).min(RELAY_WAIT_MAX);
+    }
+}
+
+impl Default for RelayWait {
+    fn default() -> Self {
+        Self(RELAY_WAIT_MIN)
+    }
 }
 
 impl Session {
@@ -139,12 +194,27 @@ impl Session {
         }
     }
 
+    /// When it has to be looked at although nothing happens in it, and why.
+    pub(super) fn next_moment(&self) -> Option<(Duration, &'static str)> {
+        let have = self.have_at.map(|at| (at, "have"));
+        let relay = self.relay.values().min().map(|at| (*at, "relay"));
+        let resend = self.resend.values().min().map(|at| (*at, "resend"));
+        let stalled = self.stalled_at.map(|at| (at, "stalled"));
+        [have, relay, resend, stalled].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
     /// Notes that both have the frontier `digest`.
     pub(super) fn agree(&mut self, digest: Digest, diverged: bool) {
         self.agreed = Some(digest);
         self.equal = true;
         self.diverged = diverged;
         self.behind_since = None;
+    }
+
+    /// Nothing more of a feed is to be sent.
+    pub(super) fn caught_up(&mut self, feed: FeedId) {
+        self.lag.remove(&feed);
+        self.relay.remove(&feed);
     }
 
     /// Notes that the peer has `feed` up to `seq`.

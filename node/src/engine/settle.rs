@@ -24,7 +24,7 @@ pub(super) struct Taken {
     pub(super) refused: Vec<(u64, Verdict)>,
     /// Rules entries among the settled.
     pub(super) rules: bool,
-    /// Entries settled or held.
+    /// Entries settled or held, or sealed that were not.
     pub(super) any: bool,
 }
 
@@ -77,6 +77,7 @@ impl Work<'_> {
         if end == settled && feed.sealed_seq() < settled && ours.is_some() {
             // All of it is settled, and nothing vouched for it so far.
             seal(feed, &mut self.batch, seal_of_range)?;
+            taken.any = true;
         }
         let seal = seal_of_range;
         for entry in range.into_entries() {

@@ -77,6 +77,9 @@ pub(super) struct Space {
     /// This process's feeds.
     pub(super) own_data: Opening,
     pub(super) own_rules: Opening,
+    /// Their ids.
+    pub(super) own_data_feed: FeedId,
+    pub(super) own_rules_feed: FeedId,
     pub(super) dirty: bool,
     /// Greatest clock reading that was too far ahead to be followed.
     pub(super) clock_ahead: Option<u64>,
@@ -132,11 +135,14 @@ impl Space {
             .filter(|(_, feed)| feed.row.seq > 0)
             .map(|(id, feed)| Position { feed: *id, seq: feed.row.seq, chain: feed.row.chain })
             .collect();
+        let (own_data, own_rules) = (open(FeedKind::Data), open(FeedKind::Rules));
         Self {
             id: row.space,
             rules: RulesDag::new(row.space),
-            own_data: open(FeedKind::Data),
-            own_rules: open(FeedKind::Rules),
+            own_data_feed: own_data.feed(),
+            own_rules_feed: own_rules.feed(),
+            own_data,
+            own_rules,
             feeds,
             frontier,
             digest: None,

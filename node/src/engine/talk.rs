@@ -14,8 +14,6 @@ use super::space::Space;
 use super::transfer;
 use crate::store::{Snapshot, StoreError};
 
-/// Entries of others are relayed after this long, so that a peer that has them from their author can say so first.
-const RELAY_DELAY: Duration = Duration::from_millis(5);
 /// Most refusals reported in one frame.
 const REFUSALS_MAX: usize = 4096;
 /// Feeds named in one acknowledgement (with their runs at most 700 bytes each).
@@ -30,6 +28,8 @@ pub(super) struct Talk<'a> {
     pub(super) conn: ConnId,
     pub(super) peer: NodeId,
     pub(super) now: Now,
+    /// How long an acknowledgement waits that nobody waits for.
+    pub(super) have_wait: Duration,
     pub(super) snapshot: &'a Snapshot,
     pub(super) out: &'a mut Vec<Output>,
 }
@@ -43,15 +43,15 @@ impl Talk<'_> {
         moved: Option<&BTreeSet<FeedId>>,
     ) -> Result<bool, StoreError> {
         let mut remembered = self.summary(space, session);
-        session.equal = session.agreed == Some(space.frontier_digest());
-        session.diverged &= session.equal;
+        self.compare(space, session);
         self.frontier(space, session)?;
         self.learn_frontier(space, session)?;
         if let Some(moved) = moved {
             self.moved(space, session, moved);
         }
         session.resend.retain(|_, at| *at > self.now.mono);
-        transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
+        session.relay.retain(|_, at| *at > self.now.mono);
+        transfer::pump(space, session, self.conn, self.snapshot, self.out)?;
         remembered |= self.have(space, session);
         self.probes(space, session)?;
         if !session.refusals.is_empty() {
@@ -60,6 +60,27 @@ impl Talk<'_> {
             self.send(Frame::Refused(space.id, refusals));
         }
         Ok(remembered)
+    }
+
+    /// Whether both are equal, by what the peer has stated last. Says so if the peer cannot know.
+    fn compare(&mut self, space: &mut Space, session: &mut Session) {
+        let frontier = space.frontier_digest();
+        if let Some((theirs, state)) = session.heard
+            && theirs == frontier
+        {
+            let diverged = state != space.state_digest();
+            if session.agreed != Some(frontier) {
+                session.agree(frontier, diverged);
+                let journal = space.row.journal;
+                space.memory.entry(self.peer).or_default().shared(frontier, journal);
+            }
+            session.diverged = diverged;
+            if session.stated != Some(frontier) {
+                session.have_at.get_or_insert(self.now.mono + self.have_wait);
+            }
+        }
+        session.equal = session.agreed == Some(frontier);
+        session.diverged &= session.equal;
     }
 
     fn send(&mut self, frame: Frame) {
@@ -77,6 +98,7 @@ impl Talk<'_> {
         let common = memory.common().map(|(digest, _)| digest);
         memory.told(frontier, journal);
         session.told = Some(frontier);
+        session.stated = Some(frontier);
         self.send(Frame::Summary(Summary { space: space.id, frontier, state, poisoned, common }));
         true
     }
@@ -166,7 +188,7 @@ impl Talk<'_> {
             },
         };
         for position in pages.iter().flat_map(|page| &page.positions) {
-            let own = position.feed == space.own_data.feed() || position.feed == space.own_rules.feed();
+            let own = position.feed == space.own_data_feed || position.feed == space.own_rules_feed;
             if own || !defect::is(Defect::FrontierUnread) {
                 known.insert(position.feed, position.seq);
             }
@@ -238,15 +260,14 @@ impl Talk<'_> {
     /// Feeds moved here: the peer may lack them, and is told that we hold them.
     fn moved(&mut self, space: &Space, session: &mut Session, moved: &BTreeSet<FeedId>) {
         for feed in moved {
-            let own = *feed == space.own_data.feed() || *feed == space.own_rules.feed();
+            let own = *feed == space.own_data_feed || *feed == space.own_rules_feed;
             if !own {
                 session.have_due.insert(*feed);
             }
             if session.known.is_some() && !session.probes.contains_key(feed) && behind(space, session, *feed) {
-                if !own && session.lag.is_empty() && session.relay_at.is_none() {
-                    session.relay_at = Some(self.now.mono + RELAY_DELAY);
+                if session.lag.insert(*feed) && !own {
+                    session.relay.insert(*feed, self.now.mono + session.relay_wait.get());
                 }
-                session.lag.insert(*feed);
                 session.behind_since.get_or_insert(self.now.wall_millis);
             }
         }
@@ -254,11 +275,16 @@ impl Talk<'_> {
 
     /// Acknowledges what has become durable.
     fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
-        let speaks = session.summary.is_some() && (session.answer_due || !session.have_due.is_empty());
+        if !session.have_due.is_empty() {
+            session.have_at.get_or_insert(self.now.mono + self.have_wait);
+        }
+        let due = session.answer_due || session.have_at.is_some_and(|at| at <= self.now.mono);
+        let speaks = session.summary.is_some() && due;
         if !speaks || (session.taken > 16 && defect::is(Defect::AcknowledgementLost)) {
             return false;
         }
         session.answer_due = false;
+        session.have_at = None;
         let feeds: Vec<FeedHave> = std::mem::take(&mut session.have_due)
             .into_iter()
             .map(|feed| {
@@ -271,7 +297,16 @@ impl Talk<'_> {
         let (frontier, state) = (space.frontier_digest(), space.state_digest());
         let journal = space.row.journal;
         space.memory.entry(self.peer).or_default().told(frontier, journal);
+        session.stated = Some(frontier);
+        let had: Vec<FeedHave> = std::mem::take(&mut session.in_vain)
+            .into_iter()
+            .map(|feed| FeedHave { feed, settled: space.frontier.seq(feed), held: Vec::new() })
+            .collect();
         let (space, number) = (space.id, session.taken);
+        for feeds in had.chunks(HAVE_FEEDS_MAX) {
+            // Under no number: it was here before any frame that is acknowledged below.
+            self.send(Frame::Have(Have { space, number: 0, feeds: feeds.to_vec(), frontier, state }));
+        }
         // The number goes with the last frame: it says that all it carried is accounted for.
         let mut rest = feeds.chunks(HAVE_FEEDS_MAX).peekable();
         while let Some(feeds) = rest.next() {

@@ -1,7 +1,7 @@
 //! Entries on their way out: produced from what is durable, when and as far as the peer can take them.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BinaryHeap;
 
 use serde_bytes::ByteBuf;
 use tombolo_crdt::FeedId;
@@ -9,8 +9,8 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signature};
 use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
 
-use super::io::{ConnId, Now, Output};
-use super::session::{IN_FLIGHT_MAX, Session};
+use super::io::{ConnId, Output};
+use super::session::{IN_FLIGHT_MAX, Sent, Session};
 use super::space::{Feed, Space};
 use crate::store::{Snapshot, StoreError};
 
@@ -26,21 +26,17 @@ const RANGE_ENVELOPE_BYTES: usize = 512;
 pub(super) fn pump(
     space: &Space,
     session: &mut Session,
-    now: Now,
     conn: ConnId,
     snapshot: &Snapshot,
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
-    let relay = session.relay_at.is_none_or(|at| at <= now.mono);
-    if relay {
-        session.relay_at = None;
-    }
     if session.known.is_none() || session.lag.is_empty() {
         return Ok(());
     }
+    let own = [space.own_data_feed, space.own_rules_feed];
     let endless = defect::is(Defect::RoomIgnored);
     while endless || (session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX) {
-        let mut heap = cursors(space, session, snapshot, relay)?;
+        let mut heap = cursors(space, session, snapshot)?;
         let mut ranges = Vec::new();
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
         let mut bytes = 0;
@@ -48,12 +44,12 @@ pub(super) fn pump(
             if bytes >= FRAME_BYTES.min(session.room) && !endless {
                 break;
             }
-            let off = session.reached(feed) > 0 && feed != space.own_data.feed() && defect::is(Defect::RangeOffByOne);
+            let off = session.reached(feed) > 0 && feed != space.own_data_feed && defect::is(Defect::RangeOffByOne);
             let from = session.reached(feed) + 1 + u64::from(off);
             let Some((range, last)) =
                 space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
             else {
-                session.lag.remove(&feed);
+                session.caught_up(feed);
                 continue;
             };
             bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
@@ -62,7 +58,7 @@ pub(super) fn pump(
             session.cursor.insert(feed, last);
             match snapshot.entry_journal(feed, last + 1)? {
                 Some(journal) => heap.push(Reverse((1, journal, feed))),
-                None => drop(session.lag.remove(&feed)),
+                None => session.caught_up(feed),
             }
         }
         if ranges.is_empty() {
@@ -70,7 +66,8 @@ pub(super) fn pump(
         }
         session.sent += 1;
         session.room = session.room.saturating_sub(bytes);
-        session.in_flight.push_back((session.sent, carried));
+        let relayed = carried.iter().any(|(feed, _)| !own.contains(feed));
+        session.in_flight.push_back(Sent { number: session.sent, carried, relayed });
         let frame = Frame::Ranges(Ranges { space: space.id, number: session.sent, ranges });
         out.push(Output::Transfer(conn, space.id, frame));
     }
@@ -81,11 +78,10 @@ pub(super) fn pump(
 type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
 
 /// The next entry of every lagging feed.
-fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, relay: bool) -> Result<Cursors, StoreError> {
-    let own: BTreeSet<FeedId> = [space.own_data.feed(), space.own_rules.feed()].into();
+fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot) -> Result<Cursors, StoreError> {
     let mut heap = BinaryHeap::new();
     for feed in session.lag.clone() {
-        if (!relay && !own.contains(&feed)) || session.resend.contains_key(&feed) {
+        if session.relay.contains_key(&feed) || session.resend.contains_key(&feed) {
             continue;
         }
         match snapshot.entry_journal(feed, session.reached(feed) + 1)? {
@@ -93,7 +89,7 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, relay: boo
                 let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);
                 heap.push(Reverse((u8::from(!rules), journal, feed)));
             }
-            None => drop(session.lag.remove(&feed)),
+            None => session.caught_up(feed),
         }
     }
     Ok(heap)
