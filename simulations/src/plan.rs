@@ -105,7 +105,8 @@ impl Spread {
         const P50: u64 = WHOLE / 2;
         const P99: u64 = WHOLE / 100 * 99;
         let between = |from: u64, to: u64, low: u64, high: u64, x: u64| {
-            from + u64::try_from(u128::from(to.saturating_sub(from)) * u128::from(x - low) / u128::from(high - low)).unwrap_or(0)
+            from + u64::try_from(u128::from(to.saturating_sub(from)) * u128::from(x - low) / u128::from(high - low))
+                .unwrap_or(0)
         };
         let x = u64::from(random);
         let us = match x {
@@ -389,7 +390,6 @@ pub(crate) mod micros {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
     pub(crate) fn serialize<S: Serializer>(duration: &Duration, to: S) -> Result<S::Ok, S::Error> {
         to.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
     }

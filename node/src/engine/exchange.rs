@@ -16,7 +16,7 @@ use tombolo_transport::{Link, Which, keep};
 
 use super::agenda::SessionId;
 use super::io::{ConnId, Now, Output};
-use super::session::{Conn, PAGES_MAX, Session};
+use super::session::{Conn, PAGES_MAX, Session, have_wait};
 use super::space::Space;
 use super::step::After;
 use super::talk::Talk;
@@ -109,10 +109,6 @@ fn begin(conn: &mut Conn, space: SpaceId) {
     }
 }
 
-/// How long an acknowledgement that nobody waits for is kept back, per connection: a node says at most 100 of them a second,
-/// however many peers it has. And at most so long.
-const HAVE_WAIT_PER_PEER: Duration = Duration::from_millis(10);
-const HAVE_WAIT_MAX: Duration = Duration::from_secs(1);
 /// Questions and answers about chains that are kept until the step ends.
 const PROBES_ASKED_MAX: usize = 256;
 /// First wait before a session that neither moves nor agrees is begun anew; doubles up to [`STALL_WAIT_MAX`].
@@ -145,14 +141,11 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     for FeedHave { feed, settled, .. } in &have.feeds {
         // Of feeds that are not known here nothing could be sent: what the peer says of them takes no memory.
         if space.feeds.contains_key(feed) {
-            let news = session.known(*feed) < *settled;
-            moved |= news;
+            moved |= session.known(*feed) < *settled;
             session.learn(*feed, *settled);
-            if session.reached(*feed) >= space.frontier.seq(*feed) {
-                session.caught_up(*feed);
-            } else if let Some(at) = session.relay.get_mut(feed).filter(|_| news) {
-                // What is left came later than what the peer has said to have.
-                *at = now.mono + session.relay_wait.get();
+            if session.lag.contains(feed) && space.frontier.seq(*feed) <= session.reached(*feed) {
+                // It has got everything from elsewhere.
+                session.lag.remove(feed);
             }
         }
     }
@@ -160,15 +153,12 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
         let of_feed = have.feeds.iter().find(|have| have.feed == feed);
         of_feed.is_some_and(|have| have.held.iter().any(|(first, last)| (*first..=*last).contains(&seq)))
     };
-    if have.number == 0 {
-        note_vain(session);
-    }
-    while session.in_flight.front().is_some_and(|sent| sent.number <= have.number) {
-        let Some(sent) = session.in_flight.pop_front() else { break };
-        if sent.relayed {
-            session.relay_wait.needed();
+    while session.in_flight.front().is_some_and(|flight| flight.number <= have.number) {
+        let Some(flight) = session.in_flight.pop_front() else { break };
+        if flight.number == have.number {
+            session.acknowledged(now.mono.saturating_sub(flight.sent));
         }
-        for (feed, last) in sent.carried {
+        for (feed, last) in flight.carried {
             if session.known(feed) < last && !held(feed, last) {
                 // Neither settled nor held: dropped there, so it is lacking and is sent again, after a while.
                 session.send_again(feed, session.known(feed), now.mono);
@@ -177,7 +167,7 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     }
     // What was held there once and is no longer named has been dropped.
     for FeedHave { feed, settled, held } in &have.feeds {
-        let on_its_way = session.in_flight.iter().any(|sent| sent.carried.iter().any(|(known, _)| known == feed));
+        let on_its_way = session.in_flight.iter().any(|flight| flight.carried.iter().any(|(known, _)| known == feed));
         let kept = held.iter().fold(*settled, |end, (first, last)| if *first == end + 1 { *last } else { end });
         if !on_its_way && have.number != 0 && session.cursor.get(feed).is_some_and(|sent| *sent > kept) {
             session.send_again(*feed, kept, now.mono);
@@ -188,17 +178,6 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     }
     session.heard = Some((have.frontier, have.state));
     session.answer_due |= have.frontier == space.frontier_digest() && defect::is(Defect::NeverSilent);
-}
-
-/// Frames with entries of others that the peer had before they came: it says so without acknowledging them.
-fn note_vain(session: &mut Session) {
-    let Session { in_flight, known: Some(known), relay_wait, .. } = session else { return };
-    for sent in in_flight.iter_mut().filter(|sent| sent.relayed) {
-        if sent.carried.iter().all(|(feed, last)| known.get(feed).is_some_and(|known| known >= last)) {
-            sent.relayed = false;
-            relay_wait.in_vain();
-        }
-    }
 }
 
 impl Engine {
@@ -223,7 +202,7 @@ impl Engine {
         let mut memory_moved = false;
         let mut stalled = BTreeSet::new();
         let Self { conns, spaces, patience, agenda, .. } = self;
-        let have_wait = HAVE_WAIT_PER_PEER.saturating_mul(conns.len() as u32).min(HAVE_WAIT_MAX);
+        let have_wait = have_wait(conns.len());
         for (id, space_id) in visits {
             let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;

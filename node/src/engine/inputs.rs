@@ -341,8 +341,6 @@ impl Parts<'_> {
             taken.rules |= of_range.rules;
             if of_range.any {
                 after.moved.entry(id).or_default().insert(feed);
-            } else if space.frontier.seq(feed) >= end {
-                session.in_vain.insert(feed);
             }
         }
         self.drained(work, id, taken, after)

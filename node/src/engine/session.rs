@@ -14,14 +14,22 @@ pub(super) const PAGES_MAX: usize = 64;
 
 /// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
 const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
+/// Entries that came from elsewhere are acknowledged to a peer after this long, together with those that come until then:
+/// whoever sent them hears at once. See [`have_wait`].
+const HAVE_WAIT_MIN: Duration = Duration::from_millis(100);
+/// Longest such wait.
+const HAVE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Such a wait per connection: a node makes at most 100 of these acknowledgements a second, however many peers it has.
+const HAVE_WAIT_PER_PEER: Duration = Duration::from_millis(10);
+/// An entry is relayed after this long to a peer that gets its feed through us alone.
+pub(super) const RELAY_DELAY: Duration = Duration::from_millis(5);
+/// Longest wait for a peer to say that it has an entry from elsewhere.
+const RELAY_WAIT_MAX: Duration = Duration::from_secs(4);
+/// After so many relays it is tried again whether the peer gets the feed from elsewhere.
+const RELY_CHECK: u32 = 64;
+
 /// Longest such wait.
 const RESEND_WAIT_MAX: Duration = Duration::from_secs(30);
-
-/// Entries of others are relayed after this long, so that a peer that has them from their author can say so first.
-const RELAY_WAIT_MIN: Duration = Duration::from_millis(5);
-/// Longest such wait: what a peer may be late whose other connections have just broken. Twice the longest that its own word
-/// takes (see `HAVE_WAIT_MAX`), so that this comes first.
-const RELAY_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A connection.
 #[derive(Debug)]
@@ -73,14 +81,19 @@ impl Conn {
     }
 }
 
-/// A transfer frame on its way.
+/// How long a node with so many connections keeps back an acknowledgement that nobody waits for.
+pub(super) fn have_wait(conns: usize) -> Duration {
+    let wait = HAVE_WAIT_PER_PEER.saturating_mul(u32::try_from(conns).unwrap_or(u32::MAX));
+    wait.clamp(HAVE_WAIT_MIN, HAVE_WAIT_MAX)
+}
+
+/// A transfer frame that the peer has not accounted for.
 #[derive(Debug)]
-pub(super) struct Sent {
+pub(super) struct Flight {
     pub(super) number: u64,
-    /// The last entry it carries of each feed.
+    pub(super) sent: Duration,
+    /// The last entry it carried of each feed.
     pub(super) carried: Vec<(FeedId, u64)>,
-    /// Entries of others are in it, and it is not known yet whether the peer needed them.
-    pub(super) relayed: bool,
 }
 
 /// One space with one peer on one connection.
@@ -108,18 +121,19 @@ pub(super) struct Session {
     /// Frames sent and received.
     pub(super) sent: u64,
     pub(super) taken: u64,
-    pub(super) in_flight: VecDeque<Sent>,
+    pub(super) in_flight: VecDeque<Flight>,
+    /// How long the peer takes to acknowledge, smoothed.
+    pub(super) ack_time: Duration,
     /// Feeds to be acknowledged.
     pub(super) have_due: BTreeSet<FeedId>,
-    /// Feeds of which something came that was here before: the sender is told so, and relays later.
-    pub(super) in_vain: BTreeSet<FeedId>,
-    /// An acknowledgement is due even if no feed moved.
+    /// An acknowledgement is due at once, even if no feed moved: the peer has sent something.
     pub(super) answer_due: bool,
-    /// When feeds that came from elsewhere, or agreement, are acknowledged although nobody waits for it.
+    /// When what came from elsewhere is told, together with what comes until then.
     pub(super) have_at: Option<Duration>,
-    /// Feeds of others that wait to be relayed, and until when; how long the next ones wait.
+    /// Feeds of others: when the peer is sent what it has not got from elsewhere by then.
     pub(super) relay: BTreeMap<FeedId, Duration>,
-    pub(super) relay_wait: RelayWait,
+    /// Feeds of others that the peer gets through us alone, as far as is known; how often it was so.
+    pub(super) relied: BTreeMap<FeedId, u32>,
     /// Feeds of which something was dropped there, and when it may be sent again; how long to wait the next time.
     pub(super) resend: BTreeMap<FeedId, Duration>,
     pub(super) resend_wait: Duration,
@@ -144,35 +158,6 @@ pub(super) struct Session {
     pub(super) entered: Option<(Duration, &'static str)>,
 }
 
-/// How long relaying waits for word that the peer has the entries already. Each relay that turns out to have been in vain
-/// doubles it, and one that was needed takes it back: where peers are connected with each other, next to nothing is
-/// relayed; along a line nothing waits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct RelayWait(Duration);
-
-impl RelayWait {
-    /// The wait.
-    pub(super) const fn get(self) -> Duration {
-        self.0
-    }
-
-    /// A relay was needed.
-    pub(super) fn needed(&mut self) {
-        *self = Self::default();
-    }
-
-    /// A relay was in vain.
-    pub(super) fn in_vain(&mut self) {
-        self.0 = (self.0 * 2).min(RELAY_WAIT_MAX);
-    }
-}
-
-impl Default for RelayWait {
-    fn default() -> Self {
-        Self(RELAY_WAIT_MIN)
-    }
-}
-
 impl Session {
     /// How far the peer is settled in `feed`.
     pub(super) fn known(&self, feed: FeedId) -> u64 {
@@ -182,6 +167,22 @@ impl Session {
     /// The last entry of `feed` that the peer has or that is on its way to it.
     pub(super) fn reached(&self, feed: FeedId) -> u64 {
         self.known(feed).max(self.cursor.get(&feed).copied().unwrap_or(0))
+    }
+
+    /// How long to wait before an entry of somebody else is relayed: hardly, if the peer gets them through us alone; else
+    /// until it should have said that it has it. That is tried again, at first often: an entry that was merely late must not
+    /// make everything else go twice.
+    /// `have_wait`: how long the peer is thought to wait before it says so.
+    pub(super) fn relay_wait(&self, feed: FeedId, have_wait: Duration) -> Duration {
+        match self.relied.get(&feed) {
+            Some(times) if !times.is_power_of_two() && times % RELY_CHECK != 0 => RELAY_DELAY,
+            _ => (2 * (have_wait + self.ack_time)).min(RELAY_WAIT_MAX),
+        }
+    }
+
+    /// Notes how long an acknowledgement took (RFC 6298, without the variance).
+    pub(super) fn acknowledged(&mut self, took: Duration) {
+        self.ack_time = if self.ack_time.is_zero() { took } else { (self.ack_time * 7 + took) / 8 };
     }
 
     /// Sends a feed again from behind `kept`, after a while.
@@ -196,7 +197,7 @@ impl Session {
 
     /// When it has to be looked at although nothing happens in it, and why.
     pub(super) fn next_moment(&self) -> Option<(Duration, &'static str)> {
-        let have = self.have_at.map(|at| (at, "have"));
+        let have = self.have_at.filter(|_| self.summary.is_some()).map(|at| (at, "have"));
         let relay = self.relay.values().min().map(|at| (*at, "relay"));
         let resend = self.resend.values().min().map(|at| (*at, "resend"));
         let stalled = self.stalled_at.map(|at| (at, "stalled"));
@@ -209,12 +210,6 @@ impl Session {
         self.equal = true;
         self.diverged = diverged;
         self.behind_since = None;
-    }
-
-    /// Nothing more of a feed is to be sent.
-    pub(super) fn caught_up(&mut self, feed: FeedId) {
-        self.lag.remove(&feed);
-        self.relay.remove(&feed);
     }
 
     /// Notes that the peer has `feed` up to `seq`.

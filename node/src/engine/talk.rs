@@ -50,8 +50,7 @@ impl Talk<'_> {
             self.moved(space, session, moved);
         }
         session.resend.retain(|_, at| *at > self.now.mono);
-        session.relay.retain(|_, at| *at > self.now.mono);
-        transfer::pump(space, session, self.conn, self.snapshot, self.out)?;
+        transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
         remembered |= self.have(space, session);
         self.probes(space, session)?;
         if !session.refusals.is_empty() {
@@ -65,16 +64,13 @@ impl Talk<'_> {
     /// Whether both are equal, by what the peer has stated last. Says so if the peer cannot know.
     fn compare(&mut self, space: &mut Space, session: &mut Session) {
         let frontier = space.frontier_digest();
-        if let Some((theirs, state)) = session.heard
-            && theirs == frontier
-        {
-            let diverged = state != space.state_digest();
-            if session.agreed != Some(frontier) {
-                session.agree(frontier, diverged);
+        if let Some((_, state)) = session.heard.filter(|(theirs, _)| *theirs == frontier) {
+            let news = session.agreed != Some(frontier);
+            session.agree(frontier, state != space.state_digest());
+            if news {
                 let journal = space.row.journal;
                 space.memory.entry(self.peer).or_default().shared(frontier, journal);
             }
-            session.diverged = diverged;
             if session.stated != Some(frontier) {
                 session.have_at.get_or_insert(self.now.mono + self.have_wait);
             }
@@ -263,10 +259,11 @@ impl Talk<'_> {
             let own = *feed == space.own_data_feed || *feed == space.own_rules_feed;
             if !own {
                 session.have_due.insert(*feed);
+                session.have_at.get_or_insert(self.now.mono + self.have_wait);
             }
             if session.known.is_some() && !session.probes.contains_key(feed) && behind(space, session, *feed) {
                 if session.lag.insert(*feed) && !own {
-                    session.relay.insert(*feed, self.now.mono + session.relay_wait.get());
+                    session.relay.insert(*feed, self.now.mono + session.relay_wait(*feed, self.have_wait));
                 }
                 session.behind_since.get_or_insert(self.now.wall_millis);
             }
@@ -275,12 +272,9 @@ impl Talk<'_> {
 
     /// Acknowledges what has become durable.
     fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
-        if !session.have_due.is_empty() {
-            session.have_at.get_or_insert(self.now.mono + self.have_wait);
-        }
         let due = session.answer_due || session.have_at.is_some_and(|at| at <= self.now.mono);
-        let speaks = session.summary.is_some() && due;
-        if !speaks || (session.taken > 16 && defect::is(Defect::AcknowledgementLost)) {
+        let lost = session.taken > 16 && defect::is(Defect::AcknowledgementLost);
+        if session.summary.is_none() || !due || lost {
             return false;
         }
         session.answer_due = false;
@@ -298,15 +292,7 @@ impl Talk<'_> {
         let journal = space.row.journal;
         space.memory.entry(self.peer).or_default().told(frontier, journal);
         session.stated = Some(frontier);
-        let had: Vec<FeedHave> = std::mem::take(&mut session.in_vain)
-            .into_iter()
-            .map(|feed| FeedHave { feed, settled: space.frontier.seq(feed), held: Vec::new() })
-            .collect();
         let (space, number) = (space.id, session.taken);
-        for feeds in had.chunks(HAVE_FEEDS_MAX) {
-            // Under no number: it was here before any frame that is acknowledged below.
-            self.send(Frame::Have(Have { space, number: 0, feeds: feeds.to_vec(), frontier, state }));
-        }
         // The number goes with the last frame: it says that all it carried is accounted for.
         let mut rest = feeds.chunks(HAVE_FEEDS_MAX).peekable();
         while let Some(feeds) = rest.next() {

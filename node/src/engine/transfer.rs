@@ -9,8 +9,8 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signature};
 use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
 
-use super::io::{ConnId, Output};
-use super::session::{IN_FLIGHT_MAX, Sent, Session};
+use super::io::{ConnId, Now, Output};
+use super::session::{Flight, IN_FLIGHT_MAX, Session};
 use super::space::{Feed, Space};
 use crate::store::{Snapshot, StoreError};
 
@@ -26,14 +26,15 @@ const RANGE_ENVELOPE_BYTES: usize = 512;
 pub(super) fn pump(
     space: &Space,
     session: &mut Session,
+    now: Now,
     conn: ConnId,
     snapshot: &Snapshot,
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
+    rely(session, now);
     if session.known.is_none() || session.lag.is_empty() {
         return Ok(());
     }
-    let own = [space.own_data_feed, space.own_rules_feed];
     let endless = defect::is(Defect::RoomIgnored);
     while endless || (session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX) {
         let mut heap = cursors(space, session, snapshot)?;
@@ -49,7 +50,7 @@ pub(super) fn pump(
             let Some((range, last)) =
                 space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
             else {
-                session.caught_up(feed);
+                session.lag.remove(&feed);
                 continue;
             };
             bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
@@ -58,7 +59,7 @@ pub(super) fn pump(
             session.cursor.insert(feed, last);
             match snapshot.entry_journal(feed, last + 1)? {
                 Some(journal) => heap.push(Reverse((1, journal, feed))),
-                None => session.caught_up(feed),
+                None => drop(session.lag.remove(&feed)),
             }
         }
         if ranges.is_empty() {
@@ -66,12 +67,27 @@ pub(super) fn pump(
         }
         session.sent += 1;
         session.room = session.room.saturating_sub(bytes);
-        let relayed = carried.iter().any(|(feed, _)| !own.contains(feed));
-        session.in_flight.push_back(Sent { number: session.sent, carried, relayed });
+        session.in_flight.push_back(Flight { number: session.sent, sent: now.mono, carried });
         let frame = Frame::Ranges(Ranges { space: space.id, number: session.sent, ranges });
         out.push(Output::Transfer(conn, space.id, frame));
     }
     Ok(())
+}
+
+/// Entries of others whose time has come are relayed; those the peer has got meanwhile are not.
+fn rely(session: &mut Session, now: Now) {
+    let Session { relay, relied, lag, .. } = session;
+    relay.retain(|feed, at| {
+        if !lag.contains(feed) {
+            relied.remove(feed);
+            return false;
+        }
+        if *at <= now.mono {
+            *relied.entry(*feed).or_default() += 1;
+            return false;
+        }
+        true
+    });
 }
 
 /// Feeds by (rules before data, journal position of the next entry, feed), first first.
@@ -89,7 +105,7 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot) -> Result<
                 let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);
                 heap.push(Reverse((u8::from(!rules), journal, feed)));
             }
-            None => session.caught_up(feed),
+            None => drop(session.lag.remove(&feed)),
         }
     }
     Ok(heap)

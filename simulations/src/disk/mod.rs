@@ -49,6 +49,15 @@ impl Disk {
         self.0.failing.store(failing, Ordering::SeqCst);
     }
 
+    pub(crate) fn cut_power_after(&self, _operations: u64) {}
+    pub(crate) fn has_tripped(&self) -> bool {
+        false
+    }
+    pub(crate) fn power(&self) {}
+    pub(crate) fn crash(&self, _unsynced: crate::plan::Unsynced, _seed: u64) {}
+    pub(crate) fn fail_once_after(&self, _operations: u64) {}
+    pub(crate) fn flip_bits(&self, _count: u32, _seed: u64) {}
+
     fn check(&self) -> io::Result<()> {
         match self.0.failing.load(Ordering::SeqCst) {
             true => Err(io::Error::other("the disk fails")),

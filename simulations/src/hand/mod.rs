@@ -421,6 +421,31 @@ impl World {
         self.wire.waiting(node)
     }
 
+    /// Lets a node carry out commands in one step.
+    ///
+    /// # Panics
+    /// If the step leaves one without a reply.
+    pub fn commands(&mut self, node: NodeNo, commands: Vec<Command>) -> Vec<Reply> {
+        self.mono += Duration::from_millis(1);
+        let first = self.next + 1;
+        let inputs: Vec<Input> =
+            commands.into_iter().zip(first..).map(|(command, no)| Input::Command(ReplyTo(no), command)).collect();
+        self.next += inputs.len() as u64;
+        self.step(node, inputs);
+        let replies = (first..=self.next).map(|no| self.nodes[node].replies.remove(&ReplyTo(no)));
+        replies.map(|reply| reply.expect("a command is answered in its step")).collect()
+    }
+
+    /// The greatest number of a connection or reply so far.
+    pub(crate) const fn last_number(&self) -> u64 {
+        self.next
+    }
+
+    /// Ends all processes and gives their keys and disks.
+    pub(crate) fn into_disks(self) -> Vec<(SigningKey, Disk)> {
+        self.nodes.into_iter().map(|node| (node.key, node.disk)).collect()
+    }
+
     /// Number of nodes.
     #[must_use]
     pub fn len(&self) -> usize {

@@ -1,1 +1,140 @@
-//! To come.
+//! Scenarios: what a user writes, in TOML or in Rust. With a seed, a scenario becomes a [plan](crate::plan).
+//!
+//! ```text
+//! TOML ── read ──> Draft <── Rust (Draft::new(…).nodes(…)…)
+//!                    │ check: all problems at once, with file, line and column
+//!                    v
+//!                 Scenario ── plan(seed) ──> Plan
+//! ```
+//! `docs/scenarios.md` is the reference of the format.
+
+mod build;
+mod check;
+mod expand;
+mod expression;
+mod kinds;
+mod language;
+mod library;
+mod model;
+mod names;
+mod place;
+mod random;
+mod read;
+mod units;
+mod valid;
+
+use std::path::Path;
+
+use crate::plan::Plan;
+
+pub use language::{End, Statement, What};
+pub use library::{find, library};
+pub use model::{
+    Amount, Assert, ContentShape, Draft, Initial, LinkChange, LinkClass, Mix, Name, Node, Pick, Random, RandomKind,
+    Shape, Space, Survivors, Topology, Who, Workload, Write,
+};
+pub use place::{Place, Problem, ScenarioError};
+pub use random::Kind;
+pub use read::Files;
+pub use units::{Rate, When};
+pub use valid::InvalidPlan;
+
+/// Most nodes of a scenario: a mesh of them has 130,000 links.
+pub const NODES_MAX: usize = 512;
+/// Most writes of a scenario: they are all in memory before a run begins.
+pub const WRITES_MAX: u64 = 1_000_000;
+/// Longest scenario, in bytes.
+pub const SCENARIO_BYTES_MAX: u64 = 1 << 20;
+/// Longest file of initial data or writes, in bytes.
+pub const DATA_BYTES_MAX: u64 = 64 << 20;
+
+/// A scenario that can be: every seed gives a plan.
+#[derive(Clone, Debug)]
+pub struct Scenario(Draft);
+
+impl Draft {
+    /// Checks that it can be.
+    ///
+    /// # Errors
+    /// Everything that is wrong.
+    pub fn check(self) -> Result<Scenario, ScenarioError> {
+        match check::check(&self) {
+            problems if problems.is_empty() => Ok(Scenario(self)),
+            problems => Err(ScenarioError::of(problems)),
+        }
+    }
+}
+
+impl Scenario {
+    /// Reads the TOML form; `file` is its name in messages, `files` gives the files it names.
+    ///
+    /// # Errors
+    /// Everything that is wrong: what cannot be read, else what cannot be.
+    pub fn parse(file: &str, text: &str, files: Files<'_>) -> Result<Self, ScenarioError> {
+        read::read(file, text, files)?.check().map_err(|error| error.in_file(file))
+    }
+
+    /// Reads a file; files it names are looked for beside it.
+    ///
+    /// # Errors
+    /// As [`parse`](Self::parse); also a file that cannot be read.
+    pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        let file = path.display().to_string();
+        let text = read_bounded(path, SCENARIO_BYTES_MAX).map_err(|reason| ScenarioError::whole(&file, reason))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        Self::parse(&file, &text, &|name| read_bounded(&folder.join(name), DATA_BYTES_MAX))
+    }
+
+    /// The plan of a seed: the same for the same scenario and seed, everywhere. O(nodes² + writes + faults²).
+    #[must_use]
+    pub fn plan(&self, seed: u64) -> Plan {
+        expand::plan(&self.0, seed)
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    /// Its story in one line.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        &self.0.title
+    }
+
+    /// What a user recognises, and what to look for.
+    #[must_use]
+    pub fn about(&self) -> &str {
+        &self.0.about
+    }
+
+    /// Whether it may run over the model network.
+    #[must_use]
+    pub const fn world(&self) -> bool {
+        self.0.world
+    }
+
+    /// Whether it may run over real QUIC.
+    #[must_use]
+    pub const fn quic(&self) -> bool {
+        self.0.quic
+    }
+
+    /// What was said.
+    #[must_use]
+    pub const fn draft(&self) -> &Draft {
+        &self.0
+    }
+}
+
+fn read_bounded(path: &Path, limit: u64) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    if length > limit {
+        return Err(format!("it has {length} bytes; at most {limit} are read"));
+    }
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests;

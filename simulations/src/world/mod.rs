@@ -1,11 +1,327 @@
 //! The first lane: engines over a model network, a model disk and model clocks, in virtual time.
+//!
+//! A single-threaded loop over a queue of events. Every frame is bytes, encoded by its sender and decoded and verified by its
+//! receiver; streams have the buffers and windows of the real transport; a step takes as long as its commit takes on the
+//! node's disk, and what arrives meanwhile is taken by the next one, as in the runtime; dialling is `transport`'s own.
+//!
+//! Start with [`run`], then `step.rs` (processes), `net.rs` (connections), `faults.rs`.
 
-use crate::outcome::{Outcome, RunOptions};
-use crate::plan::Plan;
+mod clients;
+mod decode;
+mod dialling;
+mod ends;
+mod faults;
+mod host;
+mod net;
+mod paths;
+mod pipe;
+mod queue;
+mod setup;
+mod step;
 
-/// Carries a plan out.
+use std::time::Duration;
+
+use tombolo_crdt::SpaceId;
+
+use crate::luck::Luck;
+use crate::oracle::{Oracles, Traffic};
+use crate::outcome::{Oracle, Outcome, RunOptions, Stats, Verdict, Violation};
+use crate::panics;
+use crate::plan::{NodeNo, Plan};
+use crate::trace::{Recorder, What};
+use clients::Clients;
+use host::Host;
+use net::Net;
+use paths::Paths;
+use queue::{Event, Queue};
+
+#[expect(unused_imports, reason = "for the other lane")]
+pub(crate) use host::EPOCH_MILLIS;
+
+/// Events after which a run is given up as inconclusive: some ten minutes of computing.
+const EVENTS_MAX: u64 = 50_000_000;
+/// Bytes that a reconnect with nothing new may cost: both Hellos and what is said of rules, and per common space two
+/// summaries.
+const RECONNECT_BYTES: u64 = 1_500;
+/// Bytes of it per common space.
+const RECONNECT_SPACE_BYTES: u64 = 1_000;
+/// How often quiet is looked for.
+const QUIET_STEP: Duration = Duration::from_millis(100);
+
+/// Carries a plan out. Deterministic: equal plans give equal outcomes, event by event.
 #[must_use]
 pub fn run(plan: &Plan, options: RunOptions) -> Outcome {
-    let _ = (plan, options);
-    unimplemented!("comes with the next commit")
+    let mut world = match panics::catch(|| World::new(plan, options)) {
+        Ok(world) => world,
+        Err(caught) => return failed(Violation::from(caught)),
+    };
+    let verdict = match panics::catch(|| world.play()) {
+        Ok(Ok(None)) => Verdict::Held,
+        Ok(Ok(Some(why))) => Verdict::Inconclusive(why),
+        Ok(Err(violation)) => Verdict::Violated(violation),
+        Err(caught) => Verdict::Violated(Violation { at: world.now, ..caught.into() }),
+    };
+    world.finish(verdict)
+}
+
+fn failed(violation: Violation) -> Outcome {
+    let (hash, trace) = Recorder::new(false).finish();
+    Outcome { verdict: Verdict::Violated(violation), hash, stats: Stats::default(), trace }
+}
+
+/// Everything there is in a run.
+#[derive(Debug)]
+struct World<'a> {
+    plan: &'a Plan,
+    luck: Luck,
+    now: Duration,
+    queue: Queue,
+    hosts: Vec<Host>,
+    net: Net,
+    decoder: decode::Decoder,
+    paths: Paths,
+    clients: Clients,
+    spaces: Vec<SpaceId>,
+    oracles: Oracles,
+    recorder: Recorder,
+    stats: Stats,
+    traffic: Traffic,
+    seen: step::Seen,
+    /// Planned time is over.
+    healed: bool,
+}
+
+impl World<'_> {
+    /// Everything, from the beginning to quiet. `Some`: why nothing can be said.
+    fn play(&mut self) -> Result<Option<String>, Violation> {
+        self.schedule();
+        if let Some(why) = self.until(self.plan.duration)? {
+            return Ok(Some(why));
+        }
+        self.heal()?;
+        let healed = self.now;
+        if let Some(why) = self.quiet("converge")? {
+            return Ok(Some(why));
+        }
+        self.stats.convergence_us = micros(self.now.saturating_sub(healed));
+        self.event(None, What::Quiet);
+        let survivors = &self.plan.survivors;
+        let engines: Vec<_> = survivors
+            .iter()
+            .filter_map(|node| Some((*node, &self.hosts.get(*node)?.process.as_ref()?.engine)))
+            .collect();
+        self.oracles.quiet(self.now, &engines, self.traffic, &mut self.stats)?;
+        self.silence()
+    }
+
+    /// What the plan says will happen.
+    fn schedule(&mut self) {
+        for (index, write) in self.plan.writes.iter().enumerate() {
+            self.queue.schedule(write.at, Event::Ask(index));
+        }
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            self.queue.schedule(fault.at, Event::Begin(index));
+            if let crate::plan::Fault::Restore { taken, .. } = fault.fault {
+                self.queue.schedule(taken, Event::Backup(index));
+            }
+        }
+    }
+
+    /// Lets everything happen that is due by then.
+    fn until(&mut self, end: Duration) -> Result<Option<String>, Violation> {
+        while let Some((at, event)) = self.queue.next(end) {
+            self.now = at;
+            self.happen(event)?;
+            if self.stats.events() > EVENTS_MAX {
+                return Ok(Some(format!("over {EVENTS_MAX} events")));
+            }
+        }
+        self.now = self.now.max(end);
+        Ok(None)
+    }
+
+    fn happen(&mut self, event: Event) -> Result<(), Violation> {
+        match event {
+            Event::Step(pid, life) if self.lives(pid, life) => self.step(pid),
+            Event::Done(pid, life) if self.lives(pid, life) => self.release(pid),
+            Event::Wake(pid, life) if self.lives(pid, life) => {
+                self.wake(pid);
+                Ok(())
+            }
+            Event::Dial(pid, life) if self.lives(pid, life) => {
+                self.dial(pid);
+                Ok(())
+            }
+            Event::Dialled(pid, life, target, peer) if self.lives(pid, life) => self.dialled(pid, target, peer),
+            Event::Read(pid, life) if self.lives(pid, life) => self.read_on(pid),
+            Event::Step(..)
+            | Event::Done(..)
+            | Event::Wake(..)
+            | Event::Dial(..)
+            | Event::Dialled(..)
+            | Event::Read(..) => Ok(()),
+            Event::Arrive(way) => self.arrive(way),
+            Event::Flush(way) => {
+                self.flush(way);
+                Ok(())
+            }
+            Event::Silent { conn, from, since } => {
+                self.silent(conn, from, since);
+                Ok(())
+            }
+            Event::Forgotten { conn, end } => {
+                self.forgotten(conn, end);
+                Ok(())
+            }
+            Event::Ask(index) => {
+                self.ask(index);
+                Ok(())
+            }
+            Event::Backup(index) => {
+                self.backup(index);
+                Ok(())
+            }
+            Event::Begin(index) => self.begin(index),
+            Event::End(index) => self.end(index),
+        }
+    }
+
+    fn lives(&self, pid: host::Pid, life: queue::Life) -> bool {
+        self.hosts.get(pid).is_some_and(|host| host.life == life && host.process.is_some())
+    }
+
+    /// Ends all faults among the survivors and leaves the others alone for ever.
+    fn heal(&mut self) -> Result<(), Violation> {
+        self.healed = true;
+        self.event(None, What::Healed);
+        let survives = |node: NodeNo| self.plan.survivors.contains(&node);
+        let pids: Vec<_> = (0..self.hosts.len()).collect();
+        for pid in pids {
+            let is_clone = pid >= self.plan.nodes.len();
+            if is_clone || !survives(pid) {
+                self.kill(pid, "left alone");
+                continue;
+            }
+            self.cure(pid)?;
+        }
+        self.open_paths();
+        Ok(())
+    }
+
+    /// Waits until the survivors are connected, equal and silent.
+    fn quiet(&mut self, what: &str) -> Result<Option<String>, Violation> {
+        let end = self.now + self.plan.patience;
+        while self.now < end {
+            if let Some(why) = self.until(self.now + QUIET_STEP)? {
+                return Ok(Some(why));
+            }
+            if self.is_silent() && self.is_connected() {
+                let differ = self.difference();
+                if differ.is_none() {
+                    return Ok(None);
+                }
+                if self.wakes_at().is_none() {
+                    let detail = format!("all is quiet and yet {}", differ.unwrap_or_default());
+                    return Err(self.violation(Oracle::Liveness, "silent but unequal", detail));
+                }
+            }
+        }
+        let why = self.difference().unwrap_or_else(|| "they still talk".to_owned());
+        let detail = format!("the survivors did not {what} within {:?}: {why}", self.plan.patience);
+        Err(self.violation(Oracle::Liveness, &format!("did not {what}"), detail))
+    }
+
+    /// Reconnects everybody: with nothing new that must cost a constant and then end.
+    fn silence(&mut self) -> Result<Option<String>, Violation> {
+        let before = self.traffic;
+        self.reset_all();
+        if let Some(why) = self.quiet("fall silent after reconnecting")? {
+            return Ok(Some(why));
+        }
+        let connections = self.traffic.connections - before.connections;
+        let (bytes, moved) = (self.traffic.bytes - before.bytes, self.traffic.transferred - before.transferred);
+        let spaces = self.spaces.len() as u64;
+        let allowed = connections * (RECONNECT_BYTES + RECONNECT_SPACE_BYTES * spaces);
+        if bytes > allowed || moved > 0 {
+            let detail = format!(
+                "{connections} reconnects with nothing new took {bytes} bytes ({moved} of entries); at most {allowed} expected"
+            );
+            return Err(self.violation(Oracle::Silence, "a reconnect with nothing new", detail));
+        }
+        Ok(None)
+    }
+
+    /// Whether nothing is on its way among the survivors, and nobody works.
+    fn is_silent(&self) -> bool {
+        let idle = |host: &Host| {
+            let process = host.process.as_ref();
+            process.is_none_or(|process| process.inbox.is_empty() && process.done.is_none() && !process.step_scheduled)
+        };
+        self.hosts.iter().all(idle) && self.net.is_silent(&self.plan.survivors) && self.clients.is_idle()
+    }
+
+    /// Whether every link among the survivors stands.
+    fn is_connected(&self) -> bool {
+        let survives = |node: &NodeNo| self.plan.survivors.contains(node);
+        let mut links = self.plan.links.iter().filter(|link| survives(&link.from) && survives(&link.to));
+        links.all(|link| self.net.are_connected(link.from, link.to))
+    }
+
+    /// The next time a survivor's engine wants to wake.
+    fn wakes_at(&self) -> Option<Duration> {
+        self.hosts.iter().filter_map(|host| host.process.as_ref()?.wake).min()
+    }
+
+    /// In what two survivors that share a space differ.
+    fn difference(&self) -> Option<String> {
+        for (space, plan) in self.spaces.iter().zip(&self.plan.spaces) {
+            let mut first = None;
+            for (node, _) in plan.members.iter().filter(|(node, _)| self.plan.survivors.contains(node)) {
+                let Some(process) = self.hosts.get(*node).and_then(|host| host.process.as_ref()) else {
+                    return Some(format!("{} does not run", self.name(*node)));
+                };
+                let engine = &process.engine;
+                let here = engine.frontier(*space).map(|frontier| (frontier.digest(), frontier.len()));
+                let (there, other) = *first.get_or_insert((here, *node));
+                if here != there {
+                    let (a, b) = (self.name(other), self.name(*node));
+                    let held = engine.held(*space).unwrap_or_default();
+                    return Some(format!(
+                        "{a} and {b} differ in space {}: frontiers {there:?} and {here:?}, {b} holds {held:?}",
+                        plan.name
+                    ));
+                }
+            }
+        }
+        None
+    }
+
+    fn name(&self, node: NodeNo) -> &str {
+        self.plan.nodes.get(node).map_or("a clone", |node| node.name.as_str())
+    }
+
+    fn violation(&self, oracle: Oracle, place: &str, detail: String) -> Violation {
+        Violation { oracle, place: place.to_owned(), node: None, at: self.now, detail }
+    }
+
+    fn event(&mut self, node: Option<NodeNo>, what: What) {
+        self.recorder.event(self.now, node, what);
+    }
+
+    fn finish(mut self, verdict: Verdict) -> Outcome {
+        if let Verdict::Violated(violation) = &verdict {
+            let (oracle, detail) = (violation.oracle.name().to_owned(), violation.detail.clone());
+            self.recorder.event(self.now, violation.node, What::Violated { oracle, detail });
+        }
+        self.stats.virtual_us = micros(self.now);
+        self.stats.bytes_sent = self.traffic.bytes;
+        self.stats.bytes_transferred = self.traffic.transferred;
+        self.stats.connections = self.traffic.connections;
+        let (hash, trace) = self.recorder.finish();
+        Outcome { verdict, hash, stats: self.stats, trace }
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

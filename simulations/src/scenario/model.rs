@@ -1,0 +1,404 @@
+//! What a scenario says, as plain data. The TOML reader fills it; so can Rust.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tombolo_crdt::rules::Role;
+
+use super::language::Statement;
+use super::place::Place;
+use super::units::{Rate, When};
+use crate::plan::{Action, Spread};
+
+/// A name and where it was written.
+#[derive(Clone, Debug, Default)]
+pub struct Name {
+    /// The name.
+    pub text: String,
+    /// Where.
+    pub place: Place,
+}
+
+impl From<&str> for Name {
+    fn from(text: &str) -> Self {
+        Self { text: text.into(), place: Place::default() }
+    }
+}
+
+/// Some of the nodes.
+#[derive(Clone, Debug, Default)]
+pub enum Who {
+    /// All (of those in question).
+    #[default]
+    All,
+    /// One of them, drawn per seed.
+    Any,
+    /// These: names of nodes or of zones.
+    These(Vec<Name>),
+}
+
+impl From<&[&str]> for Who {
+    fn from(names: &[&str]) -> Self {
+        Self::These(names.iter().map(|&name| name.into()).collect())
+    }
+}
+
+/// A scenario before it is checked: see [`Draft::check`]. `docs/scenarios.md` explains every field under its TOML name.
+#[derive(Clone, Debug)]
+pub struct Draft {
+    /// Its name: `a-z 0-9 -`.
+    pub name: String,
+    /// Its story in one line.
+    pub title: String,
+    /// What a user recognises, and what to look for.
+    pub about: String,
+    /// How long writes and faults go on.
+    pub duration: Duration,
+    /// How long the survivors may take to converge.
+    pub patience: Duration,
+    /// May run over the model network.
+    pub world: bool,
+    /// May run over real QUIC.
+    pub quic: bool,
+    /// Who must converge in the end.
+    pub survivors: Survivors,
+    /// The nodes.
+    pub nodes: Vec<Node>,
+    /// What lies between them.
+    pub topology: Topology,
+    /// The spaces; none: one, named `main`, all writers.
+    pub spaces: Vec<Space>,
+    /// What everybody has at the beginning.
+    pub initial: Vec<Initial>,
+    /// Writes made up per seed.
+    pub workloads: Vec<Workload>,
+    /// Writes spelled out.
+    pub writes: Vec<Write>,
+    /// Faults spelled out.
+    pub faults: Vec<Statement>,
+    /// Faults made up per seed.
+    pub random: Option<Random>,
+    /// What must be true in the end.
+    pub assertions: Vec<Assert>,
+}
+
+/// Who must converge in the end.
+#[derive(Clone, Debug)]
+pub enum Survivors {
+    /// A connected part drawn per seed.
+    Random,
+    /// Everybody.
+    All,
+    /// These.
+    Named(Vec<Name>),
+}
+
+/// A node.
+#[derive(Clone, Debug)]
+pub struct Node {
+    /// Its name, unique among nodes and zones.
+    pub name: Name,
+    /// Its zone, to name several nodes at once.
+    pub zone: Option<Name>,
+    /// Its wall clock at the beginning, from and to, in milliseconds.
+    pub clock_offset_ms: (i64, i64),
+    /// How fast its wall clock runs, from and to.
+    pub clock_drift_ppm: (i32, i32),
+    /// Its disk.
+    pub commit: Spread,
+}
+
+impl Node {
+    /// A node with a right clock and a disk that takes 0.5 to 20 ms.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        let commit = Spread { min_us: 500, p50_us: 1_000, p99_us: 5_000, max_us: 20_000 };
+        Self { name: name.into(), zone: None, clock_offset_ms: (0, 0), clock_drift_ppm: (0, 0), commit }
+    }
+}
+
+/// What lies between the nodes.
+#[derive(Clone, Debug)]
+pub struct Topology {
+    /// Which links there are.
+    pub shape: Shape,
+    /// What a link is like.
+    pub class: LinkClass,
+    /// Links between zones or nodes that are different.
+    pub between: Vec<LinkChange>,
+    /// Links by name: more of them, or different ones.
+    pub links: Vec<LinkChange>,
+}
+
+/// Which links there are.
+#[derive(Clone, Debug)]
+pub enum Shape {
+    /// Everybody with everybody.
+    Mesh,
+    /// Each with the next, the last with the first.
+    Ring,
+    /// Each with the next.
+    Line,
+    /// Everybody with one, else the first.
+    Star(Option<Name>),
+    /// Connected, with so many links per node on average, drawn per seed.
+    Random(usize),
+    /// Only those named.
+    Links,
+}
+
+/// What a link is like.
+#[derive(Clone, Debug)]
+pub struct LinkClass {
+    /// Time of a packet.
+    pub latency: Spread,
+    /// Bytes per second; 0: unlimited.
+    pub bandwidth: u64,
+    /// Packets lost, of a million.
+    pub loss_ppm: u32,
+    /// Packets doubled, of a million.
+    pub duplicate_ppm: u32,
+    /// Packets with flipped bits, of a million.
+    pub corrupt_ppm: u32,
+}
+
+impl Default for LinkClass {
+    /// 5 to 60 ms, mostly 15, unlimited, lossless.
+    fn default() -> Self {
+        let latency = Spread { min_us: 5_000, p50_us: 15_000, p99_us: 40_000, max_us: 60_000 };
+        Self { latency, bandwidth: 0, loss_ppm: 0, duplicate_ppm: 0, corrupt_ppm: 0 }
+    }
+}
+
+/// Links that are different in what is said.
+#[derive(Clone, Debug, Default)]
+pub struct LinkChange {
+    /// One end: a node, or (not for single links) a zone.
+    pub a: Name,
+    /// The other.
+    pub b: Name,
+    /// See [`LinkClass`].
+    pub latency: Option<Spread>,
+    /// See [`LinkClass`].
+    pub bandwidth: Option<u64>,
+    /// See [`LinkClass`].
+    pub loss_ppm: Option<u32>,
+    /// See [`LinkClass`].
+    pub duplicate_ppm: Option<u32>,
+    /// See [`LinkClass`].
+    pub corrupt_ppm: Option<u32>,
+}
+
+/// A space.
+#[derive(Clone, Debug)]
+pub struct Space {
+    /// Its name, unique.
+    pub name: Name,
+    /// Who founds it; else one of the members that may write, drawn per seed.
+    pub founder: Option<Name>,
+    /// Members by role. Who is named twice has the last role; `All` here means all that are not named elsewhere.
+    pub members: Vec<(Who, Role)>,
+}
+
+/// What everybody has at the beginning.
+#[derive(Clone, Debug)]
+pub struct Initial {
+    /// Where it was written.
+    pub place: Place,
+    /// Its space; else the first.
+    pub space: Option<Name>,
+    /// Its collection.
+    pub collection: String,
+    /// Its id.
+    pub id: String,
+    /// An object.
+    pub value: Value,
+}
+
+/// A write spelled out: one request, one transaction.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// Where it was written.
+    pub place: Place,
+    /// When.
+    pub at: When,
+    /// Which node; several: each of them.
+    pub node: Who,
+    /// Its space; else the first.
+    pub space: Option<Name>,
+    /// What it does.
+    pub edits: Vec<(String, String, Action)>,
+    /// Asked again if the node goes down first.
+    pub retried: bool,
+}
+
+/// Writes made up per seed.
+#[derive(Clone, Debug)]
+pub struct Workload {
+    /// Where it was written.
+    pub place: Place,
+    /// Its space; else the first.
+    pub space: Option<Name>,
+    /// From when to when; else the whole duration.
+    pub during: Option<(When, When)>,
+    /// How many.
+    pub amount: Amount,
+    /// Who writes; `All`: members that may.
+    pub nodes: Who,
+    /// The collection.
+    pub collection: String,
+    /// Ids `PREFIX0`, `PREFIX1`, ….
+    pub prefix: String,
+    /// How many ids.
+    pub ids: usize,
+    /// Which ids more often.
+    pub pick: Pick,
+    /// What is done how often.
+    pub mix: Mix,
+    /// What entities look like.
+    pub shape: ContentShape,
+    /// What increments add: one of these.
+    pub by: Vec<i64>,
+    /// Bytes of text in each write beside its content.
+    pub padding: usize,
+    /// How many of a million are asked at a second node too, at the same moment, with the same id.
+    pub twins_ppm: u32,
+    /// How many of a million are asked again if their node goes down first.
+    pub retried_ppm: u32,
+}
+
+impl Workload {
+    /// So many writes over 20 ids of a collection, of every kind.
+    #[must_use]
+    pub fn new(collection: &str, count: u32) -> Self {
+        Self {
+            place: Place::default(),
+            space: None,
+            during: None,
+            amount: Amount::Count(count),
+            nodes: Who::All,
+            collection: collection.into(),
+            prefix: "k".into(),
+            ids: 20,
+            pick: Pick::Uniform,
+            mix: Mix::default(),
+            shape: ContentShape::Mixed,
+            by: vec![1],
+            padding: 0,
+            twins_ppm: 0,
+            retried_ppm: 500_000,
+        }
+    }
+}
+
+/// How many writes.
+#[derive(Clone, Copy, Debug)]
+pub enum Amount {
+    /// So many, at any time.
+    Count(u32),
+    /// About so many per time.
+    Rate(Rate),
+}
+
+/// Which ids more often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pick {
+    /// None.
+    Uniform,
+    /// The second half as often as the first, the third a third as often, ….
+    Zipf,
+    /// Nine of ten writes go to a tenth of the ids.
+    Hot,
+}
+
+/// Weights of the kinds of writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Mix {
+    /// Whole entities.
+    pub put: u32,
+    /// Merge patches.
+    pub patch: u32,
+    /// Increments.
+    pub increment: u32,
+    /// Deletes.
+    pub delete: u32,
+    /// Two to four edits of the other kinds at once.
+    pub transaction: u32,
+}
+
+impl Default for Mix {
+    fn default() -> Self {
+        Self { put: 3, patch: 5, increment: 2, delete: 1, transaction: 1 }
+    }
+}
+
+/// What entities look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ContentShape {
+    /// A few fields.
+    Flat,
+    /// Maps in maps.
+    Nested,
+    /// Lists of texts and of maps.
+    Arrays,
+    /// Any of them, per write.
+    Mixed,
+}
+
+/// Faults made up per seed.
+#[derive(Clone, Debug)]
+pub struct Random {
+    /// Where it was written.
+    pub place: Place,
+    /// From when to when; else the whole duration.
+    pub during: Option<(When, When)>,
+    /// Draw per seed which kinds there are, and how often.
+    pub swarm: bool,
+    /// The least time between two of a kind.
+    pub stability: Duration,
+    /// The kinds.
+    pub kinds: Vec<RandomKind>,
+}
+
+/// A kind of random fault.
+#[derive(Clone, Copy, Debug)]
+pub struct RandomKind {
+    /// Which.
+    pub kind: super::random::Kind,
+    /// How often, before the swarm.
+    pub rate: Rate,
+    /// How long, from and to.
+    pub lasts: (Duration, Duration),
+}
+
+/// What must be true in the end.
+#[derive(Clone, Debug)]
+pub struct Assert {
+    /// Where the expression was written.
+    pub place: Place,
+    /// For messages.
+    pub name: String,
+    /// Its space; else the first.
+    pub space: Option<Name>,
+    /// Over every entity of this collection; none: over every node.
+    pub collection: Option<String>,
+    /// CEL.
+    pub that: String,
+    /// Where the expression stands verbatim in its file, to point into it.
+    pub(super) verbatim: Option<(super::place::Source, usize)>,
+}
+
+impl Assert {
+    /// For every survivor.
+    #[must_use]
+    pub fn node(name: &str, that: &str) -> Self {
+        let place = Place::default();
+        Self { place, name: name.into(), space: None, collection: None, that: that.into(), verbatim: None }
+    }
+
+    /// For every entity of a collection on every survivor.
+    #[must_use]
+    pub fn entity(name: &str, collection: &str, that: &str) -> Self {
+        Self { collection: Some(collection.into()), ..Self::node(name, that) }
+    }
+}
