@@ -12,13 +12,21 @@ use super::session::{Conn, Session};
 /// One session: a space on a connection.
 pub(super) type SessionId = (ConnId, SpaceId);
 
-/// Moments of sessions, by time. Bounded: one per session.
+/// Moments of sessions, by time, and the sessions that must hear at once of whatever moves. Bounded: one per session.
 #[derive(Debug, Default)]
-pub(super) struct Agenda(BTreeSet<(Duration, SessionId, &'static str)>);
+pub(super) struct Agenda {
+    moments: BTreeSet<(Duration, SessionId, &'static str)>,
+    prompt: BTreeSet<SessionId>,
+}
 
 impl Agenda {
     /// Enters when a session wants to be looked at next, in place of what was entered before. O(log sessions).
     pub(super) fn enter(&mut self, id: SessionId, session: &mut Session) {
+        // A peer that relies on us for a feed waits for it.
+        match session.relied.is_empty() {
+            true => self.prompt.remove(&id),
+            false => self.prompt.insert(id),
+        };
         let next = session.next_moment();
         if session.entered == next {
             return;
@@ -26,13 +34,13 @@ impl Agenda {
         self.strike(id, session);
         session.entered = next;
         if let Some((at, why)) = next {
-            self.0.insert((at, id, why));
+            self.moments.insert((at, id, why));
         }
     }
 
     fn strike(&mut self, id: SessionId, session: &Session) {
         if let Some((at, why)) = session.entered {
-            self.0.remove(&(at, id, why));
+            self.moments.remove(&(at, id, why));
         }
     }
 
@@ -40,16 +48,22 @@ impl Agenda {
     pub(super) fn forget(&mut self, id: ConnId, conn: &Conn) {
         for (space, session) in &conn.sessions {
             self.strike((id, *space), session);
+            self.prompt.remove(&(id, *space));
         }
+    }
+
+    /// Sessions that must hear at once of what moves.
+    pub(super) fn prompt(&self) -> impl Iterator<Item = SessionId> + '_ {
+        self.prompt.iter().copied()
     }
 
     /// The first moment, and why.
     pub(super) fn first(&self) -> Option<(Duration, &'static str)> {
-        self.0.first().map(|(at, _, why)| (*at, *why))
+        self.moments.first().map(|(at, _, why)| (*at, *why))
     }
 
     /// Sessions whose moment has come.
     pub(super) fn due(&self, now: Duration) -> impl Iterator<Item = SessionId> + '_ {
-        self.0.iter().take_while(move |(at, ..)| *at <= now).map(|(_, id, _)| *id)
+        self.moments.iter().take_while(move |(at, ..)| *at <= now).map(|(_, id, _)| *id)
     }
 }

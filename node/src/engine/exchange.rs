@@ -16,6 +16,7 @@ use tombolo_transport::{Link, Which, keep};
 
 use super::agenda::SessionId;
 use super::io::{ConnId, Now, Output};
+use super::news::NEWS_MAX;
 use super::session::{Conn, PAGES_MAX, Session, have_wait};
 use super::space::Space;
 use super::step::After;
@@ -187,9 +188,10 @@ impl Engine {
             self.settle_duplicates(after);
             self.introduce(after);
         }
-        let visits = self.visits(now, after);
+        let have_wait = have_wait(self.conns.len());
+        let (visits, told) = self.visits(now, have_wait, after);
         self.note_absent(now, after);
-        if visits.is_empty() && after.owed.is_empty() {
+        if visits.is_empty() && after.owed.is_empty() && told.is_empty() {
             return;
         }
         let snapshot = match self.store.reader().snapshot() {
@@ -202,26 +204,28 @@ impl Engine {
         let mut memory_moved = false;
         let mut stalled = BTreeSet::new();
         let Self { conns, spaces, patience, agenda, .. } = self;
-        let have_wait = have_wait(conns.len());
         for (id, space_id) in visits {
             let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
             let (Some(session), Some(space)) = (conn.sessions.get_mut(&space_id), spaces.get_mut(&space_id)) else {
                 continue;
             };
-            let moved = after.moved.get(&space_id);
             let mut talk = Talk { conn: id, peer, now, have_wait, snapshot: &snapshot, out: &mut after.outputs };
-            match talk.session(space, session, moved) {
+            match talk.session(space, session) {
                 Ok(moved) => memory_moved |= moved,
                 Err(error) => {
                     tracing::error!(%error, space = %space_id, "an exchange failed");
                     after.outputs.push(Output::Close(id, "the store failed".to_owned()));
                 }
             }
-            if watch(session, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
+            let equal = session.equal(space.frontier_digest());
+            if watch(session, equal, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
                 stalled.insert(id);
             }
             agenda.enter((id, space_id), session);
+        }
+        for space in told {
+            spaces.get_mut(&space).into_iter().for_each(|space| space.news.clear());
         }
         for id in stalled {
             self.drop_conn(id);
@@ -232,18 +236,28 @@ impl Engine {
         }
     }
 
-    /// Sessions in which something may have to be said: something has happened in them or their space, or their time has
-    /// come.
-    fn visits(&self, now: Now, after: &mut After) -> BTreeSet<SessionId> {
+    /// Sessions in which something may have to be said: something has happened in them, their time has come, or they have to
+    /// hear at once of what moved. And the spaces all of whose sessions are among them.
+    fn visits(&mut self, now: Now, have_wait: Duration, after: &mut After) -> (BTreeSet<SessionId>, BTreeSet<SpaceId>) {
         let mut visits = std::mem::take(&mut after.touched);
         visits.extend(self.agenda.due(now.mono));
-        let moved = |space: &SpaceId| after.touched_all || after.moved.contains_key(space);
-        if after.touched_all || !after.moved.is_empty() {
-            for (id, conn) in &self.conns {
-                visits.extend(conn.sessions.keys().filter(|space| moved(space)).map(|space| (*id, *space)));
+        let mut told = BTreeSet::new();
+        for (id, space) in &mut self.spaces {
+            let moved = after.moved.get(id);
+            moved.into_iter().flatten().for_each(|feed| space.news.add(*feed, now));
+            let own = [space.own_data_feed, space.own_rules_feed];
+            let urgent = moved.is_some_and(|moved| moved.is_empty() || own.iter().any(|own| moved.contains(own)));
+            let late = space.news.oldest().is_some_and(|at| at + have_wait <= now.mono);
+            if after.touched_all || urgent || late || space.news.len() >= NEWS_MAX {
+                told.insert(*id);
+            } else if moved.is_some() {
+                visits.extend(self.agenda.prompt().filter(|(_, space)| space == id));
             }
         }
-        visits
+        for (id, conn) in self.conns.iter().filter(|_| !told.is_empty()) {
+            visits.extend(conn.sessions.keys().filter(|space| told.contains(space)).map(|space| (*id, *space)));
+        }
+        (visits, told)
     }
 
     fn drop_conn(&mut self, id: ConnId) {
@@ -257,9 +271,12 @@ impl Engine {
         let Self { conns, spaces, node, .. } = self;
         for (id, feeds) in &after.moved {
             let Some(space) = spaces.get_mut(id).filter(|_| !feeds.is_empty()) else { continue };
-            let with = conns.values().filter(|conn| conn.sessions.contains_key(id));
-            let here: BTreeSet<NodeId> = with.map(|conn| conn.peer).collect();
             let roster = space.roster();
+            let with = conns.values().filter(|conn| conn.sessions.contains_key(id));
+            if with.clone().count() + 1 == roster.members().count() {
+                continue; // nobody is away, but for the moment in which two connections lead to one peer
+            }
+            let here: BTreeSet<NodeId> = with.map(|conn| conn.peer).collect();
             for (member, _) in roster.members().filter(|(member, _)| member != node) {
                 if !here.contains(&member) {
                     space.memory.entry(member).or_default().behind_since.get_or_insert(now.wall_millis);
@@ -357,12 +374,12 @@ fn rules_digest(space: &Space) -> Digest {
 
 /// Watches for a session in which both have spoken, frontiers differ and nothing is on its way. What one believes of the
 /// other is wrong then, and is stated anew on another connection. Whether its time has come.
-fn watch(session: &mut Session, patience: &mut Duration, now: Now) -> bool {
+fn watch(session: &mut Session, equal: bool, patience: &mut Duration, now: Now) -> bool {
     let moving = !session.lag.is_empty() || !session.in_flight.is_empty() || !session.resend.is_empty();
-    if session.equal {
+    if equal {
         *patience = STALL_WAIT_MIN;
     }
-    if session.equal || moving || session.known.is_none() {
+    if equal || moving || session.known.is_none() {
         session.stalled_at = None;
         return false;
     }

@@ -83,7 +83,7 @@ impl Parts<'_> {
             let empty = session.in_flight.is_empty() || !defect::is(Defect::PartingAsserted);
             assert!(empty, "nothing is on its way when a connection ends");
             let Some(space) = self.spaces.get_mut(id) else { continue };
-            let known = match (&session.known, session.equal) {
+            let known = match (&session.known, session.equal(space.frontier_digest())) {
                 (_, true) => space.frontier.positions().map(|position| (position.feed, position.seq)).collect(),
                 (Some(known), false) => known.clone(),
                 (None, false) => continue,

@@ -20,6 +20,7 @@ mod inputs;
 mod io;
 mod local;
 mod memory;
+mod news;
 mod past;
 mod report;
 mod rows;

@@ -124,6 +124,8 @@ pub(super) struct Session {
     pub(super) in_flight: VecDeque<Flight>,
     /// How long the peer takes to acknowledge, smoothed.
     pub(super) ack_time: Duration,
+    /// How much it has heard of what moved in the space.
+    pub(super) heard_of: u64,
     /// Feeds to be acknowledged.
     pub(super) have_due: BTreeSet<FeedId>,
     /// An acknowledgement is due at once, even if no feed moved: the peer has sent something.
@@ -146,9 +148,8 @@ pub(super) struct Session {
     /// The last frontier we have stated, and the last they have, with their state.
     pub(super) stated: Option<Digest>,
     pub(super) heard: Option<(Digest, Digest)>,
-    /// The last frontier that both have said to have; it is ours now: `equal`.
+    /// The last frontier that both have said to have.
     pub(super) agreed: Option<Digest>,
-    pub(super) equal: bool,
     pub(super) diverged: bool,
     pub(super) behind_since: Option<u64>,
     pub(super) refused_there: u64,
@@ -204,10 +205,14 @@ impl Session {
         [have, relay, resend, stalled].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
+    /// Whether the peer has said to have what we have; `frontier`: digest of that.
+    pub(super) fn equal(&self, frontier: Digest) -> bool {
+        self.agreed == Some(frontier)
+    }
+
     /// Notes that both have the frontier `digest`.
     pub(super) fn agree(&mut self, digest: Digest, diverged: bool) {
         self.agreed = Some(digest);
-        self.equal = true;
         self.diverged = diverged;
         self.behind_since = None;
     }

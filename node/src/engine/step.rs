@@ -10,6 +10,7 @@ use super::agenda::{Agenda, SessionId};
 use super::inputs::Parts;
 use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
 use super::rows::Rows;
+use super::session::have_wait;
 use super::settle::Taken;
 use super::space::Space;
 use super::{Engine, Work};
@@ -187,7 +188,9 @@ impl Engine {
         let waits = self.full.is_some() || self.unloaded;
         let full = waits.then(|| (now.mono + FULL_RETRY, "full"));
         let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
-        [self.agenda.first(), full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let oldest = self.spaces.values().filter_map(|space| space.news.oldest()).min();
+        let news = oldest.map(|at| (at + have_wait(self.conns.len()), "news"));
+        [self.agenda.first(), news, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Asks for what is remembered of peers to be stored soon.

@@ -9,6 +9,7 @@ use tombolo_crdt::{Digest, FeedId, NodeId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Probe, Summary};
 
 use super::io::{ConnId, Now, Output};
+use super::news::Moved;
 use super::session::Session;
 use super::space::Space;
 use super::transfer;
@@ -36,19 +37,12 @@ pub(super) struct Talk<'a> {
 
 impl Talk<'_> {
     /// Says what has to be said in one session; whether what is remembered of the peer changed.
-    pub(super) fn session(
-        &mut self,
-        space: &mut Space,
-        session: &mut Session,
-        moved: Option<&BTreeSet<FeedId>>,
-    ) -> Result<bool, StoreError> {
+    pub(super) fn session(&mut self, space: &mut Space, session: &mut Session) -> Result<bool, StoreError> {
         let mut remembered = self.summary(space, session);
         self.compare(space, session);
         self.frontier(space, session)?;
         self.learn_frontier(space, session)?;
-        if let Some(moved) = moved {
-            self.moved(space, session, moved);
-        }
+        self.moved(space, session);
         session.resend.retain(|_, at| *at > self.now.mono);
         transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
         remembered |= self.have(space, session);
@@ -75,8 +69,7 @@ impl Talk<'_> {
                 session.have_at.get_or_insert(self.now.mono + self.have_wait);
             }
         }
-        session.equal = session.agreed == Some(frontier);
-        session.diverged &= session.equal;
+        session.diverged &= session.equal(frontier);
     }
 
     fn send(&mut self, frame: Frame) {
@@ -254,20 +247,22 @@ impl Talk<'_> {
     }
 
     /// Feeds moved here: the peer may lack them, and is told that we hold them.
-    fn moved(&mut self, space: &Space, session: &mut Session, moved: &BTreeSet<FeedId>) {
-        for feed in moved {
-            let own = *feed == space.own_data_feed || *feed == space.own_rules_feed;
+    fn moved(&mut self, space: &Space, session: &mut Session) {
+        let mut heard_of = session.heard_of;
+        for Moved { feed, at, wall_millis } in space.news.hear(&mut heard_of) {
+            let own = feed == space.own_data_feed || feed == space.own_rules_feed;
             if !own {
-                session.have_due.insert(*feed);
-                session.have_at.get_or_insert(self.now.mono + self.have_wait);
+                session.have_due.insert(feed);
+                session.have_at.get_or_insert(at + self.have_wait);
             }
-            if session.known.is_some() && !session.probes.contains_key(feed) && behind(space, session, *feed) {
-                if session.lag.insert(*feed) && !own {
-                    session.relay.insert(*feed, self.now.mono + session.relay_wait(*feed, self.have_wait));
+            if session.known.is_some() && !session.probes.contains_key(&feed) && behind(space, session, feed) {
+                if session.lag.insert(feed) && !own {
+                    session.relay.insert(feed, at + session.relay_wait(feed, self.have_wait));
                 }
-                session.behind_since.get_or_insert(self.now.wall_millis);
+                session.behind_since.get_or_insert(wall_millis);
             }
         }
+        session.heard_of = heard_of;
     }
 
     /// Acknowledges what has become durable.
