@@ -22,7 +22,7 @@ pub enum Defect {
     LoserDropped,
     /// The role of an author is not asked for, neither here nor of entries from elsewhere.
     RolesIgnored,
-    /// Of a transaction from elsewhere only the first entity is written.
+    /// Where a step changes two entities, only the first is written, although both are counted.
     HalfTransaction,
     /// A PATCH into maps that were created concurrently first copies the losing ones into the winner.
     LosingMapCopied,
@@ -30,7 +30,7 @@ pub enum Defect {
     TombstoneByLive,
     /// A later deletion replaces what an earlier one had seen instead of adding to it.
     DeletionForgets,
-    /// An increment counts twice where two counters are in conflict.
+    /// An increment counts twice where it arrives after another change that it had not seen.
     IncrementTwice,
     /// An idempotency key is not looked up: a request that is repeated is carried out again.
     RetryRepeated,
@@ -42,14 +42,16 @@ pub enum Defect {
     PositionOffByOne,
     /// An entry is settled although entries it depends on are not.
     DepsIgnored,
-    /// Every acknowledgement of an equal state is answered by another.
+    /// Once 16 transfer frames have come, every acknowledgement of an equal state is answered by another.
     NeverSilent,
-    /// What a peer says to have of the feeds of others is not believed: it is sent all of them.
+    /// What a peer says to have is not believed when it is connected anew: it is sent everything.
     FrontierUnread,
     /// Frames are made without regard to the room on the stream and to how many are on their way.
     RoomIgnored,
     /// A writer notes every eighth of its entries in its own row under the position before it.
     ProvenanceOff,
+    /// A change that arrives after another that it had not seen is taken to come from an entry noted before it.
+    ProvenanceByArrival,
     /// Every 16th row of the journal is not written.
     JournalRowLeftOut,
     /// An entry that depends on several heads leaves the first one out.
@@ -62,7 +64,7 @@ pub enum Defect {
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::ReplyBeforeDurable,
         Self::FeedRowLeftOut,
         Self::HeldNotStored,
@@ -84,6 +86,7 @@ impl Defect {
         Self::FrontierUnread,
         Self::RoomIgnored,
         Self::ProvenanceOff,
+        Self::ProvenanceByArrival,
         Self::JournalRowLeftOut,
         Self::HeadLeftOut,
         Self::SumUnchecked,

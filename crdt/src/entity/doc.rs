@@ -247,12 +247,11 @@ fn apply_to_key(keys: &mut Keys, key: &str, id: OpId, op: &Operation, dead: &mut
 fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
     for pred in &op.pred {
         let Ok(at) = slot.binary_search_by(|live| live.id.cmp(pred)) else { continue };
-        let times = if slot.len() > 1 && defect::is(Defect::IncrementTwice) { 2 } else { 1 };
         if let (Action::Increment(by), Some(Live { value: Value::Counter(counter), .. })) =
             (&op.action, slot.get_mut(at))
         {
             // Wrapping, because a sum must not depend on the order of its parts.
-            *counter = counter.wrapping_add(by.wrapping_mul(times));
+            *counter = counter.wrapping_add(*by);
             continue;
         }
         if matches!(slot.remove(at).value, Value::Object(_)) {

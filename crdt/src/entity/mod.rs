@@ -168,8 +168,12 @@ impl EntityState {
             return Applied::Duplicate;
         }
         debug_assert!(past.leq(&self.clock), "the past of a change whose dependencies are applied lies in the clock");
+        let late = !self.clock.leq(past);
         for (id, op) in change.ops() {
             self.apply_op(id, op, past);
+            if late && matches!(op.action, doc::Action::Increment(_)) && defect::is(Defect::IncrementTwice) {
+                self.apply_op(id, op, past);
+            }
         }
         self.settle(change, provenance, journal);
         Applied::Applied
@@ -191,6 +195,9 @@ impl EntityState {
 
     /// What a change does beside its operations.
     fn settle(&mut self, change: &Change, provenance: &Provenance, journal: u64) {
+        let late = change.deps() != self.heads && defect::is(Defect::ProvenanceByArrival);
+        let before = self.lines.last().filter(|_| late).map(|line| line.provenance);
+        let provenance = before.as_ref().unwrap_or(provenance);
         self.heads.retain(|head| change.deps().binary_search(head).is_err());
         if let Err(at) = self.heads.binary_search(&change.hash()) {
             self.heads.insert(at, change.hash());

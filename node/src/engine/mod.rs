@@ -245,6 +245,13 @@ impl Engine {
             }
             assert!(space.held.len() <= held::HELD_ENTRIES_MAX, "held entries are bounded");
             assert!(space.held.bytes() <= held::HELD_BYTES_MAX, "held bytes are bounded");
+            if space.held.len() > 0
+                && let Ok(snapshot) = self.store.reader().snapshot()
+            {
+                let first = |feed| space.held.of(feed).map(|(seq, _)| snapshot.held_entry(feed, seq));
+                let gone = space.held.feeds().into_iter().find(|feed| matches!(first(*feed), Some(Ok(None))));
+                assert_eq!(gone, None, "what is held is in the store");
+            }
         }
     }
 }

@@ -397,10 +397,6 @@ impl Work<'_> {
                 Err(RowFault::Damaged(_)) => return Err(StoreError::corrupt("entities", "a row changed under a step")),
             };
             let previous = row.state.journal();
-            if !links.is_empty() && defect::is(Defect::HalfTransaction) {
-                links.push(ChangeLink { previous, after: row.state.heads_hash() });
-                continue;
-            }
             let concurrent = change.deps() != row.state.heads();
             let state = row.change(collection, id);
             state.apply(&change, &past, &provenance, position);

@@ -177,10 +177,7 @@ impl Talk<'_> {
             },
         };
         for position in pages.iter().flat_map(|page| &page.positions) {
-            let own = position.feed == space.own_data_feed || position.feed == space.own_rules_feed;
-            if own || !defect::is(Defect::FrontierUnread) {
-                known.insert(position.feed, position.seq);
-            }
+            known.insert(position.feed, position.seq);
             let ours = space.feeds.get(&position.feed).map_or(0, |feed| feed.row.seq);
             if ours >= position.seq && !self.same_chain(space, position)? {
                 self.forked(space, session, position);
@@ -191,6 +188,9 @@ impl Talk<'_> {
                 let at = known.entry(*feed).or_default();
                 *at = (*at).max(*seq);
             }
+        }
+        if defect::is(Defect::FrontierUnread) {
+            known.clear();
         }
         session.known = Some(known);
         session.lag = lagging(space, session);
