@@ -102,7 +102,7 @@ impl Play {
                 sites.list[node].flip_bits(count, seed);
             }
             Fault::Restore { node, .. } => {
-                self.kill(node).await;
+                self.kill(node, Unsynced::Kept).await;
                 let mut sites = self.shared.lock();
                 if sites.list[node].put_back(planned.no) {
                     sites.stats.hit("a backup was restored");

@@ -24,9 +24,10 @@ impl Site {
         self.trips = None;
     }
 
-    /// The power is gone, with nobody using the disk any more: what was not synced has its fate.
+    /// The power is gone for whoever uses the disk; what was not synced has its fate. The process goes after this: an
+    /// orderly end would write.
     pub(super) fn lose_power(&mut self, unsynced: Unsynced, seed: u64) {
-        self.disk.crash(unsynced, seed);
+        self.disk = self.disk.crash(unsynced, seed);
     }
 
     /// Fills the volume, or gives it room again.

@@ -109,9 +109,15 @@ impl Play {
         });
     }
 
-    /// Kills a process: nothing more is written, said or heard by it.
-    pub(super) async fn kill(&mut self, node: NodeNo) {
+    /// Kills a process: nothing more is written, said or heard by it. What its disk had not been asked to keep has its fate.
+    pub(super) async fn kill(&mut self, node: NodeNo, unsynced: Unsynced) {
         let Some(process) = self.processes[node].take() else { return };
+        {
+            let mut sites = self.shared.lock();
+            let luck = sites.luck;
+            let site = &mut sites.list[node];
+            site.lose_power(unsynced, luck.draw([about::CRASH, node as u64, site.life, 0]));
+        }
         self.air.unplug(node);
         self.deaf[node] = None;
         process.driver.abort();
@@ -137,11 +143,7 @@ impl Play {
         if self.processes[node].is_some() {
             self.shared.lock().stats.hit("crash");
         }
-        self.kill(node).await;
-        let mut sites = self.shared.lock();
-        let luck = sites.luck;
-        let site = &mut sites.list[node];
-        site.lose_power(unsynced, luck.draw([about::CRASH, node as u64, site.life, 0]));
+        self.kill(node, unsynced).await;
     }
 
     /// Starts a process again, if none runs.

@@ -88,7 +88,7 @@ impl World<'_> {
                 self.hosts[node].damaged = true;
             }
             Fault::Restore { node, .. } => {
-                self.kill(node, "restored");
+                self.kill(node, Unsynced::Kept);
                 if let Some(image) = self.hosts[node].backups.remove(&planned.no) {
                     self.stats.hit("a backup was restored");
                     self.hosts[node].disk = image;
@@ -124,7 +124,7 @@ impl World<'_> {
                 let clones = self.hosts.iter().enumerate().skip(self.plan.nodes.len());
                 let gone = clones.filter(|(_, host)| host.clone_of == Some(planned.no)).map(|(pid, _)| pid);
                 for pid in gone.collect::<Vec<Pid>>() {
-                    self.kill(pid, "the clone ends");
+                    self.kill(pid, Unsynced::Kept);
                 }
             }
             _ => self.set_network(planned, false),
@@ -186,10 +186,7 @@ impl World<'_> {
                 self.stats.hit("a crash between a commit and its replies");
             }
         }
-        self.kill(node, "crash");
-        let host = &mut self.hosts[node];
-        let seed = self.luck.draw([about::CRASH, node as u64, host.life, 0]);
-        host.disk.crash(unsynced, seed);
+        self.kill(node, unsynced);
     }
 
     /// The power was cut in the middle of a step: the process is gone, and nothing of the step was said.
@@ -276,7 +273,7 @@ impl World<'_> {
             clone_of: Some(fault),
         };
         self.hosts.push(clone);
-        self.start(self.hosts.len() - 1, Start::Crash)
+        self.start(self.hosts.len() - 1, Start::Clone)
     }
 
     /// Ends everything that is wrong with a machine itself.

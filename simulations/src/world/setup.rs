@@ -17,7 +17,7 @@ use super::{World, dialling};
 use crate::disk::Disk;
 use crate::hand;
 use crate::luck::Luck;
-use crate::oracle::{INITIAL, Oracles, Start, Traffic};
+use crate::oracle::{INITIAL_FROM, Oracles, Start, Traffic};
 use crate::outcome::{RunOptions, Stats};
 use crate::plan::{Action, Edit, NodeNo, Plan, PlannedWrite};
 use crate::trace::Recorder;
@@ -103,7 +103,7 @@ fn found(plan: &Plan, variant: u64, address: impl Fn(NodeNo) -> String) -> Prepa
 
 fn write_initial(plan: &Plan, world: &mut hand::World, spaces: &[SpaceId]) {
     for (index, (space, members)) in spaces.iter().zip(&plan.spaces).enumerate() {
-        let mine = plan.initial.iter().zip(INITIAL..).filter(|(entity, _)| entity.space == index);
+        let mine = plan.initial.iter().zip(INITIAL_FROM..).filter(|(entity, _)| entity.space == index);
         let founder = members.members.first().map_or(0, |(node, _)| *node);
         let commands: Vec<Command> = mine
             .map(|(entity, no)| {
