@@ -73,7 +73,7 @@ impl World<'_> {
             }
             Fault::DiskFull { node } => {
                 self.stats.hit("disk full");
-                self.hosts[node].disk.set_free(Some(FULL_BYTES));
+                self.set_full(node, true);
             }
             Fault::DiskError { node, after } => self.hosts[node].disk.fail_once_after(u64::from(after)),
             Fault::DiskSlow { node, factor } => {
@@ -118,7 +118,7 @@ impl World<'_> {
             }
             Fault::Pause { node } => return self.resume(node),
             Fault::ClockJump { node, by_ms } => self.hosts[node].clock.offset_ms -= by_ms,
-            Fault::DiskFull { node } => self.hosts[node].disk.set_free(None),
+            Fault::DiskFull { node } => self.set_full(node, false),
             Fault::DiskSlow { node, .. } => self.hosts[node].slow = 1,
             Fault::Clone { .. } => {
                 let clones = self.hosts.iter().enumerate().skip(self.plan.nodes.len());
@@ -177,6 +177,12 @@ impl World<'_> {
         for id in self.net.between(|_, _| true) {
             self.cut(id, "reset");
         }
+    }
+
+    fn set_full(&mut self, node: NodeNo, full: bool) {
+        let host = &mut self.hosts[node];
+        host.full = full;
+        host.disk.set_free(full.then_some(FULL_BYTES));
     }
 
     fn crash(&mut self, node: NodeNo, unsynced: Unsynced) {
@@ -265,6 +271,7 @@ impl World<'_> {
             paused_since: None,
             reads: None,
             read_until: self.now,
+            full: false,
             damaged: original.damaged,
             backups: std::collections::BTreeMap::new(),
             trips: None,
@@ -283,6 +290,7 @@ impl World<'_> {
         host.slow = 1;
         host.trips = None;
         host.disk.set_free(None);
+        host.full = false;
         host.disk.power();
         debug_assert!(host.disk.volume().is_ok());
         let plan = self.plan.nodes.get(node);

@@ -99,6 +99,8 @@ pub(super) struct Host {
     pub(super) reads: Option<u64>,
     /// When a slow reader is through with what it has read.
     pub(super) read_until: Duration,
+    /// Its volume has no room.
+    pub(super) full: bool,
     /// Its disk was damaged: it may have lost anything.
     pub(super) damaged: bool,
     /// Backups by the fault that needs them.

@@ -307,6 +307,9 @@ impl World<'_> {
             let (oracle, detail) = (violation.oracle.name().to_owned(), violation.detail.clone());
             self.recorder.event(self.now, violation.node, What::Violated { oracle, detail });
         }
+        // Damaged stores may not close in order.
+        let hosts = std::mem::take(&mut self.hosts);
+        let _ = panics::catch(|| drop(hosts));
         self.stats.virtual_us = micros(self.now);
         self.stats.bytes_sent = self.traffic.bytes;
         self.stats.bytes_transferred = self.traffic.transferred;

@@ -151,6 +151,7 @@ impl<'a> World<'a> {
             paused_since: None,
             reads: None,
             read_until: Duration::ZERO,
+            full: false,
             damaged: false,
             backups: std::collections::BTreeMap::new(),
             trips: None,
