@@ -13,6 +13,7 @@
 //!
 //! What is signed or sent is described byte by byte in `docs/formats.md`; golden files hold the code to it.
 
+pub mod defect;
 pub mod digest;
 pub mod entity;
 pub mod entry;

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::id::OpId;
+use crate::defect::{self, Defect};
 
 /// What kind of object an operation made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -260,6 +261,7 @@ fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<
     let Action::Put(value) = &op.action else { return false };
     match slot.binary_search_by(|live| live.id.cmp(&id)) {
         Ok(_) => false,
+        Err(at) if at < slot.len() && defect::is(Defect::LoserDropped) => false,
         Err(at) => {
             slot.insert(at, Live { id, value: value.clone() });
             true

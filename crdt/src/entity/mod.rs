@@ -40,6 +40,7 @@ pub use id::{Clock, Mark, OpId};
 pub use row::RowError;
 pub use write::{PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteError, Writer};
 
+use crate::defect::{self, Defect};
 use crate::hash::{Tagged, tag};
 use crate::{ChangeHash, FeedId, Hlc, Revision};
 use doc::{Doc, Live, Value};
@@ -147,6 +148,9 @@ impl EntityState {
     /// Whether the entity is there for readers: some update was seen by no deletion (update wins).
     #[must_use]
     pub fn is_present(&self) -> bool {
+        if defect::is(Defect::TombstoneByLive) && self.register().iter().any(|op| op.value == Value::Bool(true)) {
+            return false;
+        }
         self.updates.iter().any(|(actor, counter)| self.deleted.get(actor).is_none_or(|seen| counter > seen))
     }
 
@@ -164,8 +168,12 @@ impl EntityState {
             return Applied::Duplicate;
         }
         debug_assert!(past.leq(&self.clock), "the past of a change whose dependencies are applied lies in the clock");
+        let late = !self.clock.leq(past);
         for (id, op) in change.ops() {
             self.apply_op(id, op, past);
+            if late && matches!(op.action, doc::Action::Increment(_)) && defect::is(Defect::IncrementTwice) {
+                self.apply_op(id, op, past);
+            }
         }
         self.settle(change, provenance, journal);
         Applied::Applied
@@ -177,7 +185,7 @@ impl EntityState {
         if op.is_tombstone() {
             for (actor, mark) in past.iter().filter(|(_, mark)| mark.counter > 0) {
                 let seen = self.deleted.entry(*actor).or_default();
-                *seen = mark.counter.max(*seen);
+                *seen = if defect::is(Defect::DeletionForgets) { mark.counter } else { mark.counter.max(*seen) };
             }
         } else {
             let last = self.updates.entry(id.actor()).or_default();
@@ -187,6 +195,9 @@ impl EntityState {
 
     /// What a change does beside its operations.
     fn settle(&mut self, change: &Change, provenance: &Provenance, journal: u64) {
+        let late = change.deps() != self.heads && defect::is(Defect::ProvenanceByArrival);
+        let before = self.lines.last().filter(|_| late).map(|line| line.provenance);
+        let provenance = before.as_ref().unwrap_or(provenance);
         self.heads.retain(|head| change.deps().binary_search(head).is_err());
         if let Err(at) = self.heads.binary_search(&change.hash()) {
             self.heads.insert(at, change.hash());

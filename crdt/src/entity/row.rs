@@ -24,6 +24,7 @@ use super::canonical::put_value;
 use super::doc::{Doc, Elem, Keys, Kind, Live, Object, Seq, Value};
 use super::id::{Clock, Mark, OpId};
 use super::{EntityState, Line, Provenance};
+use crate::defect::{self, Defect};
 use crate::{ChangeHash, FeedId, Hlc};
 
 const VERSION: u8 = 1;
@@ -90,7 +91,8 @@ impl EntityState {
     /// Reads a row.
     pub fn decode(row: &[u8]) -> Result<Self, RowError> {
         let (body, check) = row.split_at_checked(row.len().saturating_sub(CHECK_LEN)).ok_or(RowError::Damaged)?;
-        if blake3::hash(body).as_bytes().split_at(CHECK_LEN).0 != check {
+        let sound = blake3::hash(body).as_bytes().split_at(CHECK_LEN).0 == check;
+        if !sound && !defect::is(Defect::SumUnchecked) {
             return Err(RowError::Damaged);
         }
         if let [version, kind, ..] = *body

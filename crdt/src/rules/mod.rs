@@ -18,6 +18,7 @@ pub use record::{
 };
 pub use roster::{Member, Roster};
 
+use crate::defect::{self, Defect};
 use crate::entry::{Body, Entry};
 use crate::verdict::Verdict;
 use crate::{ChainHash, Hlc, NodeId, SpaceId};
@@ -198,7 +199,7 @@ impl RulesDag {
             return Some(Verdict::Rules);
         }
         let may_write = self.state(heads).role(author).is_some_and(Role::may_write);
-        (!may_write).then_some(Verdict::Role)
+        (!may_write && !defect::is(Defect::RolesIgnored)).then_some(Verdict::Role)
     }
 
     /// Takes a settled rules entry in.

@@ -6,15 +6,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::rules::Contact;
-use tombolo_crdt::{Digest, FeedId, SpaceId};
+use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Hello, PROTOCOL_VERSION};
 use tombolo_transport::{Link, Which, keep};
 
+use super::agenda::SessionId;
 use super::io::{ConnId, Now, Output};
-use super::session::{Conn, PAGES_MAX, Session};
+use super::news::NEWS_MAX;
+use super::session::{Conn, PAGES_MAX, Session, have_wait};
 use super::space::Space;
 use super::step::After;
 use super::talk::Talk;
@@ -56,6 +59,7 @@ pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId,
             // It may overtake, within a step, what would have begun the session.
             begin(conn, summary.space);
             if let Some(session) = conn.sessions.get_mut(&summary.space) {
+                session.heard = Some((summary.frontier, summary.state));
                 session.summary = Some(summary);
             }
         }
@@ -82,6 +86,19 @@ pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId,
         Frame::Bye(_) | Frame::RulesFrontier(..) => {}
         // Taken elsewhere: they carry entries, or need a transaction.
         Frame::Ranges(_) | Frame::RulesRanges(_) | Frame::Join(_) | Frame::JoinRefused(..) => {}
+    }
+}
+
+/// The space of whose session a frame tells something.
+pub(super) fn concerns(frame: &Frame) -> Option<SpaceId> {
+    match frame {
+        Frame::Rules(space, _) | Frame::FrontierRequest(space) | Frame::Refused(space, _) => Some(*space),
+        Frame::Summary(summary) => Some(summary.space),
+        Frame::Frontier(page) => Some(page.space),
+        Frame::Have(have) => Some(have.space),
+        Frame::Probe(probe) => Some(probe.space),
+        Frame::Hello(_) | Frame::RulesDone | Frame::Bye(_) | Frame::RulesFrontier(..) => None,
+        Frame::Ranges(_) | Frame::RulesRanges(_) | Frame::Join(_) | Frame::JoinRefused(..) => None,
     }
 }
 
@@ -160,14 +177,8 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
     if moved {
         session.resend_wait = Duration::ZERO;
     }
-    let (frontier, state) = (space.frontier_digest(), space.state_digest());
-    if have.frontier == frontier {
-        let news = session.agreed != Some(frontier);
-        session.agree(frontier, have.state != state);
-        session.answer_due |= news;
-        let journal = space.row.journal;
-        space.memory.entry(conn.peer).or_default().shared(frontier, journal);
-    }
+    session.heard = Some((have.frontier, have.state));
+    session.answer_due |= session.taken > 16 && have.frontier == space.frontier_digest() && defect::is(Defect::NeverSilent);
 }
 
 impl Engine {
@@ -176,6 +187,12 @@ impl Engine {
         if after.introduce {
             self.settle_duplicates(after);
             self.introduce(after);
+        }
+        let have_wait = have_wait(self.conns.len());
+        let (visits, told) = self.visits(now, have_wait, after);
+        self.note_absent(now, after);
+        if visits.is_empty() && after.owed.is_empty() && told.is_empty() {
+            return;
         }
         let snapshot = match self.store.reader().snapshot() {
             Ok(snapshot) => snapshot,
@@ -186,33 +203,67 @@ impl Engine {
         }
         let mut memory_moved = false;
         let mut stalled = BTreeSet::new();
-        let Self { conns, spaces, patience, .. } = self;
-        for (id, conn) in conns.iter_mut() {
+        let Self { conns, spaces, patience, agenda, .. } = self;
+        for (id, space_id) in visits {
+            let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
-            for (space_id, session) in &mut conn.sessions {
-                let Some(space) = spaces.get_mut(space_id) else { continue };
-                let moved = after.moved.get(space_id);
-                let mut talk = Talk { conn: *id, peer, now, snapshot: &snapshot, out: &mut after.outputs };
-                match talk.session(space, session, moved) {
-                    Ok(moved) => memory_moved |= moved,
-                    Err(error) => {
-                        tracing::error!(%error, space = %space_id, "an exchange failed");
-                        after.outputs.push(Output::Close(*id, "the store failed".to_owned()));
-                    }
-                }
-                if watch(session, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
-                    stalled.insert(*id);
+            let (Some(session), Some(space)) = (conn.sessions.get_mut(&space_id), spaces.get_mut(&space_id)) else {
+                continue;
+            };
+            let mut talk = Talk { conn: id, peer, now, have_wait, snapshot: &snapshot, out: &mut after.outputs };
+            match talk.session(space, session) {
+                Ok(moved) => memory_moved |= moved,
+                Err(error) => {
+                    tracing::error!(%error, space = %space_id, "an exchange failed");
+                    after.outputs.push(Output::Close(id, "the store failed".to_owned()));
                 }
             }
+            let equal = session.equal(space.frontier_digest());
+            if watch(session, equal, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
+                stalled.insert(id);
+            }
+            agenda.enter((id, space_id), session);
+        }
+        for space in told {
+            spaces.get_mut(&space).into_iter().for_each(|space| space.news.clear());
         }
         for id in stalled {
-            self.conns.remove(&id);
+            self.drop_conn(id);
             after.outputs.push(Output::Close(id, "frontiers differ and nothing moves: starting over".to_owned()));
         }
         if memory_moved {
             self.flush_memory_soon(now);
         }
-        self.note_absent(now, after);
+    }
+
+    /// Sessions in which something may have to be said: something has happened in them, their time has come, or they have to
+    /// hear at once of what moved. And the spaces all of whose sessions are among them.
+    fn visits(&mut self, now: Now, have_wait: Duration, after: &mut After) -> (BTreeSet<SessionId>, BTreeSet<SpaceId>) {
+        let mut visits = std::mem::take(&mut after.touched);
+        visits.extend(self.agenda.due(now.mono));
+        let mut told = BTreeSet::new();
+        for (id, space) in &mut self.spaces {
+            let moved = after.moved.get(id);
+            moved.into_iter().flatten().for_each(|feed| space.news.add(*feed, now));
+            let own = [space.own_data_feed, space.own_rules_feed];
+            let urgent = moved.is_some_and(|moved| moved.is_empty() || own.iter().any(|own| moved.contains(own)));
+            let late = space.news.oldest().is_some_and(|at| at + have_wait <= now.mono);
+            if after.touched_all || urgent || late || space.news.len() >= NEWS_MAX {
+                told.insert(*id);
+            } else if moved.is_some() {
+                visits.extend(self.agenda.prompt().filter(|(_, space)| space == id));
+            }
+        }
+        for (id, conn) in self.conns.iter().filter(|_| !told.is_empty()) {
+            visits.extend(conn.sessions.keys().filter(|space| told.contains(space)).map(|space| (*id, *space)));
+        }
+        (visits, told)
+    }
+
+    fn drop_conn(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.remove(&id) {
+            self.agenda.forget(id, &conn);
+        }
     }
 
     /// Members that are away fall behind from the first entry on that they miss.
@@ -221,9 +272,13 @@ impl Engine {
         for (id, feeds) in &after.moved {
             let Some(space) = spaces.get_mut(id).filter(|_| !feeds.is_empty()) else { continue };
             let roster = space.roster();
+            let with = conns.values().filter(|conn| conn.sessions.contains_key(id));
+            if with.clone().count() + 1 == roster.members().count() {
+                continue; // nobody is away, but for the moment in which two connections lead to one peer
+            }
+            let here: BTreeSet<NodeId> = with.map(|conn| conn.peer).collect();
             for (member, _) in roster.members().filter(|(member, _)| member != node) {
-                let here = conns.values().any(|conn| conn.peer == member && conn.sessions.contains_key(id));
-                if !here {
+                if !here.contains(&member) {
                     space.memory.entry(member).or_default().behind_since.get_or_insert(now.wall_millis);
                 }
             }
@@ -256,7 +311,7 @@ impl Engine {
             }
         }
         for id in losers {
-            self.conns.remove(&id);
+            self.drop_conn(id);
             after.outputs.push(Output::Close(id, "another connection with this peer is kept".to_owned()));
         }
     }
@@ -277,6 +332,7 @@ impl Engine {
                     after.outputs.push(Output::Control(*id, Frame::Rules(*space_id, rules_digest(space))));
                 }
                 begin(conn, *space_id);
+                after.touched.insert((*id, *space_id));
                 if conn.named_all && !conn.theirs.contains(space_id) && conn.offered.insert(*space_id) {
                     after.owed.push((*id, *space_id));
                 }
@@ -318,12 +374,12 @@ fn rules_digest(space: &Space) -> Digest {
 
 /// Watches for a session in which both have spoken, frontiers differ and nothing is on its way. What one believes of the
 /// other is wrong then, and is stated anew on another connection. Whether its time has come.
-fn watch(session: &mut Session, patience: &mut Duration, now: Now) -> bool {
+fn watch(session: &mut Session, equal: bool, patience: &mut Duration, now: Now) -> bool {
     let moving = !session.lag.is_empty() || !session.in_flight.is_empty() || !session.resend.is_empty();
-    if session.equal {
+    if equal {
         *patience = STALL_WAIT_MIN;
     }
-    if session.equal || moving || session.known.is_none() {
+    if equal || moving || session.known.is_none() {
         session.stalled_at = None;
         return false;
     }

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, VerifiedRange};
 use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::{Contact, Found, Invite, NAME_BYTES_MAX, OFFER_BYTES_MAX};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
+use super::agenda::Agenda;
 use super::io::{Command, ConnId, Input, JoinState, Output, Refusal, Reply, ReplyTo, WriteCommand};
 use super::local::Fault;
 use super::session::Conn;
@@ -21,6 +23,7 @@ use crate::store::StoreError;
 pub(super) struct Parts<'e> {
     pub(super) spaces: &'e mut BTreeMap<SpaceId, Space>,
     pub(super) conns: &'e mut BTreeMap<ConnId, Conn>,
+    pub(super) agenda: &'e mut Agenda,
     pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
     pub(super) added: &'e mut BTreeSet<String>,
     pub(super) discovered: &'e mut BTreeMap<NodeId, Vec<String>>,
@@ -53,6 +56,7 @@ impl Parts<'_> {
                 self.rules_ranges(work, conn, space, ranges, last, after)?;
             }
             Input::Writable(conn, space, bytes) => {
+                after.touched.insert((conn, space));
                 if let Some(conn) = self.conns.get_mut(&conn) {
                     match conn.sessions.get_mut(&space) {
                         Some(session) => session.room = bytes,
@@ -60,8 +64,9 @@ impl Parts<'_> {
                     }
                 }
             }
-            Input::Closed(conn, reason) => {
-                if let Some(conn) = self.conns.remove(&conn) {
+            Input::Closed(id, reason) => {
+                if let Some(conn) = self.conns.remove(&id) {
+                    self.agenda.forget(id, &conn);
                     self.parted(&conn);
                     tracing::info!(peer = %conn.peer, %reason, "disconnected");
                     after.acknowledged = true;
@@ -75,8 +80,10 @@ impl Parts<'_> {
     /// Keeps what was known of a peer whose connection ended.
     fn parted(&mut self, conn: &Conn) {
         for (id, session) in &conn.sessions {
+            let empty = session.in_flight.is_empty() || !defect::is(Defect::PartingAsserted);
+            assert!(empty, "nothing is on its way when a connection ends");
             let Some(space) = self.spaces.get_mut(id) else { continue };
-            let known = match (&session.known, session.equal) {
+            let known = match (&session.known, session.equal(space.frontier_digest())) {
                 (_, true) => space.frontier.positions().map(|position| (position.feed, position.seq)).collect(),
                 (Some(known), false) => known.clone(),
                 (None, false) => continue,
@@ -97,6 +104,7 @@ impl Parts<'_> {
         {
             return Ok(Some(reply));
         }
+        after.retarget |= command.changes_targets();
         Ok(Some(match command {
             Command::Write(command) => Reply::Written(refused(self.write(work, command, after))?),
             Command::CreateSpace { name, founder } => {
@@ -107,7 +115,7 @@ impl Parts<'_> {
                 let done = match self.spaces.get_mut(&space) {
                     None => Err(Refusal::UnknownSpace(space).into()),
                     Some(space) => {
-                        after.moved.entry(space.id).or_default().insert(space.own_rules.feed());
+                        after.moved.entry(space.id).or_default().insert(space.own_rules_feed);
                         work.invite(space, invite)
                     }
                 };
@@ -149,7 +157,7 @@ impl Parts<'_> {
         let before = space.row.journal;
         let outcome = work.write(space, command)?;
         if space.row.journal != before {
-            after.moved.entry(id).or_default().insert(space.own_data.feed());
+            after.moved.entry(id).or_default().insert(space.own_data_feed);
         }
         Ok(outcome)
     }
@@ -238,8 +246,9 @@ impl Parts<'_> {
             Frame::Join(join) => self.asked_to_join(work, conn, join, after),
             Frame::JoinRefused(space, refusal) => self.join_refused(work, conn, space, refusal, after),
             frame => {
-                let Some(conn) = self.conns.get_mut(&conn) else { return Ok(()) };
-                super::exchange::note(conn, frame, self.spaces, work.now, after);
+                let Some(known) = self.conns.get_mut(&conn) else { return Ok(()) };
+                after.touched.extend(super::exchange::concerns(&frame).map(|space| (conn, space)));
+                super::exchange::note(known, frame, self.spaces, work.now, after);
                 Ok(())
             }
         }
@@ -260,6 +269,7 @@ impl Parts<'_> {
         }
         join.refused = Some(refusal);
         after.acknowledged = true;
+        after.retarget = true;
         if known.peer == join.inviter {
             join.over = true;
             rules::forget_join(&mut work.batch, space)?;
@@ -285,7 +295,7 @@ impl Parts<'_> {
         }
         match work.admit(space, known.peer, &join) {
             Ok(Ok(true)) => {
-                after.moved.entry(id).or_default().insert(space.own_rules.feed());
+                after.moved.entry(id).or_default().insert(space.own_rules_feed);
                 after.owed.push((conn, id));
                 after.introduce = true;
             }
@@ -313,6 +323,7 @@ impl Parts<'_> {
         let Some(session) = known.sessions.get_mut(&id) else { return Ok(()) };
         session.taken = number;
         session.answer_due = true;
+        after.touched.insert((conn, id));
         let mut taken = Taken::default();
         for range in ranges {
             if range.opening().space != id {
@@ -328,7 +339,9 @@ impl Parts<'_> {
             let mut of_range = work.take_range(space, range)?;
             session.refusals.extend(of_range.refused.drain(..).map(|(seq, verdict)| (feed, seq, verdict.code())));
             taken.rules |= of_range.rules;
-            after.moved.entry(id).or_default().insert(feed);
+            if of_range.any {
+                after.moved.entry(id).or_default().insert(feed);
+            }
         }
         self.drained(work, id, taken, after)
     }

@@ -137,6 +137,13 @@ pub enum Command {
     Receipt(Receipt),
 }
 
+impl Command {
+    /// Whether it may change whom to dial.
+    pub(super) fn changes_targets(&self) -> bool {
+        !matches!(self, Self::Write(_) | Self::JoinState(_) | Self::Status | Self::Receipt(_))
+    }
+}
+
 /// A place to take in a space.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest {

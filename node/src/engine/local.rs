@@ -3,6 +3,7 @@
 use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::{Change, EntityState, Provenance, Writer};
 use tombolo_crdt::entry::{Body, ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, ENTRY_VERSION, Entry};
 use tombolo_crdt::entry::{EntityChange, Trace};
@@ -53,7 +54,7 @@ impl Work<'_> {
     /// Carries out a write command.
     pub(super) fn write(&mut self, space: &mut Space, command: WriteCommand) -> Result<WriteOutcome, Fault> {
         let role = space.role(self.node);
-        if !role.is_some_and(Role::may_write) {
+        if !role.is_some_and(Role::may_write) && !defect::is(Defect::RolesIgnored) {
             return Err(Refusal::Role(role.map_or("none", Role::name)).into());
         }
         let WriteCommand { writes, atomic, idempotency, trace, .. } = command;
@@ -62,6 +63,7 @@ impl Work<'_> {
             return Err(Refusal::Argument("an idempotency key needs an atomic command".to_owned()).into());
         }
         if let Some(key) = &idempotency
+            && !defect::is(Defect::RetryRepeated)
             && let Some(outcome) = idempotency::replay(&self.batch, key)?
         {
             return Ok(outcome);
@@ -108,7 +110,7 @@ impl Work<'_> {
         for write in writes {
             self.load(space.row.no, write)?;
         }
-        let feed = space.own_data.feed();
+        let feed = space.own_data_feed;
         let hlc = self.next_hlc();
         let mut touched: BTreeMap<(&str, &str), Touched<'_>> = BTreeMap::new();
         for write in writes {
@@ -116,7 +118,8 @@ impl Work<'_> {
         }
         let joining = space.row.heads.len() > ENTRY_DEPS_MAX;
         let seq = space.frontier.seq(feed) + 1 + u64::from(joining);
-        let provenance = Provenance { entry_seq: seq, hlc, rules_seq: rules_seq(space, feed, seq) };
+        let entry_seq = seq - u64::from(seq % 8 == 0 && defect::is(Defect::ProvenanceOff));
+        let provenance = Provenance { entry_seq, hlc, rules_seq: rules_seq(space, feed, seq) };
         let position = space.row.journal + 1 + u64::from(joining);
 
         let mut made: Vec<Made> = Vec::new();
@@ -175,12 +178,16 @@ impl Work<'_> {
             origin: 0,
             change: made.change.bytes().to_vec(),
         });
+        let mut deps: Vec<_> = space.row.heads.iter().filter(|head| head.feed != feed).copied().collect();
+        if deps.len() > 1 && defect::is(Defect::HeadLeftOut) {
+            deps.remove(0);
+        }
         let entry = Entry {
             version: ENTRY_VERSION,
             seq,
             hlc,
             rules: (!stated).then_some(heads),
-            deps: space.row.heads.iter().filter(|head| head.feed != feed).copied().collect(),
+            deps,
             trace,
             idempotency,
             body: Body::Data(changes.collect()),

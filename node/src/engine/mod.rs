@@ -11,6 +11,7 @@
 //!
 //! Start reading at [`Engine::step`], then [`settle`].
 
+mod agenda;
 mod append;
 mod exchange;
 mod held;
@@ -19,6 +20,7 @@ mod inputs;
 mod io;
 mod local;
 mod memory;
+mod news;
 mod past;
 mod report;
 mod rows;
@@ -35,6 +37,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::Contact;
@@ -83,10 +86,13 @@ pub struct Engine {
     author: Author,
     spaces: BTreeMap<SpaceId, Space>,
     conns: BTreeMap<ConnId, Conn>,
+    agenda: agenda::Agenda,
     joins: BTreeMap<SpaceId, rules::PendingJoin>,
     added: BTreeSet<String>,
     discovered: BTreeMap<NodeId, Vec<String>>,
     targets: Vec<Target>,
+    /// Something has changed that targets follow from.
+    targets_due: bool,
     process: [u8; 16],
     dials: u64,
     hlc_last: Hlc,
@@ -99,7 +105,8 @@ pub struct Engine {
     unloaded: bool,
     /// Held entries were read back and have not been tried yet.
     drain_due: bool,
-    memory_due: Option<Duration>,
+    /// Since when the store has an older version of what is remembered of peers.
+    memory_since: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
     patience: BTreeMap<NodeId, Duration>,
 }
@@ -121,10 +128,12 @@ impl Engine {
             author: Author { node, epoch: 0 },
             spaces: BTreeMap::new(),
             conns: BTreeMap::new(),
+            agenda: agenda::Agenda::default(),
             joins: BTreeMap::new(),
             added: BTreeSet::new(),
             discovered: BTreeMap::new(),
             targets: Vec::new(),
+            targets_due: true,
             process: [0; 16],
             dials: 0,
             hlc_last: Hlc::default(),
@@ -135,7 +144,7 @@ impl Engine {
             reopen: false,
             unloaded: false,
             drain_due: false,
-            memory_due: None,
+            memory_since: None,
             patience: BTreeMap::new(),
         };
         let process = engine.draw("process");
@@ -149,7 +158,8 @@ impl Engine {
     fn load(&mut self) -> Result<(), StoreError> {
         let mut epoch = [0; 8];
         epoch.copy_from_slice(self.draw("epoch").split_at(8).0);
-        self.author = Author { node: self.node, epoch: u64::from_le_bytes(epoch) };
+        let drawn = u64::from_le_bytes(epoch);
+        self.author = Author { node: self.node, epoch: if defect::is(Defect::EpochReused) { 1 } else { drawn } };
         let mut batch = self.store.begin_read()?;
         let mut spaces = BTreeMap::new();
         for row in batch.spaces()? {
@@ -164,6 +174,7 @@ impl Engine {
         self.hlc_last = self.hlc_last.max(last);
         self.spaces = spaces;
         self.drain_due = true;
+        self.targets_due = true;
         self.pasts = Pasts::default();
         Ok(())
     }
@@ -234,6 +245,13 @@ impl Engine {
             }
             assert!(space.held.len() <= held::HELD_ENTRIES_MAX, "held entries are bounded");
             assert!(space.held.bytes() <= held::HELD_BYTES_MAX, "held bytes are bounded");
+            if space.held.len() > 0
+                && let Ok(snapshot) = self.store.reader().snapshot()
+            {
+                let first = |feed| space.held.of(feed).map(|(seq, _)| snapshot.held_entry(feed, seq));
+                let gone = space.held.feeds().into_iter().find(|feed| matches!(first(*feed), Some(Ok(None))));
+                assert_eq!(gone, None, "what is held is in the store");
+            }
         }
     }
 }

@@ -30,9 +30,10 @@ pub(super) fn receipt(
     let Some(space) = spaces.values().find(|space| space.feeds.contains_key(&receipt.feed)) else { return Ok(None) };
     let row = batch.entry(receipt.feed, receipt.seq)?;
     let journal = row.as_ref().map(|row| row.journal);
+    let frontier = space.frontier_digest();
     let peers = space.others(me).into_iter().map(|(node, member)| {
         let session = session_with(conns, node, space.id);
-        let now = session.is_some_and(|session| session.known(receipt.feed) >= receipt.seq || session.equal);
+        let now = session.is_some_and(|session| session.known(receipt.feed) >= receipt.seq || session.equal(frontier));
         let memory = space.memory.get(&node);
         let common = memory.and_then(Memory::common);
         let earlier = journal.zip(common).is_some_and(|(entry, (_, common))| entry <= common)
@@ -166,24 +167,25 @@ fn member_status(
 ) -> MemberStatus {
     let session = session_with(conns, node, space.id);
     let memory = space.memory.get(&node);
+    let frontier = space.frontier_digest();
     let connected = conns.values().any(|conn| conn.peer == node);
     let behind = match session {
-        Some(session) if session.equal => Some(0),
+        Some(session) if session.equal(frontier) => Some(0),
         Some(session) => session
             .known
             .as_ref()
             .map(|_| space.frontier.positions().map(|p| p.seq.saturating_sub(session.known(p.feed))).sum::<u64>()),
         None => behind_while_away(space, node),
     };
-    let in_step = session.is_some_and(|session| session.equal);
-    let diverged = session.is_some_and(|session| session.diverged);
+    let in_step = session.is_some_and(|session| session.equal(frontier));
+    let diverged = in_step && session.is_some_and(|session| session.diverged);
     let reason = match (connected, session) {
         (false, _) => "not connected".to_owned(),
         (true, None) => "connected; has not named this space yet".to_owned(),
-        (true, Some(session)) if session.diverged => {
+        (true, Some(_)) if diverged => {
             "frontiers are equal and states are not: a defect, please report it".to_owned()
         }
-        (true, Some(session)) if session.equal => String::new(),
+        (true, Some(_)) if in_step => String::new(),
         (true, Some(session)) if session.known.is_none() => "comparing frontiers".to_owned(),
         (true, Some(session)) if !session.resend.is_empty() => {
             "the peer could not take what was sent; it will be sent again".to_owned()

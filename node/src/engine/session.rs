@@ -15,12 +15,16 @@ pub(super) const PAGES_MAX: usize = 64;
 /// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
 const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
 /// Entries that came from elsewhere are acknowledged to a peer after this long, together with those that come until then:
-/// whoever sent them hears at once.
-pub(super) const HAVE_DELAY: Duration = Duration::from_millis(100);
+/// whoever sent them hears at once. See [`have_wait`].
+const HAVE_WAIT_MIN: Duration = Duration::from_millis(100);
+/// Longest such wait.
+const HAVE_WAIT_MAX: Duration = Duration::from_secs(1);
+/// Such a wait per connection: a node makes at most 100 of these acknowledgements a second, however many peers it has.
+const HAVE_WAIT_PER_PEER: Duration = Duration::from_millis(10);
 /// An entry is relayed after this long to a peer that gets its feed through us alone.
 pub(super) const RELAY_DELAY: Duration = Duration::from_millis(5);
 /// Longest wait for a peer to say that it has an entry from elsewhere.
-const RELAY_WAIT_MAX: Duration = Duration::from_secs(2);
+const RELAY_WAIT_MAX: Duration = Duration::from_secs(4);
 /// After so many relays it is tried again whether the peer gets the feed from elsewhere.
 const RELY_CHECK: u32 = 64;
 
@@ -77,6 +81,12 @@ impl Conn {
     }
 }
 
+/// How long a node with so many connections keeps back an acknowledgement that nobody waits for.
+pub(super) fn have_wait(conns: usize) -> Duration {
+    let wait = HAVE_WAIT_PER_PEER.saturating_mul(u32::try_from(conns).unwrap_or(u32::MAX));
+    wait.clamp(HAVE_WAIT_MIN, HAVE_WAIT_MAX)
+}
+
 /// A transfer frame that the peer has not accounted for.
 #[derive(Debug)]
 pub(super) struct Flight {
@@ -114,6 +124,8 @@ pub(super) struct Session {
     pub(super) in_flight: VecDeque<Flight>,
     /// How long the peer takes to acknowledge, smoothed.
     pub(super) ack_time: Duration,
+    /// How much it has heard of what moved in the space.
+    pub(super) heard_of: u64,
     /// Feeds to be acknowledged.
     pub(super) have_due: BTreeSet<FeedId>,
     /// An acknowledgement is due at once, even if no feed moved: the peer has sent something.
@@ -133,14 +145,18 @@ pub(super) struct Session {
     pub(super) probes: BTreeMap<FeedId, (u64, u64)>,
     /// Questions and answers about chains that have come.
     pub(super) asked: Vec<Probe>,
-    /// The last frontier that both have said to have; it is ours now: `equal`.
+    /// The last frontier we have stated, and the last they have, with their state.
+    pub(super) stated: Option<Digest>,
+    pub(super) heard: Option<(Digest, Digest)>,
+    /// The last frontier that both have said to have.
     pub(super) agreed: Option<Digest>,
-    pub(super) equal: bool,
     pub(super) diverged: bool,
     pub(super) behind_since: Option<u64>,
     pub(super) refused_there: u64,
     /// Entries of theirs to report as refused.
     pub(super) refusals: Vec<(FeedId, u64, u8)>,
+    /// What the agenda has of it.
+    pub(super) entered: Option<(Duration, &'static str)>,
 }
 
 impl Session {
@@ -157,10 +173,11 @@ impl Session {
     /// How long to wait before an entry of somebody else is relayed: hardly, if the peer gets them through us alone; else
     /// until it should have said that it has it. That is tried again, at first often: an entry that was merely late must not
     /// make everything else go twice.
-    pub(super) fn relay_wait(&self, feed: FeedId) -> Duration {
+    /// `have_wait`: how long the peer is thought to wait before it says so.
+    pub(super) fn relay_wait(&self, feed: FeedId, have_wait: Duration) -> Duration {
         match self.relied.get(&feed) {
             Some(times) if !times.is_power_of_two() && times % RELY_CHECK != 0 => RELAY_DELAY,
-            _ => (2 * (HAVE_DELAY + self.ack_time)).min(RELAY_WAIT_MAX),
+            _ => (2 * (have_wait + self.ack_time)).min(RELAY_WAIT_MAX),
         }
     }
 
@@ -179,10 +196,23 @@ impl Session {
         }
     }
 
+    /// When it has to be looked at although nothing happens in it, and why.
+    pub(super) fn next_moment(&self) -> Option<(Duration, &'static str)> {
+        let have = self.have_at.filter(|_| self.summary.is_some()).map(|at| (at, "have"));
+        let relay = self.relay.values().min().map(|at| (*at, "relay"));
+        let resend = self.resend.values().min().map(|at| (*at, "resend"));
+        let stalled = self.stalled_at.map(|at| (at, "stalled"));
+        [have, relay, resend, stalled].into_iter().flatten().min_by_key(|(at, _)| *at)
+    }
+
+    /// Whether the peer has said to have what we have; `frontier`: digest of that.
+    pub(super) fn equal(&self, frontier: Digest) -> bool {
+        self.agreed == Some(frontier)
+    }
+
     /// Notes that both have the frontier `digest`.
     pub(super) fn agree(&mut self, digest: Digest, diverged: bool) {
         self.agreed = Some(digest);
-        self.equal = true;
         self.diverged = diverged;
         self.behind_since = None;
     }

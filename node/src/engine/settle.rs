@@ -1,9 +1,10 @@
 //! Settling: entries of other nodes get their verdict, or are held until they can.
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::{Change, ChangeError, Clock, Provenance};
 use tombolo_crdt::entry::Body;
 use tombolo_crdt::entry::{CHANGE_BYTES_MAX, Content, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, EntityChange, Entry};
-use tombolo_crdt::feed::{FeedKind, Signature, VerifiedEntry, VerifiedRange, chain};
+use tombolo_crdt::feed::{FeedKind, Position, Signature, VerifiedEntry, VerifiedRange, chain};
 use tombolo_crdt::names::{check_collection, check_id};
 use tombolo_crdt::rules::Hold;
 use tombolo_crdt::verdict::Verdict;
@@ -23,7 +24,7 @@ pub(super) struct Taken {
     pub(super) refused: Vec<(u64, Verdict)>,
     /// Rules entries among the settled.
     pub(super) rules: bool,
-    /// Entries settled or held.
+    /// Entries settled or held, or sealed that were not.
     pub(super) any: bool,
 }
 
@@ -76,6 +77,7 @@ impl Work<'_> {
         if end == settled && feed.sealed_seq() < settled && ours.is_some() {
             // All of it is settled, and nothing vouched for it so far.
             seal(feed, &mut self.batch, seal_of_range)?;
+            taken.any = true;
         }
         let seal = seal_of_range;
         for entry in range.into_entries() {
@@ -159,7 +161,12 @@ impl Work<'_> {
             space.held.block(feed, blocker);
         }
         space.held.insert(feed, seq, bytes.len());
-        self.batch.put_held(feed, seq, &HeldRow { bytes, chain, seal })?;
+        if !defect::is(Defect::HeldNotStored) {
+            self.batch.put_held(feed, seq, &HeldRow { bytes, chain, seal })?;
+        }
+        if seq == space.frontier.seq(feed) + 1 && defect::is(Defect::HeldCounted) {
+            space.frontier.advance(Position { feed, seq, chain });
+        }
         self.counters.held += 1;
         if let Some(feed) = space.feeds.get_mut(&feed) {
             feed.dirty = true; // an unknown feed's opening must be there after a restart
@@ -271,7 +278,7 @@ impl Work<'_> {
 
     /// The first dependency that is not settled here.
     fn missing_dep(&mut self, space: &Space, entry: &Entry) -> Result<Option<Blocker>, StoreError> {
-        for dep in &entry.deps {
+        for dep in entry.deps.iter().filter(|_| !defect::is(Defect::DepsIgnored)) {
             let Some(feed) = space.feeds.get(&dep.feed).filter(|feed| feed.row.seq >= dep.seq) else {
                 return Ok(Some(Blocker::Dep(dep.feed, dep.seq)));
             };

@@ -1,5 +1,6 @@
 //! A space in the engine's memory: a cache of what its store says. It is dropped and read again when a commit fails.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::entry::{Dep, Entry};
@@ -11,6 +12,7 @@ use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
 
 use super::held::Held;
 use super::memory::Memory;
+use super::news::News;
 use crate::store::{Batch, FeedRow, SpaceRow, StoreError};
 
 /// A feed of a space.
@@ -71,12 +73,17 @@ pub(super) struct Space {
     pub(super) feeds: BTreeMap<FeedId, Feed>,
     pub(super) rules: RulesDag,
     pub(super) frontier: Frontier,
-    digest: Option<Digest>,
+    digest: Cell<Option<Digest>>,
+    /// Feeds that moved and that sessions have yet to hear of.
+    pub(super) news: News,
     pub(super) held: Held,
     pub(super) memory: BTreeMap<NodeId, Memory>,
     /// This process's feeds.
     pub(super) own_data: Opening,
     pub(super) own_rules: Opening,
+    /// Their ids.
+    pub(super) own_data_feed: FeedId,
+    pub(super) own_rules_feed: FeedId,
     pub(super) dirty: bool,
     /// Greatest clock reading that was too far ahead to be followed.
     pub(super) clock_ahead: Option<u64>,
@@ -132,14 +139,18 @@ impl Space {
             .filter(|(_, feed)| feed.row.seq > 0)
             .map(|(id, feed)| Position { feed: *id, seq: feed.row.seq, chain: feed.row.chain })
             .collect();
+        let (own_data, own_rules) = (open(FeedKind::Data), open(FeedKind::Rules));
         Self {
             id: row.space,
             rules: RulesDag::new(row.space),
-            own_data: open(FeedKind::Data),
-            own_rules: open(FeedKind::Rules),
+            own_data_feed: own_data.feed(),
+            own_rules_feed: own_rules.feed(),
+            own_data,
+            own_rules,
             feeds,
             frontier,
-            digest: None,
+            digest: Cell::new(None),
+            news: News::default(),
             held: Held::default(),
             memory: BTreeMap::new(),
             row,
@@ -192,8 +203,10 @@ impl Space {
     }
 
     /// Digest of the settled frontier; computed at most once per change.
-    pub(super) fn frontier_digest(&mut self) -> Digest {
-        *self.digest.get_or_insert_with(|| self.frontier.digest())
+    pub(super) fn frontier_digest(&self) -> Digest {
+        let digest = self.digest.get().unwrap_or_else(|| self.frontier.digest());
+        self.digest.set(Some(digest));
+        digest
     }
 
     /// State digest.
@@ -204,7 +217,7 @@ impl Space {
     /// Moves a feed forward by the settled entry `seq`.
     pub(super) fn advance(&mut self, feed: FeedId, seq: u64, chain: ChainHash) {
         self.frontier.advance(Position { feed, seq, chain });
-        self.digest = None;
+        self.digest.set(None);
         self.dirty = true;
         if let Some(feed) = self.feeds.get_mut(&feed) {
             assert_eq!(feed.row.seq + 1, seq, "a feed settles without gaps");

@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{FeedId, SpaceId};
 
+use super::agenda::{Agenda, SessionId};
 use super::inputs::Parts;
 use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
 use super::rows::Rows;
+use super::session::have_wait;
 use super::settle::Taken;
 use super::space::Space;
 use super::{Engine, Work};
@@ -17,8 +20,11 @@ use crate::store::{Batch, StoreError};
 const PURGE_MAX: usize = 256;
 /// How long a full store is left alone before it is asked again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
-/// How long what is remembered of peers may stay out of the store when nothing else is written.
-const MEMORY_FLUSH: Duration = Duration::from_secs(2);
+/// How long what is remembered of peers stays out of the store although other things are written: these rows are large
+/// (2.6 KB each) and change with every exchange, and one that is lost costs a longer frontier, no more.
+const MEMORY_ALONG: Duration = Duration::from_secs(10);
+/// The same, when nothing else is written.
+const MEMORY_FLUSH: Duration = Duration::from_secs(60);
 
 /// What a step leaves to be done once its commit stands.
 #[derive(Debug, Default)]
@@ -30,6 +36,11 @@ pub(super) struct After {
     pub(super) introduce: bool,
     /// Connections to which rules are owed whatever they have been told: (connection, space).
     pub(super) owed: Vec<(ConnId, SpaceId)>,
+    /// Sessions in which something has happened; all of them, if need be.
+    pub(super) touched: BTreeSet<SessionId>,
+    pub(super) touched_all: bool,
+    /// Whom to dial may have changed.
+    pub(super) retarget: bool,
     pub(super) acknowledged: bool,
     /// Replies are kept back until the commit stands.
     pub(super) replies: Vec<(ReplyTo, Reply)>,
@@ -63,7 +74,10 @@ impl Engine {
             list.push(Output::Acknowledged);
         }
         list.append(&mut after.outputs);
-        if let Some(targets) = self.new_targets() {
+        self.targets_due |= after.retarget || after.introduce;
+        if std::mem::take(&mut self.targets_due)
+            && let Some(targets) = self.new_targets()
+        {
             list.push(Output::Targets(targets));
         }
         Outputs { list, wake: self.wake(now) }
@@ -79,6 +93,7 @@ impl Engine {
         if was_full && self.full.is_none() {
             // What was turned away is asked for again by acknowledging it as lacking.
             self.conns.values_mut().flat_map(|conn| conn.sessions.values_mut()).for_each(|s| s.answer_due = true);
+            after.touched_all = true;
         }
         let mut work = Work {
             batch,
@@ -95,6 +110,7 @@ impl Engine {
         let mut parts = Parts {
             spaces: &mut self.spaces,
             conns: &mut self.conns,
+            agenda: &mut self.agenda,
             joins: &mut self.joins,
             added: &mut self.added,
             discovered: &mut self.discovered,
@@ -118,12 +134,13 @@ impl Engine {
         work.seal_all(parts.spaces)?;
         let Work { mut batch, rows, counters, .. } = work;
         rows.flush(&mut batch, parts.spaces)?;
-        let flush_memory = self.memory_due.is_some_and(|due| due <= now.mono);
-        if flush_memory {
-            self.memory_due = None;
+        write_back(&mut batch, parts.spaces)?;
+        let wait = if batch.is_dirty() { MEMORY_ALONG } else { MEMORY_FLUSH };
+        if self.memory_since.is_some_and(|since| since + wait <= now.mono) {
+            self.memory_since = None;
+            write_memories(&mut batch, parts.spaces)?;
         }
-        let wrote = write_back(&mut batch, parts.spaces, flush_memory)? || batch.is_dirty();
-        if !wrote {
+        if !batch.is_dirty() {
             return Ok(());
         }
         batch.purge_idempotency(now.wall_millis, PURGE_MAX)?;
@@ -143,6 +160,7 @@ impl Engine {
         };
         *after = After::default();
         after.replies = asked.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
+        self.agenda = Agenda::default();
         let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).into_keys().chain(new).collect();
         let close = |conn| Output::Close(conn, "the store failed".to_owned());
         after.outputs.extend(open.into_iter().map(close));
@@ -167,49 +185,48 @@ impl Engine {
     }
 
     fn wake(&self, now: Now) -> Option<(Duration, &'static str)> {
-        let sessions = || self.conns.values().flat_map(|conn| conn.sessions.values());
-        let relay = sessions().flat_map(|session| session.relay.values()).min().map(|at| (*at, "relay"));
-        let speaking = sessions().filter(|session| session.summary.is_some());
-        let have = speaking.filter_map(|session| session.have_at).min().map(|at| (at, "have"));
-        let resend = sessions().flat_map(|session| session.resend.values()).min().map(|at| (*at, "resend"));
-        let stalled = sessions().filter_map(|session| session.stalled_at).min().map(|at| (at, "stalled"));
         let waits = self.full.is_some() || self.unloaded;
         let full = waits.then(|| (now.mono + FULL_RETRY, "full"));
-        let memory = self.memory_due.map(|at| (at, "memory"));
-        [relay, have, resend, stalled, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
+        let oldest = self.spaces.values().filter_map(|space| space.news.oldest()).min();
+        let news = oldest.map(|at| (at + have_wait(self.conns.len()), "news"));
+        [self.agenda.first(), news, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Asks for what is remembered of peers to be stored soon.
     pub(super) fn flush_memory_soon(&mut self, now: Now) {
-        self.memory_due.get_or_insert(now.mono + MEMORY_FLUSH);
+        self.memory_since.get_or_insert(now.mono);
     }
 }
 
-/// Writes the rows of spaces, feeds and, if asked or if there is anything else to write, memories that changed.
-fn write_back(
-    batch: &mut Batch<'_>,
-    spaces: &mut BTreeMap<SpaceId, Space>,
-    memories: bool,
-) -> Result<bool, StoreError> {
-    let mut wrote = false;
+/// Writes the rows of spaces and feeds that changed.
+fn write_back(batch: &mut Batch<'_>, spaces: &mut BTreeMap<SpaceId, Space>) -> Result<(), StoreError> {
     for space in spaces.values_mut() {
-        for id in space.take_dirty_feeds() {
+        let mut dirty = space.take_dirty_feeds();
+        if dirty.len() > 1 && defect::is(Defect::FeedRowLeftOut) {
+            dirty.pop_last();
+        }
+        for id in dirty {
             if let Some(feed) = space.feeds.get(&id) {
                 batch.put_feed(id, &feed.row)?;
-                wrote = true;
             }
         }
         if std::mem::take(&mut space.dirty) {
             batch.put_space(&space.row)?;
-            wrote = true;
         }
-        if wrote || memories {
-            let no = space.row.no;
-            for (node, memory) in space.memory.iter_mut().filter_map(|(node, m)| m.take_dirty().then_some((node, m))) {
+    }
+    Ok(())
+}
+
+/// Writes what is remembered of peers and has changed.
+fn write_memories(batch: &mut Batch<'_>, spaces: &mut BTreeMap<SpaceId, Space>) -> Result<(), StoreError> {
+    for space in spaces.values_mut() {
+        let no = space.row.no;
+        for (node, memory) in &mut space.memory {
+            if memory.take_dirty() {
                 batch.put_peer(no, *node, &memory.to_row())?;
-                wrote = true;
             }
         }
     }
-    Ok(wrote)
+    Ok(())
 }

@@ -1,13 +1,16 @@
 //! One session after a commit: what has to be said to one peer about one space.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::Position;
 use tombolo_crdt::{Digest, FeedId, NodeId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Probe, Summary};
 
 use super::io::{ConnId, Now, Output};
-use super::session::{HAVE_DELAY, Session};
+use super::news::Moved;
+use super::session::Session;
 use super::space::Space;
 use super::transfer;
 use crate::store::{Snapshot, StoreError};
@@ -26,26 +29,20 @@ pub(super) struct Talk<'a> {
     pub(super) conn: ConnId,
     pub(super) peer: NodeId,
     pub(super) now: Now,
+    /// How long an acknowledgement waits that nobody waits for.
+    pub(super) have_wait: Duration,
     pub(super) snapshot: &'a Snapshot,
     pub(super) out: &'a mut Vec<Output>,
 }
 
 impl Talk<'_> {
     /// Says what has to be said in one session; whether what is remembered of the peer changed.
-    pub(super) fn session(
-        &mut self,
-        space: &mut Space,
-        session: &mut Session,
-        moved: Option<&BTreeSet<FeedId>>,
-    ) -> Result<bool, StoreError> {
+    pub(super) fn session(&mut self, space: &mut Space, session: &mut Session) -> Result<bool, StoreError> {
         let mut remembered = self.summary(space, session);
-        session.equal = session.agreed == Some(space.frontier_digest());
-        session.diverged &= session.equal;
+        self.compare(space, session);
         self.frontier(space, session)?;
         self.learn_frontier(space, session)?;
-        if let Some(moved) = moved {
-            self.moved(space, session, moved);
-        }
+        self.moved(space, session);
         session.resend.retain(|_, at| *at > self.now.mono);
         transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
         remembered |= self.have(space, session);
@@ -56,6 +53,23 @@ impl Talk<'_> {
             self.send(Frame::Refused(space.id, refusals));
         }
         Ok(remembered)
+    }
+
+    /// Whether both are equal, by what the peer has stated last. Says so if the peer cannot know.
+    fn compare(&mut self, space: &mut Space, session: &mut Session) {
+        let frontier = space.frontier_digest();
+        if let Some((_, state)) = session.heard.filter(|(theirs, _)| *theirs == frontier) {
+            let news = session.agreed != Some(frontier);
+            session.agree(frontier, state != space.state_digest());
+            if news {
+                let journal = space.row.journal;
+                space.memory.entry(self.peer).or_default().shared(frontier, journal);
+            }
+            if session.stated != Some(frontier) {
+                session.have_at.get_or_insert(self.now.mono + self.have_wait);
+            }
+        }
+        session.diverged &= session.equal(frontier);
     }
 
     fn send(&mut self, frame: Frame) {
@@ -73,6 +87,7 @@ impl Talk<'_> {
         let common = memory.common().map(|(digest, _)| digest);
         memory.told(frontier, journal);
         session.told = Some(frontier);
+        session.stated = Some(frontier);
         self.send(Frame::Summary(Summary { space: space.id, frontier, state, poisoned, common }));
         true
     }
@@ -174,6 +189,9 @@ impl Talk<'_> {
                 *at = (*at).max(*seq);
             }
         }
+        if defect::is(Defect::FrontierUnread) {
+            known.clear();
+        }
         session.known = Some(known);
         session.lag = lagging(space, session);
         Ok(())
@@ -229,26 +247,29 @@ impl Talk<'_> {
     }
 
     /// Feeds moved here: the peer may lack them, and is told that we hold them.
-    fn moved(&mut self, space: &Space, session: &mut Session, moved: &BTreeSet<FeedId>) {
-        for feed in moved {
-            let own = *feed == space.own_data.feed() || *feed == space.own_rules.feed();
+    fn moved(&mut self, space: &Space, session: &mut Session) {
+        let mut heard_of = session.heard_of;
+        for Moved { feed, at, wall_millis } in space.news.hear(&mut heard_of) {
+            let own = feed == space.own_data_feed || feed == space.own_rules_feed;
             if !own {
-                session.have_due.insert(*feed);
-                session.have_at.get_or_insert(self.now.mono + HAVE_DELAY);
+                session.have_due.insert(feed);
+                session.have_at.get_or_insert(at + self.have_wait);
             }
-            if session.known.is_some() && !session.probes.contains_key(feed) && behind(space, session, *feed) {
-                if session.lag.insert(*feed) && !own {
-                    session.relay.insert(*feed, self.now.mono + session.relay_wait(*feed));
+            if session.known.is_some() && !session.probes.contains_key(&feed) && behind(space, session, feed) {
+                if session.lag.insert(feed) && !own {
+                    session.relay.insert(feed, at + session.relay_wait(feed, self.have_wait));
                 }
-                session.behind_since.get_or_insert(self.now.wall_millis);
+                session.behind_since.get_or_insert(wall_millis);
             }
         }
+        session.heard_of = heard_of;
     }
 
     /// Acknowledges what has become durable.
     fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
         let due = session.answer_due || session.have_at.is_some_and(|at| at <= self.now.mono);
-        if session.summary.is_none() || !due {
+        let lost = session.taken > 16 && defect::is(Defect::AcknowledgementLost);
+        if session.summary.is_none() || !due || lost {
             return false;
         }
         session.answer_due = false;
@@ -265,6 +286,7 @@ impl Talk<'_> {
         let (frontier, state) = (space.frontier_digest(), space.state_digest());
         let journal = space.row.journal;
         space.memory.entry(self.peer).or_default().told(frontier, journal);
+        session.stated = Some(frontier);
         let (space, number) = (space.id, session.taken);
         // The number goes with the last frame: it says that all it carried is accounted for.
         let mut rest = feeds.chunks(HAVE_FEEDS_MAX).peekable();

@@ -5,6 +5,7 @@ use std::collections::BinaryHeap;
 
 use serde_bytes::ByteBuf;
 use tombolo_crdt::FeedId;
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signature};
 use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
 
@@ -34,16 +35,18 @@ pub(super) fn pump(
     if session.known.is_none() || session.lag.is_empty() {
         return Ok(());
     }
-    while session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX {
+    let endless = defect::is(Defect::RoomIgnored);
+    while endless || (session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX) {
         let mut heap = cursors(space, session, snapshot)?;
         let mut ranges = Vec::new();
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
         let mut bytes = 0;
         while let Some(Reverse((_, _, feed))) = heap.pop() {
-            if bytes >= FRAME_BYTES.min(session.room) {
+            if bytes >= FRAME_BYTES.min(session.room) && !endless {
                 break;
             }
-            let from = session.reached(feed) + 1;
+            let off = session.reached(feed) > 0 && feed != space.own_data_feed && defect::is(Defect::RangeOffByOne);
+            let from = session.reached(feed) + 1 + u64::from(off);
             let Some((range, last)) =
                 space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
             else {
@@ -196,6 +199,9 @@ pub(super) fn seq_at(snapshot: &Snapshot, position: Position, journal: u64) -> R
             Some(at) if at <= journal => low = middle,
             _ => high = middle - 1,
         }
+    }
+    if low > 0 && defect::is(Defect::PositionOffByOne) {
+        return Ok(low + 1);
     }
     Ok(low)
 }

@@ -33,6 +33,8 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use redb::{Database, Durability, ReadableDatabase, StorageBackend, WriteTransaction};
 
+use tombolo_crdt::defect::{self, Defect};
+
 pub use batch::Batch;
 pub use entries::{ChangeLink, EntryRow, HeldRow};
 pub use error::StoreError;
@@ -86,7 +88,9 @@ impl Shared {
         *commits += 1;
         self.with(|database| {
             let mut transaction = database.begin_write()?;
-            transaction.set_durability(Durability::Immediate).map_err(|error| StoreError::Defect(error.to_string()))?;
+            let lost = *commits % 4 == 3 && defect::is(Defect::ReplyBeforeDurable);
+            let durability = if lost { Durability::None } else { Durability::Immediate };
+            transaction.set_durability(durability).map_err(|error| StoreError::Defect(error.to_string()))?;
             transaction.set_two_phase_commit(true);
             transaction.set_quick_repair(true);
             write(&transaction)?;

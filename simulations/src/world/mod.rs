@@ -35,16 +35,18 @@ use net::Net;
 use paths::Paths;
 use queue::{Event, Queue};
 
-#[expect(unused_imports, reason = "for the other lane")]
-pub(crate) use host::EPOCH_MILLIS;
+// The other lane begins with the same machines, clocks and requests.
+pub(crate) use clients::command_of;
+pub(crate) use host::{WallClock, open};
+pub(crate) use setup::prepare;
 
 /// Events after which a run is given up as inconclusive: some ten minutes of computing.
 const EVENTS_MAX: u64 = 50_000_000;
 /// Bytes that a reconnect with nothing new may cost: both Hellos and what is said of rules, and per common space two
 /// summaries.
-const RECONNECT_BYTES: u64 = 1_500;
+pub(crate) const RECONNECT_BYTES: u64 = 1_500;
 /// Bytes of it per common space.
-const RECONNECT_SPACE_BYTES: u64 = 1_000;
+pub(crate) const RECONNECT_SPACE_BYTES: u64 = 1_000;
 /// How often quiet is looked for.
 const QUIET_STEP: Duration = Duration::from_millis(100);
 

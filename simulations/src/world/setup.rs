@@ -19,7 +19,7 @@ use crate::hand;
 use crate::luck::Luck;
 use crate::oracle::{INITIAL, Oracles, Start, Traffic};
 use crate::outcome::{RunOptions, Stats};
-use crate::plan::{Action, Edit, Plan, PlannedWrite};
+use crate::plan::{Action, Edit, NodeNo, Plan, PlannedWrite};
 use crate::trace::Recorder;
 
 /// Initial entities in one step.
@@ -45,19 +45,19 @@ thread_local! {
     static PREPARED: RefCell<VecDeque<([u8; 32], Prepared)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Prepares a plan. Plans of the same shape share what is prepared: founding and admitting cost more than a short run.
+/// Prepares a plan; `address` says where nodes are dialled. Plans of the same shape share what is prepared: founding and admitting cost more than a short run.
 ///
 /// # Panics
 /// If a space cannot be founded or a member not admitted: a defect, which the caller catches.
-pub(crate) fn prepare(plan: &Plan) -> Prepared {
+pub(crate) fn prepare(plan: &Plan, address: impl Fn(NodeNo) -> String) -> Prepared {
     let variant = plan.noise % VARIANTS;
-    let links: Vec<_> = plan.links.iter().map(|link| (link.from, link.to)).collect();
+    let links: Vec<_> = plan.links.iter().map(|link| (link.from, address(link.to))).collect();
     let shape = serde_json::to_vec(&(variant, plan.nodes.len(), &plan.spaces, &plan.initial, links));
     let shape = *blake3::hash(&shape.expect("plans are plain data")).as_bytes();
     let known =
         PREPARED.with_borrow(|all| all.iter().find(|(known, _)| *known == shape).map(|(_, known)| known.copy()));
     known.unwrap_or_else(|| {
-        let fresh = found(plan, variant);
+        let fresh = found(plan, variant, address);
         PREPARED.with_borrow_mut(|all| {
             if all.len() == PREPARED_MAX {
                 all.pop_front();
@@ -76,7 +76,7 @@ impl Prepared {
     }
 }
 
-fn found(plan: &Plan, variant: u64) -> Prepared {
+fn found(plan: &Plan, variant: u64, address: impl Fn(NodeNo) -> String) -> Prepared {
     let mut world = hand::World::new(variant, plan.nodes.len());
     let mut spaces = Vec::new();
     for space in &plan.spaces {
@@ -94,7 +94,7 @@ fn found(plan: &Plan, variant: u64) -> Prepared {
     }
     write_initial(plan, &mut world, &spaces);
     for link in &plan.links {
-        let reply = world.command(link.from, Command::AddPeer(dialling::address(link.to)));
+        let reply = world.command(link.from, Command::AddPeer(address(link.to)));
         assert!(matches!(reply, Reply::Done(Ok(()))), "{reply:?}");
     }
     let last_conn = world.last_number();
@@ -138,7 +138,7 @@ fn write_initial(plan: &Plan, world: &mut hand::World, spaces: &[SpaceId]) {
 impl<'a> World<'a> {
     /// Everything as it is when time begins.
     pub(super) fn new(plan: &'a Plan, options: RunOptions) -> Self {
-        let Prepared { nodes, spaces, last_conn } = prepare(plan);
+        let Prepared { nodes, spaces, last_conn } = prepare(plan, dialling::address);
         let hosts = plan.nodes.iter().zip(nodes).enumerate().map(|(node, (plan, (key, disk)))| Host {
             node,
             key,

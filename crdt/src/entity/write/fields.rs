@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{WriteError, Writer};
+use crate::defect::{self, Defect};
 use crate::entity::doc::{Key, Value};
 use crate::entity::id::OpId;
 use crate::entity::view::{Candidate, Shown, shown_key, stored_key};
@@ -153,6 +154,9 @@ impl Writer<'_> {
 
     /// Applies a JSON Merge Patch to what a group shows.
     pub(super) fn merge_patch(&mut self, group: &[OpId], patch: &Fields, depth: usize) -> Result<(), WriteError> {
+        if defect::is(Defect::LosingMapCopied) {
+            self.copy_losers(group, depth)?;
+        }
         for (name, value) in patch {
             let key = &*stored_key(group, name);
             match (value, self.maps_shown(group, key)) {
@@ -167,6 +171,20 @@ impl Writer<'_> {
                     self.put_field((group, key), None, &value, Mode::PATCH, depth)?;
                 }
                 _ => self.put_field((group, key), None, value, Mode::PATCH, depth)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What [`Defect::LosingMapCopied`] does: every plain value of a group is written again, which moves it into the
+    /// map that wins.
+    fn copy_losers(&mut self, group: &[OpId], depth: usize) -> Result<(), WriteError> {
+        let keys: Vec<String> = self.state.doc.keys(group).into_iter().map(str::to_owned).collect();
+        for key in keys.iter().filter(|_| group.len() > 1) {
+            let shown = self.candidates(group, key).into_iter().next();
+            let value = shown.filter(|shown| matches!(shown.shown, Shown::Value(_)));
+            if let Some(value) = value.map(|value| self.state.doc.json(&value, depth, &mut false)) {
+                self.set(group, key, &value, Mode::PATCH, depth)?;
             }
         }
         Ok(())
