@@ -57,14 +57,6 @@ const ATOMICITY_EVERY: u64 = 48;
 /// Number of the first initial entity of a plan, as if it were a write.
 pub const INITIAL: u32 = 1 << 31;
 
-/// The trace context by which an entry can be told to be the planned write with a number.
-#[must_use]
-pub fn trace_of(no: u32) -> tombolo_crdt::entry::Trace {
-    let mut trace = [0; 16];
-    trace[..4].copy_from_slice(&no.to_le_bytes());
-    tombolo_crdt::entry::Trace { trace, span: [0; 8], flags: 0 }
-}
-
 /// How a process came to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Start {
