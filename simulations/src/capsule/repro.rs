@@ -2,6 +2,7 @@
 
 use super::{Capsule, LaneName};
 use crate::plan::Plan;
+use crate::report::files::quoted;
 use crate::scenario::InvalidPlan;
 
 /// Why a text is no plan.
@@ -107,14 +108,4 @@ pub fn run_again(source: &str, seed: u64, lane: LaneName) -> String {
         LaneName::Quic => " --lane quic",
     };
     format!("tombolo sim run {} --seeds {seed}{lane}", quoted(source))
-}
-
-/// A word as a POSIX shell takes it for one word.
-fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/:=+,@%".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
-        word.to_owned()
-    } else {
-        format!("'{}'", word.replace('\'', r"'\''"))
-    }
 }
