@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use clap::CommandFactory as _;
+
 use crate::client::Api;
 use crate::commands::Command;
 use crate::data_dir::DataDir;
@@ -16,7 +18,7 @@ Examples:
   tombolo space invite shop --role writer        a ticket for another machine
   tombolo space join TICKET                      …there
 
-Exit codes: 0 ok, 1 failed, 2 wrong usage. Results go to stdout, everything else to stderr.";
+Exit codes: 0 ok, 1 failed, 2 wrong usage; those of `tombolo sim` are in its help. Results go to stdout, everything else to stderr.";
 
 /// A sync node that keeps working offline: every site takes writes, all sites end up with the same bytes
 #[derive(clap::Parser, Debug)]
@@ -42,6 +44,12 @@ pub(crate) struct Globals {
     pub(crate) log_format: LogFormat,
 }
 
+/// Whether a line that could not be understood was meant for `tombolo sim`, which has exit codes of its own.
+pub(crate) fn is_for_sim(line: impl IntoIterator<Item = std::ffi::OsString>) -> bool {
+    let understood = Cli::command().ignore_errors(true).try_get_matches_from(line);
+    understood.is_ok_and(|matches| matches.subcommand_name() == Some("sim"))
+}
+
 /// What commands know about their surroundings.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -61,7 +69,7 @@ impl Context {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory as _, Parser as _};
+    use clap::Parser as _;
 
     use super::*;
 
@@ -91,6 +99,19 @@ mod tests {
     }
 
     #[test]
+    fn wrong_lines_of_sim_are_told_apart() {
+        let is_for_sim = |line: &str| is_for_sim(line.split(' ').map(Into::into));
+        for line in
+            ["tombolo sim", "tombolo sim run --seeds x", "tombolo --data /d sim nonsense", "tombolo --json sim replay"]
+        {
+            assert!(is_for_sim(line), "{line}");
+        }
+        for line in ["tombolo", "tombolo put sim", "tombolo --data sim run --nonsense", "tombolo simulate"] {
+            assert!(!is_for_sim(line), "{line}");
+        }
+    }
+
+    #[test]
     fn wrong_lines_are_refused() {
         for line in [
             &["tombolo"][..],
@@ -101,6 +122,10 @@ mod tests {
             &["tombolo", "space", "invite", "s", "--role", "king"],
             &["tombolo", "space", "invite", "s", "--expires", "soon"],
             &["tombolo", "watch", "s", "--collection"],
+            &["tombolo", "sim", "run", "--seeds", "9..3"],
+            &["tombolo", "sim", "run", "--shard", "0/8"],
+            &["tombolo", "sim", "run", "--lane", "paper"],
+            &["tombolo", "sim", "run", "--threads", "0"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }

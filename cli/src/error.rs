@@ -32,6 +32,12 @@ pub(crate) enum Kind {
     Protocol,
     /// What was to be shown does not hold.
     Failed,
+    /// Of a simulation: something that must never be, and was.
+    Violated,
+    /// Of a simulation: nothing can be said.
+    Inconclusive,
+    /// Of a simulation: the same seed gave two different runs.
+    NotDeterministic,
     /// Whoever read stdout has gone: not an error worth a word.
     BrokenPipe,
     /// Ctrl-C.
@@ -126,6 +132,19 @@ impl CliError {
         }
     }
 
+    /// As [`CliError::exit_code`], for `tombolo sim`, where 0 to 3 say what came of the runs and nothing else does: not even a
+    /// reader of stdout that has gone may look like a run that held.
+    pub(crate) fn exit_code_of_sim(&self) -> ExitCode {
+        ExitCode::from(match self.kind {
+            Kind::Violated => 1,
+            Kind::Inconclusive => 2,
+            Kind::NotDeterministic => 3,
+            Kind::Usage => SIM_USAGE,
+            Kind::Interrupted => 130,
+            _ => SIM_FAILED,
+        })
+    }
+
     /// Three lines for people.
     pub(crate) fn to_text(&self) -> String {
         let mut text = format!("error: {}\n", self.message);
@@ -146,6 +165,9 @@ impl CliError {
             Kind::Io => "io",
             Kind::Protocol => "protocol",
             Kind::Failed => "failed",
+            Kind::Violated => "violated",
+            Kind::Inconclusive => "inconclusive",
+            Kind::NotDeterministic => "not-deterministic",
             Kind::BrokenPipe => "broken-pipe",
             Kind::Interrupted => "interrupted",
         };
@@ -224,8 +246,13 @@ fn default_hint(slug: &str) -> Option<&'static str> {
     })
 }
 
-/// What clap found wrong with the line (or the help that was asked for).
-pub(crate) fn usage(error: &clap::Error, json: bool) -> ExitCode {
+/// Exit code of `tombolo sim` for a wrong line, scenario, seeds file or capsule: `EX_USAGE` of BSD's sysexits.
+pub(crate) const SIM_USAGE: u8 = 64;
+/// Exit code of `tombolo sim` when it could not do its work: `EX_IOERR`.
+pub(crate) const SIM_FAILED: u8 = 74;
+
+/// What clap found wrong with the line (or the help that was asked for). `code`: for a wrong line.
+pub(crate) fn usage(error: &clap::Error, json: bool, code: u8) -> ExitCode {
     if json && error.use_stderr() {
         let text = error.to_string();
         // What follows an empty line is the usage, which --help shows as well.
@@ -235,7 +262,7 @@ pub(crate) fn usage(error: &clap::Error, json: bool) -> ExitCode {
     } else if error.print().is_err() {
         return ExitCode::FAILURE;
     }
-    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+    if error.use_stderr() { ExitCode::from(code) } else { ExitCode::SUCCESS }
 }
 
 /// The innermost cause: the outer ones only repeat the URL.

@@ -5,7 +5,7 @@
 //! * [`client`] talks to the node over its HTTP API; [`error`] decides what people read when something fails.
 //! * [`local_nodes`] starts real node processes for `demo` and `bench`.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed, 2 wrong usage.
+//! Results go to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed, 2 wrong usage; `tombolo sim` has its own.
 
 #![allow(
     clippy::disallowed_methods,
@@ -40,14 +40,17 @@ use crate::ui::Ui;
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return error::usage(&error, std::env::args_os().any(|arg| arg == "--json")),
+        Err(error) => {
+            let code = if args::is_for_sim(std::env::args_os()) { error::SIM_USAGE } else { 2 };
+            return error::usage(&error, std::env::args_os().any(|arg| arg == "--json"), code);
+        }
     };
     let mut ui = Ui::new(cli.globals.json);
     match run(&mut ui, &cli).and_then(|()| ui.flush()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             ui.error(&error);
-            error.exit_code()
+            if cli.command.is_sim() { error.exit_code_of_sim() } else { error.exit_code() }
         }
     }
 }

@@ -90,6 +90,17 @@ impl Ui {
         self.bar(ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr()), &template)
     }
 
+    /// As [`Ui::count_bar`], also for things without a known end.
+    pub(crate) fn open_bar(&self, total: Option<u64>, unit: &str) -> ProgressBar {
+        match total {
+            Some(total) => self.count_bar(total, unit),
+            None => {
+                let template = format!("  {{spinner}} {{human_pos}} {unit}  {{per_sec}}, {{elapsed}} elapsed  {{msg}}");
+                self.bar(ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()), &template)
+            }
+        }
+    }
+
     fn bar(&self, bar: ProgressBar, template: &str) -> ProgressBar {
         if self.json {
             bar.set_draw_target(ProgressDrawTarget::hidden());

@@ -12,6 +12,7 @@ mod peer;
 mod put;
 mod rm;
 mod run;
+mod sim;
 mod space;
 mod status;
 mod verify;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
     Bench(bench::BenchArgs),
+    #[command(subcommand)]
+    Sim(sim::SimCommand),
 }
 
 impl Command {
@@ -51,8 +54,15 @@ impl Command {
     pub(crate) fn default_log_filter(&self) -> &'static str {
         match self {
             Self::Run(_) => "info",
+            // Engines in trouble are what a simulation is about; what they log is no news.
+            Self::Sim(_) => "off",
             _ => "warn",
         }
+    }
+
+    /// Whether it has the exit codes of simulations.
+    pub(crate) fn is_sim(&self) -> bool {
+        matches!(self, Self::Sim(_))
     }
 }
 
@@ -75,6 +85,7 @@ pub(crate) fn run(ui: &mut Ui, context: &Context, command: &Command) -> Result<(
         Command::Export(args) => wait(export::run(ui, context, args)),
         Command::Verify(args) => verify::run(ui, context, args),
         Command::Bench(args) => wait(bench::run(ui, args)),
+        Command::Sim(command) => sim::run(ui, command),
     }
 }
 

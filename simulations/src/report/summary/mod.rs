@@ -57,6 +57,8 @@ pub struct Summary {
 pub struct ScenarioSummary {
     /// How it is named on a command line: a name of the library or the path of a file. Empty: as it is called.
     pub source: String,
+    /// What else the command line takes to run it again, beginning with a blank: ` --lane quic`. Empty: nothing.
+    pub options: String,
     /// Seeds that were run. `held`, `violated` and `inconclusive` add up to it.
     pub seeds: u64,
     /// Every oracle agreed.
@@ -170,6 +172,11 @@ impl Summary {
         }
     }
 
+    /// Says what else the command line takes.
+    pub fn options(&mut self, scenario: &str, options: &str) {
+        options.clone_into(&mut self.scenario(scenario).options);
+    }
+
     /// Says how a scenario is named on a command line.
     pub fn source(&mut self, scenario: &str, source: &str) {
         source.clone_into(&mut self.scenario(scenario).source);
@@ -273,6 +280,7 @@ impl ScenarioSummary {
     fn merge(&mut self, other: &Self) {
         if self.source.is_empty() {
             self.source.clone_from(&other.source);
+            self.options.clone_from(&other.options);
         }
         self.seeds += other.seeds;
         self.held += other.held;
@@ -319,5 +327,5 @@ fn keep<T>(kept: &mut Vec<T>, new: T, seed: impl Fn(&T) -> u64) {
 #[must_use]
 pub fn repro(scenario: &str, summary: &ScenarioSummary, seed: u64) -> String {
     let source = if summary.source.is_empty() { scenario } else { &summary.source };
-    format!("tombolo sim run {} --seeds {seed}..{}", files::quoted(source), seed.saturating_add(1))
+    format!("tombolo sim run {} --seeds {seed}{}", files::quoted(source), summary.options)
 }

@@ -1,0 +1,89 @@
+//! The scenarios of a command line: names of the library and files.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use tombolo_sim::campaign::KnownBad;
+use tombolo_sim::scenario::{Scenario, find, library};
+
+use super::lane::LaneArg;
+use super::ls::of_library;
+use crate::error::CliError;
+use crate::ui::Ui;
+
+/// A scenario, and where it is from.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) scenario: Scenario,
+    /// As it was given.
+    pub(super) toml: String,
+    /// How the command line names it.
+    pub(super) named: String,
+}
+
+/// Those that are named; none: the whole library, as far as it may run on this lane.
+pub(super) fn load(ui: &Ui, named: &[String], lane: LaneArg) -> Result<Vec<Source>, CliError> {
+    let mut sources = Vec::new();
+    if named.is_empty() {
+        for (name, toml) in library() {
+            sources.push(Source { scenario: of_library(name)?, toml: (*toml).to_owned(), named: (*name).to_owned() });
+        }
+        let all = sources.len();
+        sources.retain(|source| lane.takes(&source.scenario));
+        if sources.len() < all {
+            ui.note(format!(
+                "{} scenarios of the library do not run on the lane {}",
+                all - sources.len(),
+                lane.name().name()
+            ));
+        }
+        return Ok(sources);
+    }
+    let mut names = BTreeSet::new();
+    for named in named {
+        let source = one(named)?;
+        let name = source.scenario.name().to_owned();
+        if !lane.takes(&source.scenario) {
+            let lane = lane.name().name();
+            return Err(CliError::usage(format!("{named} does not run on the lane {lane}"))
+                .hint(format!("add \"{lane}\" to its `lanes`, or leave out --lane")));
+        }
+        if !names.insert(name.clone()) {
+            return Err(CliError::usage(format!("there are two scenarios `{name}`"))
+                .hint("name each scenario once, and give files another `name`: results are told by it"));
+        }
+        sources.push(source);
+    }
+    Ok(sources)
+}
+
+fn one(named: &str) -> Result<Source, CliError> {
+    let is_file = named.ends_with(".toml") || named.contains(['/', '\\']);
+    if !is_file {
+        let toml = find(named).ok_or_else(|| unknown(named))?.to_owned();
+        return Ok(Source { scenario: of_library(named)?, toml, named: named.to_owned() });
+    }
+    let path = Path::new(named);
+    let wrong =
+        |error: &dyn ToString| CliError::usage(format!("the scenario {named} cannot be run")).cause(error.to_string());
+    let scenario = Scenario::load(path).map_err(|error| wrong(&error).hint("docs/scenarios.md has all keys"))?;
+    let toml = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
+    Ok(Source { scenario, toml, named: named.to_owned() })
+}
+
+/// There is no such scenario.
+pub(super) fn unknown(name: &str) -> CliError {
+    let names: Vec<_> = library().iter().map(|(name, _)| *name).collect();
+    CliError::usage(format!("there is no scenario `{name}`"))
+        .cause(format!("the library has {}", names.join(", ")))
+        .hint("a file is named with its ending: `tombolo sim run mine.toml`")
+}
+
+/// The known bad seeds; those of scenarios that are not to be run now are passed over.
+pub(super) fn known_bad(path: Option<&Path>, sources: &[Source]) -> Result<KnownBad, CliError> {
+    let Some(path) = path else { return Ok(KnownBad::default()) };
+    let wrong = || CliError::usage("the file of known bad seeds cannot be used");
+    let text = std::fs::read_to_string(path).map_err(|error| wrong().cause(format!("{}: {error}", path.display())))?;
+    let is_scenario = |name: &str| find(name).is_some() || sources.iter().any(|source| source.scenario.name() == name);
+    KnownBad::parse(&path.display().to_string(), &text, &is_scenario).map_err(|error| wrong().cause(error))
+}
