@@ -70,6 +70,8 @@ pub struct Workload {
     pub by: Vec<i64>,
     /// Bytes of text in each write beside its content.
     pub padding: usize,
+    /// So many are asked one right after the other, at one node: who saves a form, or a queue that is drained.
+    pub burst: u32,
     /// How many of a million are asked at a second node too, at the same moment, with the same id.
     pub twins_ppm: u32,
     /// How many of a million are asked again if their node goes down first.
@@ -95,6 +97,7 @@ impl Workload {
             shape: ContentShape::Mixed,
             by: vec![1],
             padding: 0,
+            burst: 1,
             twins_ppm: 0,
             retried_ppm: 500_000,
         }

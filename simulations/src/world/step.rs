@@ -69,7 +69,6 @@ impl World<'_> {
         self.stats.steps += 1;
         let (commits, entries) = (process.engine.counters().commits, process.engine.counters().entries);
         let outputs = process.engine.step(clocks, items.into_iter().map(|item| item.input).collect());
-        process.engine.check_invariants();
         let is_clone = pid >= self.plan.nodes.len();
         let committed = process.engine.counters().commits > commits;
         let settled = process.engine.counters().entries - entries;

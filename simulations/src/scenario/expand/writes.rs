@@ -15,6 +15,9 @@ use crate::scenario::units::When;
 /// Most edits of a made-up transaction.
 const TRANSACTION_EDITS: u64 = 4;
 
+/// Time between two writes of a burst.
+const BURST_GAP: Duration = Duration::from_micros(200);
+
 /// A write before it has its number: values carry it.
 struct Unnumbered<'d> {
     at: Duration,
@@ -135,10 +138,14 @@ fn made<'d>(
     let (from, to) = (moment(from, &mut dice), moment(to, &mut dice).min(draft.duration));
     let span = u64::try_from(to.saturating_sub(from).as_micros()).unwrap_or(u64::MAX);
     let ids = Ids::of(load);
+    let burst = u64::from(load.burst.max(1));
     for no in 0..amount(load, to.saturating_sub(from)) {
+        // The writes of a burst share their place, and nearly their time.
+        let mut together = dice.fork(&format!("burst/{}", no / burst));
+        let begins = from + Duration::from_micros(together.range(0, span.saturating_sub(1)));
+        let at = (begins + BURST_GAP * u32::try_from(no % burst).unwrap_or(0)).min(to);
+        let Some(&node) = together.pick(&nodes) else { return };
         let mut dice = dice.fork(&format!("{no}"));
-        let at = from + Duration::from_micros(dice.range(0, span.saturating_sub(1)));
-        let Some(&node) = dice.pick(&nodes) else { return };
         let retried = dice.chance_ppm(load.retried_ppm);
         let edits = edits(load, &ids, &mut dice);
         let others: Vec<NodeNo> = nodes.iter().copied().filter(|&other| other != node).collect();

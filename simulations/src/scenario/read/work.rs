@@ -192,6 +192,7 @@ fn workload(tree: &Tree, desk: &mut Desk<'_>) -> Option<Workload> {
     set(&mut load.by, fields.read("by", integers, desk));
     let padding = fields.read("padding", values::bytes, desk);
     set(&mut load.padding, padding.and_then(|bytes| usize::try_from(bytes).ok()));
+    set(&mut load.burst, fields.read("burst", values::count, desk));
     set(&mut load.twins_ppm, fields.read("twins", values::share, desk));
     set(&mut load.retried_ppm, fields.read("retried", values::share, desk));
     fields.finish(desk);

@@ -31,7 +31,7 @@ fn keys_and_types() {
     );
     is(
         "[[workload]]\ncount = 5\ncolection = \"x\"",
-        "test.toml:7:1: unknown key `colection` in [[workload]]; allowed: count, rate, space, during, nodes, collection, prefix, ids, existing, pick, shape, mix, by, padding, twins, retried",
+        "test.toml:7:1: unknown key `colection` in [[workload]]; allowed: count, rate, space, during, nodes, collection, prefix, ids, existing, pick, shape, mix, by, padding, burst, twins, retried",
     );
     is("patience = 5", "test.toml:5:12: `patience` must be a time such as \"1h30m\", not a number");
     is(
