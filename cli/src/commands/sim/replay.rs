@@ -17,8 +17,8 @@ const EXAMPLES: &str = "\
 Example:
   tombolo sim replay tombolo-sim/capsules/two-shops-17
 
-Exit codes: 0 it holds, 1 it fails (alike or otherwise), 2 inconclusive, 3 two replays were not equal,
-64 wrong usage or capsule, 74 it could not do its work.";
+Exit codes: 0 it holds, 1 it fails (alike or otherwise), 2 inconclusive,
+3 two replays were not equal, 64 wrong usage or capsule, 74 it could not do its work.";
 
 /// Carry out the plan of a capsule again, and say whether it still fails and where events differ
 #[derive(clap::Args, Debug)]
