@@ -37,6 +37,12 @@ impl Seeds {
         Self(vec![Span { first: seed, last: seed }])
     }
 
+    /// This one and all that follow.
+    #[must_use]
+    pub fn from(first: u64) -> Self {
+        Self(vec![Span { first, last: u64::MAX }])
+    }
+
     /// In order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().flat_map(|span| span.first..=span.last)

@@ -9,6 +9,7 @@ mod reconnect;
 mod report;
 mod rows;
 mod setup;
+mod sim;
 mod write;
 
 use std::path::PathBuf;
@@ -17,7 +18,7 @@ use crate::error::CliError;
 use crate::interrupt::or_interrupted;
 use crate::ui::Ui;
 
-/// Measure this machine: writes, import, catch-up, reconnect, propagation, reads
+/// Measure this machine: writes, import, catch-up, reconnect, propagation, reads, simulation
 ///
 /// Starts node processes of its own in a temporary directory (in $TMPDIR: put it on the disk that matters) and removes
 /// them. Every figure stands beside the raw limit of the same run: redb alone, QUIC alone, Automerge alone.
@@ -52,6 +53,9 @@ enum Which {
     /// GET latency, memory at rest, time until ready after a restart
     #[command(after_help = "Example:\n  tombolo bench read --file cities.ndjson.gz")]
     Read(Load),
+    /// Simulation: seeds per minute, events per second, memory, the QUIC lane, a hundred nodes
+    #[command(after_help = "Example:\n  tombolo bench sim --seconds 30")]
+    Sim(sim::SimLoad),
 }
 
 /// How much.
@@ -75,7 +79,11 @@ pub(crate) async fn run(ui: &mut Ui, args: &BenchArgs) -> Result<(), CliError> {
     if cfg!(debug_assertions) {
         ui.warn("This is a debug build: its figures mean nothing. Use `cargo run --release -- bench …`.");
     }
-    let report = or_interrupted(measure(ui, &args.which)).await?;
+    // A simulation holds nothing that must be cleaned up, and waits for nothing: a signal just ends it.
+    let report = match &args.which {
+        Which::Sim(load) => sim::run(ui, load)?,
+        which => or_interrupted(measure(ui, which)).await?,
+    };
     report.show(ui)
 }
 
@@ -87,5 +95,6 @@ async fn measure(ui: &Ui, which: &Which) -> Result<report::Report, CliError> {
         Which::Reconnect(load) => reconnect::run(ui, load).await,
         Which::Propagate(load) => propagate::run(ui, load).await,
         Which::Read(load) => read::run(ui, load).await,
+        Which::Sim(load) => sim::run(ui, load),
     }
 }

@@ -17,9 +17,15 @@ pub(super) enum Unit {
     /// Something per second.
     #[serde(rename = "1/s")]
     PerSecond,
+    /// Something per minute.
+    #[serde(rename = "1/min")]
+    PerMinute,
     /// Bytes.
     #[serde(rename = "bytes")]
     Bytes,
+    /// Entries in one commit.
+    #[serde(rename = "entries/commit")]
+    Batch,
 }
 
 /// One measured figure.
@@ -47,7 +53,8 @@ struct Raw {
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Report {
     bench: &'static str,
-    entities: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entities: Option<u64>,
     figures: Vec<Figure>,
 }
 
@@ -97,14 +104,20 @@ impl Figure {
 
 impl Report {
     pub(super) fn new(bench: &'static str, entities: u64, figures: Vec<Figure>) -> Self {
-        Self { bench, entities, figures }
+        Self { bench, entities: Some(entities), figures }
+    }
+
+    /// Of something that has no entities to be counted.
+    pub(super) fn of(bench: &'static str, figures: Vec<Figure>) -> Self {
+        Self { bench, entities: None, figures }
     }
 
     pub(super) fn show(&self, ui: &mut Ui) -> Result<(), CliError> {
         if ui.is_json() {
             return ui.json(self);
         }
-        ui.line(format!("bench {}, {} entities", self.bench, human::count(self.entities)))?;
+        let entities = self.entities.map(|entities| format!(", {} entities", human::count(entities)));
+        ui.line(format!("bench {}{}", self.bench, entities.unwrap_or_default()))?;
         ui.line(human::table("  ", &self.figures.iter().map(Figure::row).collect::<Vec<_>>()))
     }
 }
@@ -113,7 +126,9 @@ fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Millis => human::duration(Duration::from_secs_f64(value / 1e3)),
         Unit::PerSecond => format!("{}/s", human::count(value as u64)),
+        Unit::PerMinute => format!("{value:.1}/min"),
         Unit::Bytes => human::bytes(value as u64),
+        Unit::Batch => format!("{value:.2}"),
     }
 }
 

@@ -14,7 +14,8 @@ Examples:
   tombolo sim exhaust
   tombolo sim exhaust --seed 7 --thorough
 
-Exit codes: 0 everything held, 1 something was violated, 64 wrong usage, 74 it could not do its work.";
+Exit codes: 0 everything held, 1 something was violated, 64 wrong usage,
+74 it could not do its work.";
 
 /// Crash at every single disk operation of a small workload, and let each one fail once
 ///

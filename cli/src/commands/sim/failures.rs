@@ -136,8 +136,13 @@ fn smaller(ui: &Ui, keeping: &Keeping<'_>, plan: &Plan, failure: &Failure, budge
     small
 }
 
-fn size(size: Size) -> String {
-    format!("{} nodes, {} writes, {} faults", size.nodes, human::count(size.writes as u64), size.faults)
+/// `2 nodes, 1 write, 3 faults`.
+pub(super) fn size(size: Size) -> String {
+    let some = |count: usize, what: &str| {
+        let plural = if count == 1 { "" } else { "s" };
+        format!("{} {what}{plural}", human::count(count as u64))
+    };
+    format!("{}, {}, {}", some(size.nodes, "node"), some(size.writes, "write"), some(size.faults, "fault"))
 }
 
 impl Kept {
@@ -151,6 +156,7 @@ impl Kept {
         };
         let others = match self.others {
             0 => String::new(),
+            1 => " (and 1 seed like it)".to_owned(),
             others => format!(" (and {} seeds like it)", human::count(others as u64)),
         };
         let minimal = if self.minimal { "; nothing more can be left out" } else { "" };

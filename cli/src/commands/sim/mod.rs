@@ -9,6 +9,8 @@ mod run;
 mod sources;
 mod stop;
 
+pub(in crate::commands) use run::cores;
+
 use crate::error::CliError;
 use crate::ui::Ui;
 
@@ -20,8 +22,9 @@ Examples:
   tombolo sim replay out/capsules/mine-17
   tombolo sim exhaust
 
-Exit codes: 0 everything held, 1 something was violated, 2 inconclusive, 3 the simulator itself was not
-deterministic, 64 wrong usage, scenario or capsule, 74 it could not do its work, 130 interrupted.
+Exit codes: 0 everything held, 1 something was violated, 2 inconclusive,
+3 the simulator itself was not deterministic, 64 wrong usage, scenario or capsule,
+74 it could not do its work, 130 interrupted.
 docs/simulation.md leads to a scenario of your own in ten minutes.";
 
 /// Simulate partitions, crashes and clocks: several nodes in one process, in virtual time, the same for the same seed

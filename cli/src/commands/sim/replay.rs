@@ -9,6 +9,7 @@ use tombolo_sim::outcome::Verdict;
 use tombolo_sim::report::words::moment;
 use tombolo_sim::trace::Event;
 
+use super::failures::size;
 use super::lane::lane;
 use crate::error::{CliError, Kind};
 use crate::ui::Ui;
@@ -17,8 +18,8 @@ const EXAMPLES: &str = "\
 Example:
   tombolo sim replay tombolo-sim/capsules/two-shops-17
 
-Exit codes: 0 it holds, 1 it fails (alike or otherwise), 2 inconclusive, 3 two replays were not equal,
-64 wrong usage or capsule, 74 it could not do its work.";
+Exit codes: 0 it holds, 1 it fails (alike or otherwise), 2 inconclusive,
+3 two replays were not equal, 64 wrong usage or capsule, 74 it could not do its work.";
 
 /// Carry out the plan of a capsule again, and say whether it still fails and where events differ
 #[derive(clap::Args, Debug)]
@@ -34,16 +35,9 @@ pub(super) fn run(ui: &mut Ui, args: &ReplayArgs) -> Result<(), CliError> {
         let text = CliError::usage(format!("{} is no capsule that can be replayed", args.capsule.display()));
         text.cause(error)
     })?;
-    let size = Size::of(&capsule.plan);
-    ui.note(format!(
-        "scenario {}, seed {}, lane {}: {} nodes, {} writes, {} faults",
-        capsule.header.scenario,
-        capsule.header.seed,
-        capsule.header.lane.name(),
-        size.nodes,
-        size.writes,
-        size.faults
-    ));
+    let header = &capsule.header;
+    let (scenario, seed, lane_name) = (&header.scenario, header.seed, header.lane.name());
+    ui.note(format!("scenario {scenario}, seed {seed}, lane {lane_name}: {}", size(Size::of(&capsule.plan))));
     let replay = capsule.replay(lane(capsule.header.lane));
     if ui.is_json() {
         ui.json(&document(&capsule, &replay))?;

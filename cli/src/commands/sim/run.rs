@@ -33,8 +33,9 @@ Examples:
   tombolo sim run --seeds 0..2000 --shard 3/8 --junit out.xml --known-bad bad-seeds.txt
   tombolo sim run --lane quic --seeds 0..3
 
-Exit codes: 0 everything held, 1 something was violated, 2 inconclusive, 3 the simulator itself was not
-deterministic, 64 wrong usage, scenario or capsule, 74 it could not do its work, 130 interrupted.
+Exit codes: 0 everything held, 1 something was violated, 2 inconclusive,
+3 the simulator itself was not deterministic, 64 wrong usage, scenario or capsule,
+74 it could not do its work, 130 interrupted.
 
 A file of known bad seeds has a line `SCENARIO SEED # NOTE` for each; they run before all others.";
 

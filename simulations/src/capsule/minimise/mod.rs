@@ -1,8 +1,9 @@
 //! Makes a failing plan smaller while it fails alike.
 //!
-//! In this order, and again until a whole round changes nothing: cut what comes after the violation; leave out spaces and
-//! nodes; kinds of faults; single faults; writes, initial entities, edits, assertions, links; make what is left simple
-//! (delays, clocks, lengths, gaps). A candidate is kept only if it can be carried out ([`Plan::check`]) and violates the same
+//! In this order, and again until a whole round changes nothing: leave out assertions that have no part in it (all of them
+//! fail at one place: what is left is the one that is meant); cut what comes after the violation; leave out spaces and
+//! nodes; kinds of faults; single faults; writes, initial entities, edits, links; make what is left simple (delays, clocks,
+//! lengths, gaps). A candidate is kept only if it can be carried out ([`Plan::check`]) and violates the same
 //! oracle at the same place. The result is 1-minimal in writes and faults: without any single one of them it does not fail.
 
 mod ddmin;
@@ -50,6 +51,8 @@ pub struct Step {
 /// The parts of a round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// Assertions.
+    Assertions,
     /// What comes after the violation.
     Tail,
     /// Spaces.
@@ -66,8 +69,6 @@ pub enum Stage {
     Initial,
     /// Edits within transactions.
     Edits,
-    /// Assertions.
-    Assertions,
     /// Links.
     Links,
     /// Delays, clocks, lengths.
@@ -121,7 +122,7 @@ pub fn minimise(
         lane,
         effort,
         tell,
-        stage: Stage::Tail,
+        stage: Stage::Assertions,
         tried: BTreeSet::new(),
         kept: 0,
         exhausted: false,
@@ -154,6 +155,7 @@ struct Search<'a> {
 
 impl Search<'_> {
     fn round(&mut self) {
+        self.stage(Stage::Assertions, Self::drop_assertions);
         self.stage(Stage::Tail, Self::cut_tail);
         self.stage(Stage::Spaces, Self::drop_spaces);
         self.stage(Stage::Nodes, Self::drop_nodes);
@@ -162,7 +164,6 @@ impl Search<'_> {
         self.stage(Stage::Writes, Self::drop_writes);
         self.stage(Stage::Initial, Self::drop_initial);
         self.stage(Stage::Edits, Self::drop_edits);
-        self.stage(Stage::Assertions, Self::drop_assertions);
         self.stage(Stage::Links, Self::drop_links);
         self.stage(Stage::Simple, Self::simplify);
     }
