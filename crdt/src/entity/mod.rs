@@ -196,8 +196,8 @@ impl EntityState {
     /// What a change does beside its operations.
     fn settle(&mut self, change: &Change, provenance: &Provenance, journal: u64) {
         let late = change.deps() != self.heads && defect::is(Defect::ProvenanceByArrival);
-        let before = self.lines.last().filter(|_| late).map(|line| line.provenance);
-        let provenance = before.as_ref().unwrap_or(provenance);
+        let entry_seq = if late { journal } else { provenance.entry_seq };
+        let provenance = &Provenance { entry_seq, ..*provenance };
         self.heads.retain(|head| change.deps().binary_search(head).is_err());
         if let Err(at) = self.heads.binary_search(&change.hash()) {
             self.heads.insert(at, change.hash());

@@ -42,7 +42,7 @@ pub(super) fn pump(
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
         let mut bytes = 0;
         while let Some(Reverse((_, _, feed))) = heap.pop() {
-            if bytes >= FRAME_BYTES.min(session.room) && !endless {
+            if bytes >= FRAME_BYTES.min(if endless { FRAME_BYTES } else { session.room }) {
                 break;
             }
             let off = session.reached(feed) > 0 && feed != space.own_data_feed && defect::is(Defect::RangeOffByOne);
