@@ -241,8 +241,7 @@ impl Mesh {
             self.command(0, Command::Invite { space, role: Role::Writer, key, expires: u64::MAX >> 16 });
             let signature = Signature::sign(&one_time, &admit_message(space, self.nodes[node].engine.node()));
             let inviter = self.nodes[0].engine.node();
-            let request =
-                JoinRequest { space, name: "mesh".to_owned(), key, signature, inviter, addrs: Vec::new() };
+            let request = JoinRequest { space, name: "mesh".to_owned(), key, signature, inviter, addrs: Vec::new() };
             self.command(node, Command::Join(request));
             let conn = self.connect(node, 0);
             self.run(self.now + Duration::from_millis(500));
@@ -309,5 +308,7 @@ fn main() {
     let Totals { frames, transfers, bytes, steps, inputs, events, in_engine, in_verify, in_codec } = mesh.totals;
     println!("{nodes} nodes, {writes} writes, {seconds} s: {took:.2?}; {equal} of {nodes} equal");
     println!("engine {in_engine:.2?}, verify {in_verify:.2?}, codec {in_codec:.2?}");
-    println!("{frames} frames ({transfers} transfers), {bytes} bytes, {steps} steps, {inputs} inputs, {events} events, {commits} commits");
+    println!(
+        "{frames} frames ({transfers} transfers), {bytes} bytes, {steps} steps, {inputs} inputs, {events} events, {commits} commits"
+    );
 }

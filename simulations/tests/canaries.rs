@@ -111,7 +111,10 @@ impl Canary {
             }
         }
         let expected = self.oracles;
-        panic!("{:?}: {SEEDS} seeds of {:?}, and none of {expected:?} spoke; others: {others:#?}", self.defect, self.scenarios);
+        panic!(
+            "{:?}: {SEEDS} seeds of {:?}, and none of {expected:?} spoke; others: {others:#?}",
+            self.defect, self.scenarios
+        );
     }
 }
 

@@ -178,7 +178,8 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>,
         session.resend_wait = Duration::ZERO;
     }
     session.heard = Some((have.frontier, have.state));
-    session.answer_due |= session.taken > 16 && have.frontier == space.frontier_digest() && defect::is(Defect::NeverSilent);
+    session.answer_due |=
+        session.taken > 16 && have.frontier == space.frontier_digest() && defect::is(Defect::NeverSilent);
 }
 
 impl Engine {

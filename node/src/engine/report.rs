@@ -182,9 +182,7 @@ fn member_status(
     let reason = match (connected, session) {
         (false, _) => "not connected".to_owned(),
         (true, None) => "connected; has not named this space yet".to_owned(),
-        (true, Some(_)) if diverged => {
-            "frontiers are equal and states are not: a defect, please report it".to_owned()
-        }
+        (true, Some(_)) if diverged => "frontiers are equal and states are not: a defect, please report it".to_owned(),
         (true, Some(_)) if in_step => String::new(),
         (true, Some(session)) if session.known.is_none() => "comparing frontiers".to_owned(),
         (true, Some(session)) if !session.resend.is_empty() => {
