@@ -191,15 +191,18 @@ pub fn fold(snapshot: &Snapshot, links: &[Link]) -> Result<EntityState, StoreErr
     Ok(state)
 }
 
-/// Changes whose clock is asked for by one that does not simply follow the change before it.
+/// Changes whose clock is asked for: by those that were not made on all heads there are when they come.
 fn beside_the_heads(changes: &[Change]) -> BTreeSet<ChangeHash> {
     let mut needed = BTreeSet::new();
-    let mut before: Option<ChangeHash> = None;
+    let mut heads: Vec<ChangeHash> = Vec::new();
     for change in changes {
-        if change.deps() != before.as_slice() {
+        if change.deps() != heads {
             needed.extend(change.deps().iter().copied());
         }
-        before = Some(change.hash());
+        heads.retain(|head| change.deps().binary_search(head).is_err());
+        if let Err(at) = heads.binary_search(&change.hash()) {
+            heads.insert(at, change.hash());
+        }
     }
     needed
 }

@@ -75,8 +75,15 @@ pub type Progress<'p> = &'p mut dyn FnMut(&str, u64, u64);
 /// [`VerifyError`]: the store cannot be opened or read. Differences are no errors: they are in the report.
 pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
     let store = Store::open(StoreOptions { create: false, ..StoreOptions::new(path) })?;
-    let snapshot = store.reader().snapshot()?;
-    let mut check = Check { snapshot: &snapshot, report: VerifyReport::default(), progress };
+    Ok(snapshot(&store.reader().snapshot()?, progress)?)
+}
+
+/// The same for one state of a store that is open.
+///
+/// # Errors
+/// [`StoreError`]: it cannot be read.
+pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyReport, StoreError> {
+    let mut check = Check { snapshot, report: VerifyReport::default(), progress };
     for space in snapshot.spaces()? {
         check.space(&space)?;
     }

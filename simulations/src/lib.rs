@@ -14,10 +14,12 @@
 //! * [`world`] carries a plan out over a model network; [`quic`] does it over real QUIC on simulated UDP.
 //! * [`oracle`] watches; [`outcome`] is what comes of it.
 //! * [`campaign`] runs many seeds; [`capsule`] keeps and minimises a failure; [`report`] draws and tells.
+//! * [`crashes`] cuts the power at every operation of a disk.
 //! * [`hand`] is a world driven by hand, for tests that need one particular order of events.
 
 pub mod campaign;
 pub mod capsule;
+pub mod crashes;
 mod dice;
 pub mod disk;
 pub mod hand;

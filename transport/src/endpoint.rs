@@ -154,6 +154,7 @@ impl Endpoint {
                 None => {}
             }
             tokio::select! {
+                biased;
                 Some(result) = running.join_next() => match result {
                     Ok(Ok(connection)) => return Ok(connection),
                     Ok(Err(error)) if worst.as_ref().is_none_or(|so_far| rank(&error) > rank(so_far)) => {

@@ -34,6 +34,8 @@ use axum::response::Response;
 use axum::routing::{delete, get, post};
 use tokio::sync::watch;
 
+pub use changes::{ChangeReader, Told};
+
 use crate::runtime::{Addresses, Clock, DialReports, EngineHandle, Traffic};
 use crate::store::Reader;
 use guard::Guard;

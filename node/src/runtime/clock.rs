@@ -1,6 +1,10 @@
 //! The node's two clocks, read here and nowhere else.
+//!
+//! The monotonic one is tokio's, like all timers of the runtime: a simulation that stops tokio's clock has stopped it all.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::time::Instant;
 
 use crate::engine::Now;
 
@@ -13,7 +17,6 @@ pub struct Clock {
 impl Clock {
     /// Starts counting.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "this is where the monotonic clock is read")]
     pub fn start() -> Self {
         Self { start: Instant::now() }
     }

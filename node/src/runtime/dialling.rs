@@ -64,10 +64,34 @@ pub(super) struct Dialling {
     pub(super) net: Net,
     pub(super) reports: DialReports,
     pub(super) discovery: Discovery,
+    pub(super) chance: Chance,
+}
+
+/// Randomness for backoff, from a seed.
+#[derive(Debug, Default)]
+pub(super) struct Chance {
+    seed: [u8; 32],
+    draws: u64,
+}
+
+impl Chance {
+    pub(super) const fn new(seed: [u8; 32]) -> Self {
+        Self { seed, draws: 0 }
+    }
+
+    /// The next 64 bits.
+    fn draw(&mut self) -> u64 {
+        self.draws += 1;
+        let hash = blake3::keyed_hash(&self.seed, &self.draws.to_le_bytes());
+        let mut raw = [0; 8];
+        raw.copy_from_slice(hash.as_bytes().split_at(8).0);
+        u64::from_le_bytes(raw)
+    }
 }
 
 #[derive(Debug, Default)]
 struct Book {
+    chance: Chance,
     dialler: Dialler,
     targets: BTreeMap<TargetId, Target>,
     /// Who answered at targets that name nobody.
@@ -78,7 +102,7 @@ struct Book {
 
 impl Dialling {
     pub(super) async fn run(mut self, mut targets: watch::Receiver<Vec<Target>>, mut links: mpsc::Receiver<LinkEvent>) {
-        let mut book = Book::default();
+        let mut book = Book { chance: std::mem::take(&mut self.chance), ..Book::default() };
         let mut dials: JoinSet<Dialled> = JoinSet::new();
         loop {
             for due in book.dialler.poll(self.clock.mono()) {
@@ -87,11 +111,12 @@ impl Dialling {
             let wake = book.dialler.next_wake().map(|at| self.clock.instant(at));
             let timer = async move {
                 match wake {
-                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    Some(at) => tokio::time::sleep_until(at).await,
                     None => std::future::pending().await,
                 }
             };
             tokio::select! {
+                biased;
                 changed = targets.changed() => match changed {
                     Ok(()) => book.aim(targets.borrow_and_update().clone(), self.clock, &self.reports),
                     Err(_) => return,
@@ -135,7 +160,8 @@ impl Dialling {
                 let Some(target) = book.targets.get(&id) else { return };
                 tracing::debug!(?target, %error, "no connection");
                 self.reports.failed(id, target, error.to_string());
-                book.dialler.failed(id, self.clock.mono(), random());
+                let random = book.chance.draw();
+                book.dialler.failed(id, self.clock.mono(), random);
             }
         }
     }
@@ -201,7 +227,8 @@ impl Book {
                 if *count == 0 {
                     self.connected.remove(&peer);
                     for id in self.of(peer) {
-                        self.dialler.closed(id, now, random());
+                        let random = self.chance.draw();
+                        self.dialler.closed(id, now, random);
                     }
                 }
             }
@@ -225,11 +252,6 @@ fn addresses(addrs: &[String]) -> Vec<Address> {
         }
     };
     addrs.iter().filter_map(parse).collect()
-}
-
-/// 64 fresh random bits; without randomness a constant, which only makes nodes dial more in step.
-fn random() -> u64 {
-    getrandom::u64().unwrap_or(u64::MAX / 2)
 }
 
 #[cfg(test)]

@@ -4,19 +4,31 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use super::clock::Clock;
 use super::handle::{Item, Journals, What};
 use super::links::Links;
-use crate::engine::{Engine, Input, Output, Outputs, Reply, ReplyTo, Target};
+use crate::engine::{Engine, Input, Now, Output, Outputs, Reply, ReplyTo, Target};
 
 /// Bytes of input one step takes: the batch is held in memory until its commit.
 const STEP_BYTES: usize = 4 << 20;
 /// Entries one step takes.
 const STEP_ENTRIES: usize = 4_096;
+
+/// What makes the steps: an engine, or whoever watches one.
+pub trait Stepper: Send + 'static {
+    /// [`Engine::step`]. What it returns is released when it is ready: a watcher may let a commit take its time.
+    fn step(&mut self, now: Now, inputs: Vec<Input>) -> impl Future<Output = Outputs> + Send;
+}
+
+impl Stepper for Engine {
+    async fn step(&mut self, now: Now, inputs: Vec<Input>) -> Outputs {
+        Self::step(self, now, inputs)
+    }
+}
 
 /// One of the queues, with the item that did not fit into the last step.
 #[derive(Debug)]
@@ -54,8 +66,8 @@ pub(super) struct Outlets {
 
 /// The engine with its queues.
 #[derive(Debug)]
-pub(super) struct Driver {
-    engine: Engine,
+pub(super) struct Driver<S> {
+    engine: S,
     clock: Clock,
     local: Source,
     net: Source,
@@ -76,8 +88,8 @@ enum Woken {
     Stop,
 }
 
-impl Driver {
-    pub(super) fn new(engine: Engine, clock: Clock, local: Source, net: Source, outlets: Outlets) -> Self {
+impl<S: Stepper> Driver<S> {
+    pub(super) fn new(engine: S, clock: Clock, local: Source, net: Source, outlets: Outlets) -> Self {
         Self {
             engine,
             clock,
@@ -103,7 +115,7 @@ impl Driver {
                 Woken::Timer => inputs.push(Input::Timer),
                 Woken::Stop | Woken::Inputs => {}
             }
-            let outputs = self.engine.step(self.clock.now(), inputs);
+            let outputs = self.engine.step(self.clock.now(), inputs).await;
             drop(places);
             self.release(outputs);
         }
@@ -116,7 +128,7 @@ impl Driver {
         let wake = self.wake;
         let timer = async move {
             match wake {
-                Some(at) => tokio::time::sleep_until(at.into()).await,
+                Some(at) => tokio::time::sleep_until(at).await,
                 None => std::future::pending().await,
             }
         };

@@ -59,6 +59,12 @@ impl Inbox {
         self.items.send(Item { what, bytes, entries, place }).await.map_err(|_| Stopped)
     }
 
+    /// Takes all places, so that nothing more can be queued; waits its turn. `None`: nobody takes from this queue any more.
+    pub(super) async fn occupy(&self) -> Option<OwnedSemaphorePermit> {
+        let all = u32::try_from(QUEUE_KIB).unwrap_or(u32::MAX);
+        Arc::clone(&self.room).acquire_many_owned(all).await.ok()
+    }
+
     pub(super) async fn input(&self, input: Input, bytes: usize, entries: usize) -> Result<(), Stopped> {
         self.put(What::Input(input), bytes, entries).await
     }

@@ -63,6 +63,18 @@ impl Links {
         self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
     }
 
+    /// Breaks connections at once: all, or those with a peer. Returns how many.
+    pub(super) fn disconnect(&self, peer: Option<NodeId>, code: CloseCode) -> usize {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        let chosen = table.values().filter(|link| peer.is_none_or(|peer| peer == link.peer()));
+        chosen.map(|link| link.handle.close(code, "broken off")).count()
+    }
+
+    pub(super) fn count(&self, peer: NodeId) -> usize {
+        let table = self.table.read().unwrap_or_else(PoisonError::into_inner);
+        table.values().filter(|link| link.peer() == peer).count()
+    }
+
     fn get(&self, conn: ConnId) -> Option<Arc<Link>> {
         self.table.read().unwrap_or_else(PoisonError::into_inner).get(&conn).cloned()
     }

@@ -4,6 +4,7 @@
 //! [`Node::start`] brings it up, [`Node::shutdown`] takes it down in order.
 
 mod clock;
+mod core;
 mod data;
 mod dialling;
 mod driver;
@@ -20,27 +21,23 @@ use std::time::Duration;
 
 use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::sync::{oneshot, watch};
 use tombolo_crdt::NodeId;
 use tombolo_crdt::rules::{ADDR_BYTES_MAX, ADDRS_MAX, Contact};
 use tombolo_transport::discovery::Discovery;
 use tombolo_transport::{BindError, CloseCode, Endpoint, Settings};
 
 pub use clock::Clock;
+pub use core::{Core, CoreConfig, Deaf};
 pub use data::{DataDir, DataError, RunningNode};
 pub use dialling::{DialReport, DialReports};
+pub use driver::Stepper;
 pub use handle::{EngineHandle, Journals, Pending, Stopped};
 pub use traffic::{PeerTraffic, Traffic, TrafficFigure};
 
 use crate::api;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::store::{CACHE_BYTES, Store, StoreOptions};
-use dialling::Dialling;
-use driver::{Driver, Outlets, Source};
-use handle::Inbox;
-use links::Links;
-use net::Net;
 
 /// How long requests under way may take to end when the node stops; streams are ended at once.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
@@ -140,9 +137,8 @@ pub struct Addresses {
 pub struct Node {
     data: DataDir,
     addresses: Addresses,
-    engine: EngineHandle,
+    core: Core,
     endpoint: Endpoint,
-    tasks: JoinSet<()>,
     http: tokio::task::JoinHandle<()>,
     thread: JoinHandle<()>,
     ended: oneshot::Receiver<()>,
@@ -180,23 +176,12 @@ impl Node {
         let engine = Engine::open(store, engine_config(&identity, contact)?)?;
         let traffic = Arc::new(Traffic::default());
         let (stop, stopping) = watch::channel(false);
-        let Started { handle, thread, ended, links, net_inbox, targets } =
-            start_engine(engine, clock, Arc::clone(&traffic), stopping)?;
-
-        let (net, link_events) = Net::new(links, net_inbox);
-        let reports = DialReports::default();
         let discovery = if config.mdns { Discovery::start(addresses.node, listen) } else { Discovery::off() };
-        let dialling = Dialling {
-            clock,
-            endpoint: endpoint.clone(),
-            engine: handle.clone(),
-            net: net.clone(),
-            reports: reports.clone(),
-            discovery,
-        };
-        let mut tasks = JoinSet::new();
-        tasks.spawn(net.accept(endpoint.clone()));
-        tasks.spawn(dialling.run(targets, link_events));
+        let core_config =
+            CoreConfig { clock, endpoint: endpoint.clone(), discovery, traffic: Arc::clone(&traffic), seed: random()? };
+        let (core, driver) = Core::start(engine, core_config, stopping);
+        let (thread, ended) = start_thread(driver)?;
+        let handle = core.engine();
 
         let (closing, closed) = watch::channel(false);
         let app = api::App::new(api::AppConfig {
@@ -207,13 +192,13 @@ impl Node {
             token,
             allow_hosts: config.allow_hosts,
             traffic,
-            dials: reports,
+            dials: core.dials(),
             closing: closed.clone(),
         });
         data.write_running(&RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() })?;
         let http = tokio::spawn(serve_http(listener, app, closed));
         tracing::info!(node = %addresses.node, %listen, http = %addresses.http, "running");
-        Ok(Self { data, addresses, engine: handle, endpoint, tasks, http, thread, ended, closing, stop })
+        Ok(Self { data, addresses, core, endpoint, http, thread, ended, closing, stop })
     }
 
     /// Where it can be reached.
@@ -225,7 +210,7 @@ impl Node {
     /// The way to its engine, for programs that hold a node in their own process.
     #[must_use]
     pub fn engine(&self) -> EngineHandle {
-        self.engine.clone()
+        self.core.engine()
     }
 
     /// Waits until the engine has ended although nobody stopped it: a defect. The process should end with an error
@@ -240,20 +225,20 @@ impl Node {
 
     /// Stops in order: HTTP first, then connections, then the engine once it has taken what waits.
     pub async fn shutdown(self) {
-        let Self { data, endpoint, mut tasks, mut http, thread, closing, stop, engine, .. } = self;
+        let Self { data, endpoint, mut core, mut http, thread, closing, stop, .. } = self;
         tracing::info!("stopping");
         closing.send_replace(true);
         if tokio::time::timeout(HTTP_GRACE, &mut http).await.is_err() {
             tracing::warn!("requests are still under way; they are cut off");
             http.abort();
         }
-        tasks.shutdown().await;
+        core.shutdown().await;
         endpoint.close(CloseCode::ShuttingDown);
         if tokio::time::timeout(CLOSE_GRACE, endpoint.wait_idle()).await.is_err() {
             tracing::debug!("some peers could not be told");
         }
         stop.send_replace(true);
-        drop(engine);
+        drop(core);
         match tokio::task::spawn_blocking(move || thread.join()).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) | Err(_) => tracing::error!("the engine's thread panicked"),
@@ -263,47 +248,30 @@ impl Node {
     }
 }
 
-/// What starting the engine's thread gives.
-struct Started {
-    handle: EngineHandle,
-    thread: JoinHandle<()>,
-    ended: oneshot::Receiver<()>,
-    links: Arc<Links>,
-    net_inbox: Inbox,
-    targets: watch::Receiver<Vec<crate::engine::Target>>,
+fn random() -> Result<[u8; 32], StartError> {
+    let mut seed = [0; 32];
+    getrandom::fill(&mut seed).map_err(|error| StartError::System { what: "randomness", reason: error.to_string() })?;
+    Ok(seed)
 }
 
 fn engine_config(identity: &tombolo_transport::Identity, contact: Contact) -> Result<EngineConfig, StartError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| StartError::System { what: "randomness", reason: error.to_string() })?;
-    Ok(EngineConfig { key: identity.signing_key().clone(), contact, seed })
+    Ok(EngineConfig { key: identity.signing_key().clone(), contact, seed: random()? })
 }
 
-fn start_engine(
-    engine: Engine,
-    clock: Clock,
-    traffic: Arc<Traffic>,
-    stopping: watch::Receiver<bool>,
-) -> Result<Started, StartError> {
+/// Runs the engine's loop on a thread of its own; the receiver hears when it has ended, by whatever way.
+fn start_thread(
+    driver: impl Future<Output = ()> + Send + 'static,
+) -> Result<(JoinHandle<()>, oneshot::Receiver<()>), StartError> {
     let system = |what| move |error: std::io::Error| StartError::System { what, reason: error.to_string() };
-    let (local, local_items): (Inbox, mpsc::Receiver<_>) = Inbox::new();
-    let (net_inbox, net_items) = Inbox::new();
-    let links = Arc::new(Links::new(traffic));
-    let (journal, journals) = watch::channel(Journals::new());
-    let (acks, acked) = watch::channel(0);
-    let (targets_in, targets) = watch::channel(Vec::new());
-    let outlets = Outlets { links: Arc::clone(&links), journal, acks, targets: targets_in };
-    let driver = Driver::new(engine, clock, Source::new(local_items), Source::new(net_items), outlets);
     let timers = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(system("a timer"))?;
     let (alive, ended) = oneshot::channel::<()>();
     let run = move || {
-        // Dropped when the thread ends, by whatever way.
+        // Dropped when the thread ends.
         let _alive = alive;
-        timers.block_on(driver.run(stopping));
+        timers.block_on(driver);
     };
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run).map_err(system("a thread"))?;
-    let handle = EngineHandle { inbox: local, journal: journals, acks: acked };
-    Ok(Started { handle, thread, ended, links, net_inbox, targets })
+    Ok((thread, ended))
 }
 
 async fn serve_http(listener: TcpListener, app: api::App, mut closed: watch::Receiver<bool>) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc};
 use tombolo_crdt::feed::{Range, RangeError, VerifiedRange};
 use tombolo_crdt::{NodeId, SpaceId};
@@ -156,11 +157,12 @@ impl Net {
         Ok(self.inbox.input(input, length, entries).await?)
     }
 
-    /// Proves every range, off the engine's thread.
+    /// Proves every range, off the engine's thread. A runtime of one thread has none to spare.
     async fn verify(&self, space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
         let wrong = |source| Fault::Range { space, source };
         let bytes: usize = ranges.iter().map(Range::entry_bytes).sum();
-        if bytes <= INLINE_BYTES && ranges.len() <= INLINE_RANGES {
+        let alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
+        if alone || (bytes <= INLINE_BYTES && ranges.len() <= INLINE_RANGES) {
             return verify_all(ranges).map_err(wrong);
         }
         let _place = self.verifiers.acquire().await.map_err(|_| Stopped)?;

@@ -51,6 +51,9 @@ pub enum StoreError {
     /// The store could not be opened again and stays closed: see the cause, then reopen once more.
     #[error("the store cannot be reopened: {0}")]
     Reopen(#[from] OpenError),
+    /// redb panicked: the file is damaged where it has no error for it. The store refuses everything until it is reopened.
+    #[error("the store's file is damaged so that redb gives up; verify it, restore it or join the spaces again")]
+    Panicked,
     /// A defect of this program. Nothing was written.
     #[error("defect in the use of the store: {0}")]
     Defect(String),
@@ -77,7 +80,7 @@ impl StoreError {
     pub const fn needs_reopen(&self) -> bool {
         match self {
             Self::Full { latched, .. } => *latched,
-            Self::Io { .. } | Self::Latched | Self::Closed | Self::Reopen(_) => true,
+            Self::Io { .. } | Self::Latched | Self::Closed | Self::Panicked | Self::Reopen(_) => true,
             Self::Corrupt { .. } | Self::Defect(_) => false,
         }
     }

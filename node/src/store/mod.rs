@@ -16,6 +16,7 @@ mod codec;
 mod entities;
 mod entries;
 mod error;
+mod guard;
 mod idempotency;
 mod journal;
 mod layout;
@@ -38,6 +39,7 @@ use tombolo_crdt::defect::{self, Defect};
 pub use batch::Batch;
 pub use entries::{ChangeLink, EntryRow, HeldRow};
 pub use error::StoreError;
+use guard::guarded;
 pub use idempotency::{IDEMPOTENCY_MILLIS, IDEMPOTENCY_ROWS, IdempotencyRow};
 pub use journal::{JournalKind, JournalRow};
 pub use layout::FORMAT_VERSION;
@@ -64,7 +66,7 @@ impl fmt::Debug for Shared {
 impl Shared {
     fn with<T>(&self, run: impl FnOnce(&Database) -> Result<T, StoreError>) -> Result<T, StoreError> {
         let guard = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        guard.as_ref().ok_or(StoreError::Closed).and_then(run)
+        guarded(|| guard.as_ref().ok_or(StoreError::Closed).and_then(run))
     }
 
     fn snapshot(&self) -> Result<Snapshot, StoreError> {
@@ -218,7 +220,7 @@ impl Store {
         let mut guard = self.shared.database.write().unwrap_or_else(PoisonError::into_inner);
         *commits += 1;
         // The file's lock must be free before it is taken again.
-        drop(guard.take());
+        guard::close(guard.take());
         *guard = Some((self.opener)(false)?);
         Ok(())
     }
@@ -226,7 +228,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        drop(self.shared.database.write().unwrap_or_else(PoisonError::into_inner).take());
+        guard::close(self.shared.database.write().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

@@ -9,6 +9,7 @@ use redb::{ReadOnlyTable, ReadTransaction};
 
 use super::codec::without_sum;
 use super::error::StoreError;
+use super::guard::guarded;
 use super::layout::{Table, beyond};
 
 type Open = ReadOnlyTable<&'static [u8], &'static [u8]>;
@@ -80,7 +81,7 @@ impl Snapshot {
     fn open(&self, table: Table) -> Result<&Open, StoreError> {
         let cell = self.tables.get(table.index()).ok_or_else(|| StoreError::Defect("no such table".to_owned()))?;
         if cell.get().is_none() {
-            let opened = self.read.open_table(table.definition())?;
+            let opened = guarded(|| self.read.open_table(table.definition()))?;
             // Another thread may have been faster: then this one is dropped.
             let _ = cell.set(opened);
         }
@@ -99,7 +100,8 @@ impl Snapshot {
             Some(None) => return Ok(None),
             None => {}
         }
-        match self.open(table)?.get(key)? {
+        let open = self.open(table)?;
+        match guarded(|| open.get(key))? {
             Some(value) => read(value.value()).map(Some),
             None => Ok(None),
         }
@@ -128,9 +130,9 @@ impl Snapshot {
         }
         let open = self.open(table)?;
         let bounds = (Bound::Included(from), until.map_or(Bound::Unbounded, Bound::Excluded));
-        let mut stored = open.range::<&[u8]>(bounds)?;
+        let mut stored = guarded(|| open.range::<&[u8]>(bounds))?;
         let mut laid = self.overlay.of(table).range::<[u8], _>(bounds).peekable();
-        let mut next = stored.next().transpose()?;
+        let mut next = guarded(|| stored.next().transpose())?;
         loop {
             // The batch's own value hides the stored one of the same key.
             let (own, hides) = match (laid.peek(), &next) {
@@ -153,7 +155,7 @@ impl Snapshot {
                 return Ok(());
             }
             if hides || !own {
-                next = stored.next().transpose()?;
+                next = guarded(|| stored.next().transpose())?;
             }
         }
     }

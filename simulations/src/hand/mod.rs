@@ -7,7 +7,7 @@
 #![expect(clippy::panic, reason = "a world that cannot go on fails its test by panicking")]
 
 mod pen;
-mod wire;
+pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

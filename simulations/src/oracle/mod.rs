@@ -1,24 +1,58 @@
 //! What watches over a run.
+//!
+//! A lane tells [`Oracles`] what it does and what engines answer; the first violation ends the run. The truth they hold
+//! it against is nothing but the acknowledged writes and their causal order, as the signed entries state it:
+//!
+//! ```text
+//! while it runs:  acks, frontiers, causality (what was held around each step), atomicity and streams on a sample
+//! when it is quiet:  ledger (every entry with its past)  ->  permission, causality, durability
+//!                    ledger + the plan's writes  ->  model of every entity  ->  values, counters, resurrection
+//!                    rows  <->  rows of the others, a replay in another order, mirrors of streams, assertions
+//! ```
+//!
+//! Start reading at [`Oracles`], then `model`.
 
+mod acks;
+mod assertion;
+mod atomicity;
+mod causality;
+mod damage;
+mod fault;
+mod frontiers;
+mod ledger;
+mod model;
+mod permission;
+mod quiet;
+mod replay;
+mod stream;
+mod survivors;
+#[cfg(test)]
+mod tests;
+mod traffic;
+mod values;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tombolo_crdt::SpaceId;
 use tombolo_crdt::frontier::Frontier;
-use tombolo_node::engine::{Engine, Outputs, Reply};
+use tombolo_crdt::{NodeId, SpaceId};
+use tombolo_node::engine::{Engine, Output, Outputs, Reply};
 
+pub use assertion::{AssertionError, compile};
+pub use traffic::{QUEUE_BYTES_MAX, RECONNECT_BYTES, TRANSFER_FACTOR, TRANSFER_PER_CONNECTION};
+pub use writes::{INITIAL_FROM, trace_of, write_of};
+
+use crate::Dice;
 use crate::outcome::{Stats, Violation};
 use crate::plan::{NodeNo, Plan};
+use fault::Fault;
 
-/// Number of the first initial entity of a plan, as if it were a write.
-pub const INITIAL: u32 = 1 << 31;
-
-/// The trace context by which an entry can be told to be the planned write with a number.
-#[must_use]
-pub fn trace_of(no: u32) -> tombolo_crdt::entry::Trace {
-    let mut trace = [0; 16];
-    trace[..4].copy_from_slice(&no.to_le_bytes());
-    tombolo_crdt::entry::Trace { trace, span: [0; 8], flags: 0 }
-}
+/// Nodes that have a client of their change stream.
+const CLIENTS: usize = 3;
+/// Steps that grow a journal, between two looks of a client, and between two checks of atomicity.
+const CLIENT_EVERY: u64 = 16;
+const ATOMICITY_EVERY: u64 = 48;
 
 /// How a process came to run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +65,8 @@ pub enum Start {
     Restored,
     /// On a disk with flipped bits: anything may be missing, nothing may be wrong.
     Damaged,
+    /// On a copy of a disk, beside the original: see [`Oracles::clone_of`].
+    Clone,
 }
 
 /// Bytes on the wire, as the lane counted them.
@@ -47,20 +83,60 @@ pub struct Traffic {
 }
 
 /// All oracles of one run. A lane tells them what happens, in order; the first violation ends the run.
+///
+/// A second process of a node has a number of its own: [`Oracles::clone_of`].
 #[derive(Debug)]
-pub struct Oracles {}
+pub struct Oracles {
+    plan: Plan,
+    spaces: Vec<SpaceId>,
+    asked: BTreeMap<u32, writes::Asked>,
+    /// Who is behind a key.
+    nodes: BTreeMap<NodeId, NodeNo>,
+    acks: acks::Acks,
+    frontiers: frontiers::Frontiers,
+    causality: causality::Causality,
+    clients: BTreeMap<NodeNo, Vec<stream::Consumer>>,
+    damaged: BTreeSet<NodeNo>,
+    damage: Vec<damage::Seen>,
+    /// Steps that grew a journal.
+    grown: u64,
+}
 
 impl Oracles {
-    /// Oracles of a plan; `spaces` are the ids of its spaces.
+    /// Oracles of a plan; `spaces` are the ids of its spaces, in the plan's order.
     #[must_use]
     pub fn new(plan: &Plan, spaces: &[SpaceId]) -> Self {
-        let _ = (plan, spaces);
-        Self {}
+        Self {
+            plan: plan.clone(),
+            spaces: spaces.to_vec(),
+            asked: writes::of_plan(plan),
+            nodes: BTreeMap::new(),
+            acks: acks::Acks::default(),
+            frontiers: frontiers::Frontiers::default(),
+            causality: causality::Causality::default(),
+            clients: clients(plan, spaces),
+            damaged: BTreeSet::new(),
+            damage: Vec::new(),
+            grown: 0,
+        }
+    }
+
+    /// The number under which a lane tells of the second process of a node.
+    #[must_use]
+    pub fn clone_of(plan: &Plan, node: NodeNo) -> NodeNo {
+        plan.nodes.len() + node
+    }
+
+    /// The node behind a process.
+    fn node(&self, process: NodeNo) -> NodeNo {
+        if process < self.plan.nodes.len() { process } else { process - self.plan.nodes.len() }
     }
 
     /// A node was given a planned write; `before` is its frontier of the write's space just before that step.
     pub fn asked(&mut self, write: u32, node: NodeNo, before: &Frontier) {
-        let _ = (write, node, before);
+        if let Some(asked) = self.asked.get(&write) {
+            self.causality.asked(write, node, asked.space, before);
+        }
     }
 
     /// The node answered it. Not called when the node dies first.
@@ -68,29 +144,88 @@ impl Oracles {
     /// # Errors
     /// What is violated.
     pub fn answered(&mut self, at: Duration, write: u32, node: NodeNo, reply: &Reply) -> Result<(), Violation> {
-        let _ = (at, write, node, reply);
-        Ok(())
+        let Some(space) = self.asked.get(&write).map(|asked| asked.space) else { return Ok(()) };
+        let answered = self.acks.answered(write, node, space, reply);
+        answered.map_err(|fault| fault.at(node).violation(at))
     }
 
-    /// A process was started (`clone`: beside the original) and its engine opened.
+    /// A process was started and its engine opened.
     ///
     /// # Errors
     /// What is violated.
     pub fn started(&mut self, at: Duration, node: NodeNo, start: Start, engine: &Engine) -> Result<(), Violation> {
-        let _ = (at, node, start, engine);
-        Ok(())
+        let owner = self.node(node);
+        self.nodes.insert(engine.node(), owner);
+        let started = self.start(node, start, engine);
+        started.map_err(|fault| fault.at(node).violation(at))
     }
 
-    /// An engine has made a step. Cheap: O(what the step did), with dearer checks on a sample.
+    fn start(&mut self, node: NodeNo, start: Start, engine: &Engine) -> Result<(), Fault> {
+        self.causality.died(node);
+        if self.damaged.contains(&node) && start != Start::Damaged {
+            return Ok(());
+        }
+        match start {
+            Start::Crash => self.acks.crashed(node, engine, &self.spaces)?,
+            Start::Restored | Start::Damaged => {
+                self.acks.forgot(node);
+                self.causality.forgot(node);
+            }
+            Start::Fresh | Start::Clone => {}
+        }
+        if start == Start::Damaged {
+            self.damaged.insert(node);
+            self.clients.remove(&node);
+            self.frontiers.forget(node);
+            let seen = self.spaces.iter().map(|space| damage::Seen::of(node, *space, engine));
+            self.damage.extend(seen);
+            return Ok(());
+        }
+        self.frontiers.started(node, engine, start == Start::Crash)?;
+        let reader = engine.reader();
+        self.clients.get_mut(&node).into_iter().flatten().try_for_each(|client| client.started(start, &reader))
+    }
+
+    /// An engine has made a step. Cheap: O(what the step did), with dearer checks on a sample. Panics where the engine's
+    /// own invariants are broken, as the engine would.
     ///
     /// # Errors
     /// What is violated.
     pub fn stepped(&mut self, at: Duration, node: NodeNo, engine: &Engine, outputs: &Outputs) -> Result<(), Violation> {
-        let _ = (at, node, engine, outputs);
+        if self.damaged.contains(&node) {
+            // Anything may be missing from now on: what it showed when it was started is judged in the end.
+            self.causality.died(node);
+            return Ok(());
+        }
+        engine.check_invariants();
+        let stepped = self.step(node, engine, outputs);
+        stepped.map_err(|fault| fault.at(node).violation(at))
+    }
+
+    fn step(&mut self, node: NodeNo, engine: &Engine, outputs: &Outputs) -> Result<(), Fault> {
+        self.causality.stepped(node, engine, &self.spaces);
+        acks::Acks::stepped(engine, outputs)?;
+        self.frontiers.stepped(node, engine, outputs)?;
+        let grew = |output: &Output| match output {
+            Output::Journal(space, _) => Some(*space),
+            _ => None,
+        };
+        let Some(space) = outputs.list.iter().find_map(grew) else { return Ok(()) };
+        self.grown += 1;
+        if self.grown.is_multiple_of(ATOMICITY_EVERY)
+            && let Ok(snapshot) = engine.reader().snapshot()
+        {
+            atomicity::check(&snapshot, space)?;
+        }
+        if self.grown.is_multiple_of(CLIENT_EVERY) {
+            let reader = engine.reader();
+            self.clients.get_mut(&node).into_iter().flatten().try_for_each(|client| client.poll(&reader))?;
+        }
         Ok(())
     }
 
-    /// The survivors are connected, without faults, and nothing is on its way between them. Full checks.
+    /// The survivors are connected, without faults, and nothing is on its way between them. Full checks. `stats` are
+    /// what the lane has counted so far; entities, conflicts and hits are filled in.
     ///
     /// # Errors
     /// What is violated.
@@ -101,7 +236,33 @@ impl Oracles {
         traffic: Traffic,
         stats: &mut Stats,
     ) -> Result<(), Violation> {
-        let _ = (at, survivors, traffic, stats);
-        Ok(())
+        for (node, engine) in survivors {
+            self.nodes.insert(engine.node(), self.node(*node));
+        }
+        self.check_quiet(survivors, traffic, stats).map_err(|fault| fault.violation(at))
     }
+
+    /// After [`Oracles::quiet`] the lane connected all survivors anew and they fell silent again: `traffic` is what that
+    /// took, alone.
+    ///
+    /// # Errors
+    /// What is violated.
+    pub fn reconnected(&self, at: Duration, traffic: Traffic) -> Result<(), Violation> {
+        traffic::reconnected(self.spaces.len(), traffic).map_err(|fault| fault.violation(at))
+    }
+}
+
+/// Which nodes have a client, by the plan's noise: survivors first.
+fn clients(plan: &Plan, spaces: &[SpaceId]) -> BTreeMap<NodeNo, Vec<stream::Consumer>> {
+    let mut dice = Dice::new(plan.noise ^ 0x0073_7472_6561_6d73);
+    let others = (0..plan.nodes.len()).filter(|node| !plan.survivors.contains(node));
+    let mut nodes: Vec<NodeNo> = plan.survivors.iter().copied().chain(others).collect();
+    let mut chosen = BTreeMap::new();
+    while chosen.len() < CLIENTS && !nodes.is_empty() {
+        let among = if chosen.len() + 1 < CLIENTS { plan.survivors.len().saturating_sub(chosen.len()) } else { 0 };
+        let node = nodes.remove(dice.below(if among == 0 { nodes.len() } else { among.min(nodes.len()) }));
+        let member = spaces.iter().enumerate().filter(|(space, _)| permission::role(plan, *space, node).is_some());
+        chosen.insert(node, member.map(|(_, space)| stream::Consumer::new(*space)).collect());
+    }
+    chosen
 }

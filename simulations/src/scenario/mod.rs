@@ -15,6 +15,7 @@ mod expression;
 mod kinds;
 mod language;
 mod library;
+mod load;
 mod model;
 mod names;
 mod place;
@@ -28,7 +29,7 @@ use std::path::Path;
 use crate::plan::Plan;
 
 pub use language::{End, Statement, What};
-pub use library::{find, library};
+pub use library::{Entry, find, library};
 pub use model::{
     Amount, Assert, ContentShape, Draft, Initial, LinkChange, LinkClass, Mix, Name, Node, Pick, Random, RandomKind,
     Shape, Space, Survivors, Topology, Who, Workload, Write,

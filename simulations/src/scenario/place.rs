@@ -129,10 +129,6 @@ impl Source {
         Self { file: Arc::from(file), text: Arc::from(text), lines }
     }
 
-    pub(super) fn file(&self) -> &str {
-        &self.file
-    }
-
     pub(super) fn text(&self) -> &str {
         &self.text
     }

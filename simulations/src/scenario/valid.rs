@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo_crdt::names::{check_collection, check_id};
 
-use super::expand::connected;
+use super::expand::Graph;
 use super::expression::{OF_ENTITY, OF_NODE, check as check_expression};
 use crate::plan::{Action, Fault, NodeNo, Over, Plan, PlannedFault, Spread};
 
@@ -193,12 +193,12 @@ impl Check<'_> {
             "no survivors, or one is named twice".into()
         });
         set.iter().for_each(|node| self.node("survivors", *node));
-        let pairs: Vec<(NodeNo, NodeNo)> = plan.links.iter().map(|link| (link.from, link.to)).collect();
-        self.must(connected(&set, &pairs), || "the survivors are not connected by links among themselves".into());
+        let graph = Graph::of(plan.links.iter().map(|link| (link.from, link.to)));
+        self.must(graph.joins(&set), || "the survivors are not connected by links among themselves".into());
         for space in &plan.spaces {
             let members: BTreeSet<NodeNo> =
                 space.members.iter().map(|(no, _)| *no).filter(|no| set.contains(no)).collect();
-            let joined = connected(&members, &pairs);
+            let joined = graph.joins(&members);
             self.must(joined, || format!("the survivors in space `{}` are not connected among themselves", space.name));
         }
         for fault in &plan.faults {

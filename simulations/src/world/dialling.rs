@@ -74,7 +74,11 @@ impl World<'_> {
             return;
         }
         process.dial_scheduled = None;
-        let due = if up { process.dialler.poll(mono) } else { Vec::new() };
+        if !up {
+            // It dials when it goes on.
+            return;
+        }
+        let due = process.dialler.poll(mono);
         for dial in due {
             self.stats.timers += 1;
             let peer = dial.target.addresses.first().and_then(node_at);

@@ -73,7 +73,7 @@ impl World<'_> {
             }
             Fault::DiskFull { node } => {
                 self.stats.hit("disk full");
-                self.hosts[node].disk.set_free(Some(FULL_BYTES));
+                self.set_full(node, true);
             }
             Fault::DiskError { node, after } => self.hosts[node].disk.fail_once_after(u64::from(after)),
             Fault::DiskSlow { node, factor } => {
@@ -88,7 +88,7 @@ impl World<'_> {
                 self.hosts[node].damaged = true;
             }
             Fault::Restore { node, .. } => {
-                self.kill(node, "restored");
+                self.kill(node, Unsynced::Kept);
                 if let Some(image) = self.hosts[node].backups.remove(&planned.no) {
                     self.stats.hit("a backup was restored");
                     self.hosts[node].disk = image;
@@ -118,13 +118,13 @@ impl World<'_> {
             }
             Fault::Pause { node } => return self.resume(node),
             Fault::ClockJump { node, by_ms } => self.hosts[node].clock.offset_ms -= by_ms,
-            Fault::DiskFull { node } => self.hosts[node].disk.set_free(None),
+            Fault::DiskFull { node } => self.set_full(node, false),
             Fault::DiskSlow { node, .. } => self.hosts[node].slow = 1,
             Fault::Clone { .. } => {
                 let clones = self.hosts.iter().enumerate().skip(self.plan.nodes.len());
                 let gone = clones.filter(|(_, host)| host.clone_of == Some(planned.no)).map(|(pid, _)| pid);
                 for pid in gone.collect::<Vec<Pid>>() {
-                    self.kill(pid, "the clone ends");
+                    self.kill(pid, Unsynced::Kept);
                 }
             }
             _ => self.set_network(planned, false),
@@ -179,6 +179,12 @@ impl World<'_> {
         }
     }
 
+    fn set_full(&mut self, node: NodeNo, full: bool) {
+        let host = &mut self.hosts[node];
+        host.full = full;
+        host.disk.set_free(full.then_some(FULL_BYTES));
+    }
+
     fn crash(&mut self, node: NodeNo, unsynced: Unsynced) {
         if self.hosts[node].process.is_some() {
             self.stats.hit("crash");
@@ -186,10 +192,7 @@ impl World<'_> {
                 self.stats.hit("a crash between a commit and its replies");
             }
         }
-        self.kill(node, "crash");
-        let host = &mut self.hosts[node];
-        let seed = self.luck.draw([about::CRASH, node as u64, host.life, 0]);
-        host.disk.crash(unsynced, seed);
+        self.kill(node, unsynced);
     }
 
     /// The power was cut in the middle of a step: the process is gone, and nothing of the step was said.
@@ -268,6 +271,7 @@ impl World<'_> {
             paused_since: None,
             reads: None,
             read_until: self.now,
+            full: false,
             damaged: original.damaged,
             backups: std::collections::BTreeMap::new(),
             trips: None,
@@ -276,7 +280,7 @@ impl World<'_> {
             clone_of: Some(fault),
         };
         self.hosts.push(clone);
-        self.start(self.hosts.len() - 1, Start::Crash)
+        self.start(self.hosts.len() - 1, Start::Clone)
     }
 
     /// Ends everything that is wrong with a machine itself.
@@ -286,6 +290,7 @@ impl World<'_> {
         host.slow = 1;
         host.trips = None;
         host.disk.set_free(None);
+        host.full = false;
         host.disk.power();
         debug_assert!(host.disk.volume().is_ok());
         let plan = self.plan.nodes.get(node);

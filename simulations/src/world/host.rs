@@ -33,13 +33,14 @@ const RESERVE_BYTES: u64 = 16 << 20;
 
 /// A wall clock that is wrong in a known way.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct WallClock {
-    pub(super) offset_ms: i64,
-    pub(super) drift_ppm: i32,
+pub(crate) struct WallClock {
+    pub(crate) offset_ms: i64,
+    pub(crate) drift_ppm: i32,
 }
 
 impl WallClock {
-    fn read(self, now: Duration) -> u64 {
+    /// What it shows, in milliseconds since 1970.
+    pub(crate) fn read(self, now: Duration) -> u64 {
         let millis = i64::try_from(now.as_millis()).unwrap_or(i64::MAX / 2);
         let drift = millis / 1_000 * i64::from(self.drift_ppm) / 1_000;
         EPOCH_MILLIS.saturating_add_signed(millis.saturating_add(drift).saturating_add(self.offset_ms))
@@ -98,6 +99,8 @@ pub(super) struct Host {
     pub(super) reads: Option<u64>,
     /// When a slow reader is through with what it has read.
     pub(super) read_until: Duration,
+    /// Its volume has no room.
+    pub(super) full: bool,
     /// Its disk was damaged: it may have lost anything.
     pub(super) damaged: bool,
     /// Backups by the fault that needs them.
@@ -112,22 +115,29 @@ pub(super) struct Host {
     pub(super) clone_of: Option<u32>,
 }
 
+/// Opens a node's engine on what a disk holds.
+///
+/// # Errors
+/// What the store says, in words.
+pub(crate) fn open(node: NodeNo, key: &SigningKey, disk: &Disk, seed: [u8; 32]) -> Result<Engine, String> {
+    let name = format!("node-{node}");
+    let options = StoreOptions {
+        create: true,
+        cache_bytes: CACHE_BYTES,
+        reserve_bytes: Some(RESERVE_BYTES),
+        ..StoreOptions::new(name.clone())
+    };
+    let backend = disk.clone();
+    let store = Store::open_with_backend(move || Ok(backend.clone()), disk.clone(), options);
+    let store = store.map_err(|error| error.to_string())?;
+    let config = EngineConfig { key: key.clone(), contact: Contact { name, addrs: Vec::new() }, seed };
+    Engine::open(store, config).map_err(|error| error.to_string())
+}
+
 impl Host {
     /// Starts a process on what the disk holds.
     pub(super) fn open(&self, seed: [u8; 32]) -> Result<Engine, String> {
-        let name = format!("node-{}", self.node);
-        let options = StoreOptions {
-            create: true,
-            cache_bytes: CACHE_BYTES,
-            reserve_bytes: Some(RESERVE_BYTES),
-            ..StoreOptions::new(name.clone())
-        };
-        let backend = self.disk.clone();
-        let store = Store::open_with_backend(move || Ok(backend.clone()), self.disk.clone(), options);
-        let store = store.map_err(|error| error.to_string())?;
-        let contact = Contact { name, addrs: Vec::new() };
-        let config = EngineConfig { key: self.key.clone(), contact, seed };
-        Engine::open(store, config).map_err(|error| error.to_string())
+        open(self.node, &self.key, &self.disk, seed)
     }
 
     pub(super) fn is_up(&self) -> bool {

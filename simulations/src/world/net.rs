@@ -301,6 +301,10 @@ impl World<'_> {
         self.event(Some(node), What::Received { message: message.no, from: sender });
         self.stats.frames += 1;
         let bytes = message.bytes.len();
+        if way.stream > 0 && self.hosts[pid].full {
+            // It has no room: what it turns away comes again.
+            self.traffic.wasted += bytes as u64;
+        }
         let decoded = self.decoder.decode(way.conn, way.stream, &message.bytes);
         match decoded {
             Ok(None) => {}

@@ -1,5 +1,7 @@
 //! Before time begins: spaces are founded, members admitted, initial entities written and given to all.
 
+use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -12,22 +14,70 @@ use super::net::Net;
 use super::paths::Paths;
 use super::queue::Queue;
 use super::{World, dialling};
+use crate::disk::Disk;
 use crate::hand;
 use crate::luck::Luck;
-use crate::oracle::{INITIAL, Oracles, Start, Traffic};
+use crate::oracle::{INITIAL_FROM, Oracles, Start, Traffic};
 use crate::outcome::{RunOptions, Stats};
-use crate::plan::{Action, Edit, Plan, PlannedWrite};
+use crate::plan::{Action, Edit, NodeNo, Plan, PlannedWrite};
 use crate::trace::Recorder;
 
 /// Initial entities in one step.
 const BATCH: usize = 512;
 
-/// The nodes of a plan with their spaces, members and initial entities; not connected.
+/// Worlds of one shape that differ in their keys. More would be prepared anew for nearly every seed.
+const VARIANTS: u64 = 8;
+/// Prepared worlds that a thread remembers; each some megabytes.
+const PREPARED_MAX: usize = 32;
+
+/// The nodes of a plan with their spaces, members and initial entities, before time begins: not running.
+#[derive(Debug, Clone)]
+pub(crate) struct Prepared {
+    /// Key and disk of every node.
+    pub(crate) nodes: Vec<(SigningKey, Disk)>,
+    /// The ids of the spaces.
+    pub(crate) spaces: Vec<SpaceId>,
+    /// The greatest number of a connection so far.
+    pub(crate) last_conn: u64,
+}
+
+thread_local! {
+    static PREPARED: RefCell<VecDeque<([u8; 32], Prepared)>> = const { RefCell::new(VecDeque::new()) };
+}
+
+/// Prepares a plan; `address` says where nodes are dialled. Plans of the same shape share what is prepared: founding and admitting cost more than a short run.
 ///
 /// # Panics
 /// If a space cannot be founded or a member not admitted: a defect, which the caller catches.
-pub(crate) fn prepare(plan: &Plan) -> (hand::World, Vec<SpaceId>) {
-    let mut world = hand::World::new(plan.noise, plan.nodes.len());
+pub(crate) fn prepare(plan: &Plan, address: impl Fn(NodeNo) -> String) -> Prepared {
+    let variant = plan.noise % VARIANTS;
+    let links: Vec<_> = plan.links.iter().map(|link| (link.from, address(link.to))).collect();
+    let shape = serde_json::to_vec(&(variant, plan.nodes.len(), &plan.spaces, &plan.initial, links));
+    let shape = *blake3::hash(&shape.expect("plans are plain data")).as_bytes();
+    let known =
+        PREPARED.with_borrow(|all| all.iter().find(|(known, _)| *known == shape).map(|(_, known)| known.copy()));
+    known.unwrap_or_else(|| {
+        let fresh = found(plan, variant, address);
+        PREPARED.with_borrow_mut(|all| {
+            if all.len() == PREPARED_MAX {
+                all.pop_front();
+            }
+            all.push_back((shape, fresh.copy()));
+        });
+        fresh
+    })
+}
+
+impl Prepared {
+    /// The same on disks of its own.
+    fn copy(&self) -> Self {
+        let nodes = self.nodes.iter().map(|(key, disk)| (key.clone(), disk.image())).collect();
+        Self { nodes, ..self.clone() }
+    }
+}
+
+fn found(plan: &Plan, variant: u64, address: impl Fn(NodeNo) -> String) -> Prepared {
+    let mut world = hand::World::new(variant, plan.nodes.len());
     let mut spaces = Vec::new();
     for space in &plan.spaces {
         let (founder, _) = *space.members.first().expect("a space has members");
@@ -44,15 +94,16 @@ pub(crate) fn prepare(plan: &Plan) -> (hand::World, Vec<SpaceId>) {
     }
     write_initial(plan, &mut world, &spaces);
     for link in &plan.links {
-        let reply = world.command(link.from, Command::AddPeer(dialling::address(link.to)));
+        let reply = world.command(link.from, Command::AddPeer(address(link.to)));
         assert!(matches!(reply, Reply::Done(Ok(()))), "{reply:?}");
     }
-    (world, spaces)
+    let last_conn = world.last_number();
+    Prepared { nodes: world.into_disks(), spaces, last_conn }
 }
 
 fn write_initial(plan: &Plan, world: &mut hand::World, spaces: &[SpaceId]) {
     for (index, (space, members)) in spaces.iter().zip(&plan.spaces).enumerate() {
-        let mine = plan.initial.iter().zip(INITIAL..).filter(|(entity, _)| entity.space == index);
+        let mine = plan.initial.iter().zip(INITIAL_FROM..).filter(|(entity, _)| entity.space == index);
         let founder = members.members.first().map_or(0, |(node, _)| *node);
         let commands: Vec<Command> = mine
             .map(|(entity, no)| {
@@ -87,9 +138,7 @@ fn write_initial(plan: &Plan, world: &mut hand::World, spaces: &[SpaceId]) {
 impl<'a> World<'a> {
     /// Everything as it is when time begins.
     pub(super) fn new(plan: &'a Plan, options: RunOptions) -> Self {
-        let (prepared, spaces) = prepare(plan);
-        let last = prepared.last_number();
-        let nodes = prepared.into_disks();
+        let Prepared { nodes, spaces, last_conn } = prepare(plan, dialling::address);
         let hosts = plan.nodes.iter().zip(nodes).enumerate().map(|(node, (plan, (key, disk)))| Host {
             node,
             key,
@@ -102,6 +151,7 @@ impl<'a> World<'a> {
             paused_since: None,
             reads: None,
             read_until: Duration::ZERO,
+            full: false,
             damaged: false,
             backups: std::collections::BTreeMap::new(),
             trips: None,
@@ -117,7 +167,7 @@ impl<'a> World<'a> {
             now: Duration::ZERO,
             queue: Queue::default(),
             hosts,
-            net: Net::after(last),
+            net: Net::after(last_conn),
             decoder: super::decode::Decoder::default(),
             paths: Paths::new(plan),
             clients: Clients::new(plan),

@@ -9,9 +9,9 @@ use super::World;
 use super::host::{Item, Pid, Process};
 use super::paths::about;
 use super::queue::Event;
-use crate::oracle::Start;
+use crate::oracle::{Oracles, Start};
 use crate::outcome::{Oracle, Violation};
-use crate::plan::Unsynced;
+use crate::plan::{NodeNo, Unsynced};
 use crate::trace::What;
 
 /// Computing time of a step.
@@ -57,7 +57,7 @@ impl World<'_> {
             return Ok(());
         }
         let items = process.gather();
-        let (count, is_clone) = (items.len(), pid >= self.plan.nodes.len());
+        let count = items.len();
         for write in items.iter().filter_map(|item| item.write) {
             if let Some(space) = self.clients.space_of(write, self.plan, &self.spaces)
                 && let Some(frontier) = process.engine.frontier(space)
@@ -70,6 +70,7 @@ impl World<'_> {
         let (commits, entries) = (process.engine.counters().commits, process.engine.counters().entries);
         let outputs = process.engine.step(clocks, items.into_iter().map(|item| item.input).collect());
         process.engine.check_invariants();
+        let is_clone = pid >= self.plan.nodes.len();
         let committed = process.engine.counters().commits > commits;
         let settled = process.engine.counters().entries - entries;
         if host.disk.has_tripped() {
@@ -77,9 +78,8 @@ impl World<'_> {
             return self.trip(pid);
         }
         let Some(process) = self.hosts[pid].process.as_mut() else { return Ok(()) };
-        if !is_clone {
-            self.oracles.stepped(self.now, node, &process.engine, &outputs)?;
-        }
+        let watched = if is_clone { Oracles::clone_of(self.plan, node) } else { node };
+        self.oracles.stepped(self.now, watched, &process.engine, &outputs)?;
         process.done = Some(outputs);
         self.stats.commits += u64::from(committed);
         self.stats.entries += settled;
@@ -197,7 +197,7 @@ impl World<'_> {
         let opened = host.open(seed);
         if host.disk.has_tripped() {
             self.stats.hit("a crash in the middle of a repair");
-            host.disk.crash(Unsynced::Torn, self.luck.draw([about::CRASH, pid as u64, life, 1]));
+            host.disk = host.disk.crash(Unsynced::Torn, self.luck.draw([about::CRASH, pid as u64, life, 1]));
             return self.start(pid, start);
         }
         self.seen.remove(&pid);
@@ -207,9 +207,7 @@ impl World<'_> {
                 let digests = self.spaces.iter().filter_map(|space| engine.state_digest(*space));
                 let state = digests.map(|digest| digest.to_string()).collect::<Vec<_>>().join(" ");
                 self.event(Some(node), What::Started { state });
-                if pid < self.plan.nodes.len() {
-                    self.oracles.started(self.now, node, start, &engine)?;
-                }
+                self.oracles.started(self.now, self.watched(pid), start, &engine)?;
                 self.hosts[pid].process = Some(Process::new(engine));
                 // The first step says whom to dial and when to wake.
                 self.give(pid, Input::Timer);
@@ -231,16 +229,23 @@ impl World<'_> {
         }
     }
 
-    /// The process is gone, and what it had not said.
-    pub(super) fn kill(&mut self, pid: Pid, why: &str) {
+    /// The number of a process for the oracles: clones have their own.
+    fn watched(&self, pid: Pid) -> NodeNo {
+        if pid < self.plan.nodes.len() { pid } else { Oracles::clone_of(self.plan, self.hosts[pid].node) }
+    }
+
+    /// The process is gone, and what it had not said; what its disk had not been asked to keep has its fate.
+    pub(super) fn kill(&mut self, pid: Pid, unsynced: Unsynced) {
         let host = &mut self.hosts[pid];
         let node = host.node;
-        if host.process.take().is_none() {
+        if host.process.is_none() {
             return;
         }
+        // First the power, then the process: an orderly end would write.
+        host.disk = host.disk.crash(unsynced, self.luck.draw([about::CRASH, pid as u64, host.life, 0]));
+        host.process = None;
         host.life += 1;
         host.paused_since = None;
-        tracing::trace!(pid, why, "killed");
         self.event(Some(node), What::Died);
         self.clients_wait(pid);
         self.forget_all(pid);

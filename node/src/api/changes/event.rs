@@ -72,6 +72,17 @@ impl Event {
         self
     }
 
+    /// The entity it is about, and its view if it is there.
+    pub(super) fn about(&self) -> Option<(&str, &str, Option<&[u8]>)> {
+        let (collection, id, _, view) = self.entity.as_ref()?;
+        Some((collection, id, view.as_deref()))
+    }
+
+    /// The entry it comes from.
+    pub(super) const fn entry(&self) -> Option<Receipt> {
+        self.receipt
+    }
+
     /// The event as one line of JSON, without a line feed. The view is passed on byte by byte.
     pub(super) fn to_json(&self, space: SpaceId) -> Vec<u8> {
         let mut out = format!(

@@ -10,8 +10,8 @@ use tombolo_crdt::{Hlc, Receipt, SpaceId};
 use super::cursor::{Cursor, Mark};
 use super::event::{Event, Kind};
 use crate::api::problem::Problem;
-use crate::api::{SharedApp, rows};
-use crate::store::{JournalKind, JournalRow, Snapshot};
+use crate::api::rows;
+use crate::store::{JournalKind, JournalRow, Reader, Snapshot};
 
 /// Journal rows, or rows of a listing, per snapshot.
 const PAGE_ROWS: usize = 64;
@@ -19,8 +19,8 @@ const PAGE_ROWS: usize = 64;
 const PAGE_BYTES: usize = 256 << 10;
 
 /// Reads the changes of a space.
+#[derive(Debug)]
 pub(super) struct Feed {
-    pub(super) app: SharedApp,
     pub(super) space: SpaceId,
     pub(super) space_no: u32,
     pub(super) collection: Option<String>,
@@ -35,21 +35,26 @@ pub(super) struct Feed {
 }
 
 impl Feed {
+    /// From a cursor on.
+    pub(super) fn new(space: SpaceId, space_no: u32, collection: Option<String>, cursor: Cursor) -> Self {
+        Self { space, space_no, collection, cursor, reset_due: false, end: 0, ready: VecDeque::new() }
+    }
+
     /// The next event; `None`: nothing more for now.
-    pub(super) fn next(&mut self) -> Result<Option<Event>, Problem> {
+    pub(super) fn next(&mut self, reader: &Reader) -> Result<Option<Event>, Problem> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            if !self.page()? {
+            if !self.page(reader)? {
                 return Ok(None);
             }
         }
     }
 
     /// Makes events of the next page. `false`: there is none.
-    fn page(&mut self) -> Result<bool, Problem> {
-        let snapshot = self.app.snapshot()?;
+    fn page(&mut self, reader: &Reader) -> Result<bool, Problem> {
+        let snapshot = reader.snapshot()?;
         if std::mem::take(&mut self.reset_due) {
             let event = self.reset(&snapshot)?;
             self.ready.push_back(event);

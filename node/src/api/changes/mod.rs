@@ -3,8 +3,8 @@
 mod cursor;
 mod event;
 mod feed;
+mod reader;
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -23,6 +23,7 @@ use super::spaces::resolve;
 use crate::runtime::Journals;
 use cursor::{Cursor, Mark};
 use feed::Feed;
+pub use reader::{ChangeReader, Told};
 
 /// How long a long poll waits unless the request says otherwise.
 const LONG_WAIT: Duration = Duration::from_secs(30);
@@ -85,19 +86,18 @@ pub(super) async fn changes(
         })?,
     };
     let begin = HeaderValue::from_str(&cursor.to_string()).map_err(|_| Problem::argument("the cursor is damaged"))?;
-    let feed = Feed {
-        app,
-        space: space.space,
-        space_no: space.no,
-        collection: query.collection,
-        cursor,
-        reset_due: false,
-        end: 0,
-        ready: VecDeque::new(),
-    };
+    let feed = Feed::new(space.space, space.no, query.collection, cursor);
     let live = query.live;
-    let stream =
-        Stream { feed, live, left: query.limit, deadline: Instant::now() + wait, journal, sent: false, over: false };
+    let stream = Stream {
+        app,
+        feed,
+        live,
+        left: query.limit,
+        deadline: Instant::now() + wait,
+        journal,
+        sent: false,
+        over: false,
+    };
     let body = Body::from_stream(stream::unfold(stream, |mut stream| async move {
         let piece = stream.piece().await?;
         Some((piece, stream))
@@ -112,6 +112,7 @@ pub(super) async fn changes(
 
 /// An answer under way.
 struct Stream {
+    app: SharedApp,
     feed: Feed,
     live: Live,
     /// Events that may still be sent.
@@ -157,7 +158,7 @@ impl Stream {
     fn gather(&mut self) -> Result<Vec<u8>, Problem> {
         let mut out = Vec::new();
         while out.len() < PIECE_BYTES && self.left != Some(0) {
-            let Some(event) = self.feed.next()? else { break };
+            let Some(event) = self.feed.next(&self.app.reader)? else { break };
             if self.live == Live::Sse {
                 out.extend_from_slice(&event.to_sse(self.feed.space));
             } else {
@@ -187,7 +188,7 @@ impl Stream {
                 Live::Ndjson => Woken::Journal,
                 Live::Long | Live::None => Woken::End,
             },
-            () = self.feed.app.closed() => Woken::End,
+            () = self.app.closed() => Woken::End,
         }
     }
 }

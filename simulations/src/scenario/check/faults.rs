@@ -67,15 +67,15 @@ impl Check<'_> {
 
     /// Two sides that are the same leave nothing to do.
     fn sides(&mut self, statement: &Statement) {
-        let (a, b) = match &statement.what {
-            What::Cut { a, b, .. }
-            | What::Clog { a, b, .. }
-            | What::Slow { a, b, .. }
-            | What::Lossy { a, b, .. }
-            | What::Flap { a, b, .. }
-            | What::Reset { a, b }
-            | What::Replay { a, b } => (a, b),
-            _ => return,
+        let (What::Cut { a, b, .. }
+        | What::Clog { a, b, .. }
+        | What::Slow { a, b, .. }
+        | What::Lossy { a, b, .. }
+        | What::Flap { a, b, .. }
+        | What::Reset { a, b }
+        | What::Replay { a, b }) = &statement.what
+        else {
+            return;
         };
         let empty = match (a, b) {
             (Who::These(a), Who::These(b)) => {

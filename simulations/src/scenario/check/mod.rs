@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tombolo_crdt::names::{check_collection, check_id};
 
-use super::expand::{amount, pairs};
+use super::expand::{Graph, amount, pairs};
 use super::expression::{OF_ENTITY, OF_NODE, check as check_expression};
 use super::model::{Assert, Draft, Name, Who, Workload, Write};
 use super::names::Names;
@@ -26,18 +26,20 @@ struct Check<'d> {
     names: Names,
     /// Links; of a random shape, those of some seed.
     pairs: Vec<(NodeNo, NodeNo)>,
+    graph: Graph,
     problems: Vec<Problem>,
 }
 
 /// Everything that is wrong.
 pub(super) fn check(draft: &Draft) -> Vec<Problem> {
     let names = Names::of(draft);
-    let pairs = if draft.nodes.len() <= NODES_MAX {
+    let pairs: Vec<(NodeNo, NodeNo)> = if draft.nodes.len() <= NODES_MAX {
         pairs(draft, &names, &Dice::new(0)).into_iter().collect()
     } else {
         Vec::new()
     };
-    let mut check = Check { draft, names, pairs, problems: Vec::new() };
+    let graph = Graph::of(pairs.iter().copied());
+    let mut check = Check { draft, names, pairs, graph, problems: Vec::new() };
     check.head();
     check.nodes();
     check.links();

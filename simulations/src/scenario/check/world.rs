@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::Check;
 use crate::plan::{NodeNo, Spread};
 use crate::scenario::NODES_MAX;
-use crate::scenario::expand::connected;
 use crate::scenario::model::{LinkChange, Name, Shape, Space, Survivors, Who};
 use crate::scenario::place::Place;
 
@@ -106,7 +105,7 @@ impl Check<'_> {
             self.change(link);
         }
         let all: BTreeSet<NodeNo> = (0..count).collect();
-        if count <= NODES_MAX && !connected(&all, &self.pairs) {
+        if count <= NODES_MAX && !self.graph.joins(&all) {
             self.wrong(&Place::default(), "the nodes are not connected: add links, or another shape");
         }
     }
@@ -160,7 +159,7 @@ impl Check<'_> {
         if matches!(self.draft.topology.shape, Shape::Random(_)) {
             let message = "a space without some of the nodes needs a shape that is the same in every seed, not random";
             self.wrong(&space.name.place, message);
-        } else if !connected(&set, &self.pairs) {
+        } else if !self.graph.joins(&set) {
             let message =
                 format!("the members of space `{}` are not connected by links among themselves", space.name.text);
             self.wrong(&space.name.place, message);
@@ -185,13 +184,13 @@ impl Check<'_> {
         let set: BTreeSet<NodeNo> = self.names.these(names).into_iter().collect();
         let shown: Vec<&str> = names.iter().map(|name| name.text.as_str()).collect();
         let shown = shown.join(", ");
-        if !connected(&set, &self.pairs) {
+        if !self.graph.joins(&set) {
             self.wrong(place, format!("the survivors {shown} are not connected by links among themselves"));
         }
         for space in &draft.spaces {
             let members = self.names.members(Some(space));
             let members: BTreeSet<NodeNo> = members.keys().copied().filter(|no| set.contains(no)).collect();
-            if !connected(&members, &self.pairs) {
+            if !self.graph.joins(&members) {
                 let name = &space.name.text;
                 let message =
                     format!("of the survivors {shown}, the members of space `{name}` are not connected by links");

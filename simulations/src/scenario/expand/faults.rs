@@ -155,20 +155,20 @@ impl<'d> Stage<'d> {
     }
 
     fn at_nodes(&self, what: &What, span: Span, dice: &mut Dice, all: &mut Vec<PlannedFault>) {
-        let who = match what {
-            What::HalfOpen(who)
-            | What::Readdress(who)
-            | What::SlowReader { who, .. }
-            | What::Crash { who, .. }
-            | What::Pause(who)
-            | What::Clock { who, .. }
-            | What::DiskFull(who)
-            | What::DiskError { who, .. }
-            | What::DiskSlow { who, .. }
-            | What::BitFlips { who, .. }
-            | What::Restore { who, .. }
-            | What::Clone(who) => who,
-            _ => return,
+        let (What::HalfOpen(who)
+        | What::Readdress(who)
+        | What::SlowReader { who, .. }
+        | What::Crash { who, .. }
+        | What::Pause(who)
+        | What::Clock { who, .. }
+        | What::DiskFull(who)
+        | What::DiskError { who, .. }
+        | What::DiskSlow { who, .. }
+        | What::BitFlips { who, .. }
+        | What::Restore { who, .. }
+        | What::Clone(who)) = what
+        else {
+            return;
         };
         let nodes = match (what, who) {
             (What::BitFlips { .. }, Who::Any) => self.victim.into_iter().collect(),
@@ -273,7 +273,8 @@ fn push(all: &mut Vec<PlannedFault>, (at, until): Span, fault: Fault) {
         None => false,
     };
     if !nobody && (fault.is_at_once() || until > at) {
-        let until = if fault.is_at_once() { at } else { until };
+        let whole = |time: Duration| Duration::from_micros(u64::try_from(time.as_micros()).unwrap_or(u64::MAX));
+        let (at, until) = (whole(at), whole(if fault.is_at_once() { at } else { until }));
         all.push(PlannedFault { no: 0, at, until, fault });
     }
 }

@@ -7,6 +7,10 @@ mod survivors;
 mod values;
 mod writes;
 
+use std::collections::BTreeSet;
+
+use serde_json::json;
+
 use super::model::Draft;
 use super::names::{MAIN_SPACE, Names};
 use crate::Dice;
@@ -15,7 +19,7 @@ use faults::Stage;
 
 pub(super) use faults::FAULTS_MAX;
 pub(super) use links::pairs;
-pub(super) use survivors::connected;
+pub(super) use survivors::Graph;
 pub(super) use writes::amount;
 
 /// Makes a plan of a draft that was checked. O(nodes² + writes + faults).
@@ -24,17 +28,18 @@ pub(super) fn plan(draft: &Draft, seed: u64) -> Plan {
     let names = Names::of(draft);
     let links = links::links(draft, &names, &dice);
     let spaces = spaces(draft, &names, &dice);
+    let initial = initial(draft);
     let faults = Stage::of(draft, &names, &dice).faults(&dice);
-    let pairs: Vec<(NodeNo, NodeNo)> = links.iter().map(|link| (link.from, link.to)).collect();
-    let survivors = survivors::survivors(draft, &names, &pairs, &spaces, &faults, &dice);
+    let graph = Graph::of(links.iter().map(|link| (link.from, link.to)));
+    let survivors = survivors::survivors(draft, &names, &graph, &spaces, &faults, &dice);
     Plan {
         scenario: draft.name.clone(),
         seed,
         noise: dice.fork("noise").number(),
         nodes: nodes(draft, &dice),
         links,
-        writes: writes::writes(draft, &names, &spaces, &dice),
-        initial: initial(draft),
+        writes: writes::writes(draft, &names, &spaces, &initial, &dice),
+        initial,
         spaces,
         faults,
         duration: draft.duration,
@@ -87,7 +92,19 @@ fn initial(draft: &Draft) -> Vec<InitialEntity> {
         id: initial.id.clone(),
         value: initial.value.clone(),
     };
-    draft.initial.iter().map(entity).collect()
+    let mut all: Vec<InitialEntity> = draft.initial.iter().map(entity).collect();
+    let mut there: BTreeSet<_> = all.iter().map(|e| (e.space, e.collection.clone(), e.id.clone())).collect();
+    for load in draft.workloads.iter().filter(|load| load.existing) {
+        let space = draft.space_no(load.space.as_ref()).unwrap_or(0);
+        for no in 0..load.ids {
+            let (collection, id) = (load.collection.clone(), format!("{}{no}", load.prefix));
+            if there.insert((space, collection.clone(), id.clone())) {
+                let value = json!({ "title": format!("i{no}") });
+                all.push(InitialEntity { space, collection, id, value });
+            }
+        }
+    }
+    all
 }
 
 fn assertions(draft: &Draft) -> Vec<Assertion> {

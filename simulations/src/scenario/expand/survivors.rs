@@ -1,6 +1,6 @@
 //! Who must converge in the end.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Dice;
 use crate::plan::{Fault, NodeNo, PlannedFault, SpacePlan};
@@ -10,38 +10,68 @@ use crate::scenario::names::Names;
 /// Draws before a single node is taken.
 const TRIES: usize = 32;
 
-type Pairs<'p> = &'p [(NodeNo, NodeNo)];
+/// Who is linked with whom.
+pub(in crate::scenario) struct Graph(BTreeMap<NodeNo, Vec<NodeNo>>);
 
-/// Nodes of a set that links among the set join with one of them.
-fn part(of: NodeNo, set: &BTreeSet<NodeNo>, pairs: Pairs<'_>) -> BTreeSet<NodeNo> {
-    let (mut found, mut todo) = (BTreeSet::from([of]), vec![of]);
-    while let Some(node) = todo.pop() {
-        for &(a, b) in pairs {
-            let other = if a == node { b } else { a };
-            if (a == node || b == node) && set.contains(&other) && found.insert(other) {
-                todo.push(other);
+impl Graph {
+    /// Of pairs of nodes. O(pairs).
+    pub(in crate::scenario) fn of(pairs: impl IntoIterator<Item = (NodeNo, NodeNo)>) -> Self {
+        let mut near: BTreeMap<NodeNo, Vec<NodeNo>> = BTreeMap::new();
+        for (a, b) in pairs {
+            near.entry(a).or_default().push(b);
+            near.entry(b).or_default().push(a);
+        }
+        Self(near)
+    }
+
+    fn near(&self, node: NodeNo) -> impl Iterator<Item = NodeNo> {
+        self.0.get(&node).into_iter().flatten().copied()
+    }
+
+    /// Nodes of a set that links among the set join with one of them. O(links of the part).
+    fn part(&self, of: NodeNo, set: &BTreeSet<NodeNo>) -> BTreeSet<NodeNo> {
+        let (mut found, mut todo) = (BTreeSet::from([of]), vec![of]);
+        while let Some(node) = todo.pop() {
+            for other in self.near(node) {
+                if set.contains(&other) && found.insert(other) {
+                    todo.push(other);
+                }
             }
         }
+        found
     }
-    found
-}
 
-/// Whether links among the set join all of it. An empty set is connected.
-pub(in crate::scenario) fn connected(set: &BTreeSet<NodeNo>, pairs: Pairs<'_>) -> bool {
-    set.first().is_none_or(|&first| part(first, set, pairs).len() == set.len())
-}
+    /// The largest part of a set.
+    fn largest(&self, set: &BTreeSet<NodeNo>) -> BTreeSet<NodeNo> {
+        let (mut left, mut largest) = (set.clone(), BTreeSet::new());
+        while let Some(&first) = left.first() {
+            let part = self.part(first, set);
+            left.retain(|no| !part.contains(no));
+            if part.len() > largest.len() {
+                largest = part;
+            }
+        }
+        largest
+    }
 
-/// Whether they can converge: joined among themselves, and the members of each space among themselves.
-fn fit(set: &BTreeSet<NodeNo>, pairs: Pairs<'_>, spaces: &[SpacePlan]) -> bool {
-    let members = |space: &SpacePlan| space.members.iter().map(|(no, _)| *no).filter(|no| set.contains(no)).collect();
-    connected(set, pairs) && spaces.iter().all(|space| connected(&members(space), pairs))
+    /// Whether links among the set join all of it. An empty set is connected.
+    pub(in crate::scenario) fn joins(&self, set: &BTreeSet<NodeNo>) -> bool {
+        set.first().is_none_or(|&first| self.part(first, set).len() == set.len())
+    }
+
+    /// Whether they can converge: joined among themselves, and the members of each space among themselves.
+    fn fits(&self, set: &BTreeSet<NodeNo>, spaces: &[SpacePlan]) -> bool {
+        let members =
+            |space: &SpacePlan| space.members.iter().map(|(no, _)| *no).filter(|no| set.contains(no)).collect();
+        self.joins(set) && spaces.iter().all(|space| self.joins(&members(space)))
+    }
 }
 
 /// The survivors of a plan: connected, never a node whose file was damaged.
 pub(super) fn survivors(
     draft: &Draft,
     names: &Names,
-    pairs: Pairs<'_>,
+    graph: &Graph,
     spaces: &[SpacePlan],
     faults: &[PlannedFault],
     dice: &Dice,
@@ -52,38 +82,42 @@ pub(super) fn survivors(
         Survivors::Named(these) => names.these(these),
         Survivors::Random => {
             let sound: BTreeSet<NodeNo> = (0..names.count()).filter(|no| !damaged(no)).collect();
-            drawn(&sound, pairs, spaces, dice.fork("survivors"))
+            drawn(&sound, graph, spaces, dice.fork("survivors"))
         }
     }
 }
 
 /// A random connected part: half the time all that are connected, else at least two of them.
-fn drawn(sound: &BTreeSet<NodeNo>, pairs: Pairs<'_>, spaces: &[SpacePlan], mut dice: Dice) -> Vec<NodeNo> {
-    let all: Vec<NodeNo> = sound.iter().copied().collect();
-    let parts = all.iter().map(|&no| part(no, sound, pairs));
-    let largest = parts.max_by_key(BTreeSet::len).unwrap_or_default();
-    let largest_list: Vec<NodeNo> = largest.iter().copied().collect();
+fn drawn(sound: &BTreeSet<NodeNo>, graph: &Graph, spaces: &[SpacePlan], mut dice: Dice) -> Vec<NodeNo> {
+    let largest = graph.largest(sound);
+    let candidates: Vec<NodeNo> = largest.iter().copied().collect();
     let everybody = dice.once_in(2);
     for attempt in 0..TRIES {
-        let Some(&start) = dice.pick(&largest_list) else { break };
-        let least = 2.min(largest.len()) as u64;
-        let size = dice.range(least, largest.len() as u64);
-        let mut set = BTreeSet::from([start]);
-        while set.len() as u64 <= size - 1 {
-            let near: Vec<NodeNo> = neighbours(&set, &largest, pairs);
-            let Some(&next) = dice.pick(&near) else { break };
-            set.insert(next);
-        }
-        let set = if everybody && attempt == 0 { largest.clone() } else { set };
-        if fit(&set, pairs, spaces) {
+        let Some(&start) = dice.pick(&candidates) else { break };
+        let size = 2 + dice.below(largest.len().saturating_sub(1));
+        let set = match everybody && attempt == 0 {
+            true => largest.clone(),
+            false => grown(start, size, &largest, graph, &mut dice),
+        };
+        if graph.fits(&set, spaces) {
             return set.into_iter().collect();
         }
     }
-    all.first().copied().into_iter().collect()
+    sound.first().copied().into_iter().collect()
 }
 
-fn neighbours(set: &BTreeSet<NodeNo>, within: &BTreeSet<NodeNo>, pairs: Pairs<'_>) -> Vec<NodeNo> {
-    let outside = |from: &NodeNo, to: NodeNo| (set.contains(from) && !set.contains(&to)).then_some(to);
-    let near = pairs.iter().filter_map(|(a, b)| outside(a, *b).or_else(|| outside(b, *a)));
-    near.filter(|no| within.contains(no)).collect::<BTreeSet<_>>().into_iter().collect()
+/// A node, and neighbours of what there is, one by one. O(size · log nodes · links per node).
+fn grown(start: NodeNo, size: usize, within: &BTreeSet<NodeNo>, graph: &Graph, dice: &mut Dice) -> BTreeSet<NodeNo> {
+    let (mut set, mut near) = (BTreeSet::from([start]), Vec::new());
+    let mut last = start;
+    while set.len() < size {
+        near.extend(graph.near(last).filter(|no| within.contains(no)));
+        near.retain(|no| !set.contains(no));
+        near.sort_unstable();
+        near.dedup();
+        let Some(&next) = dice.pick(&near) else { break };
+        set.insert(next);
+        last = next;
+    }
+    set
 }

@@ -1,13 +1,13 @@
 //! The writes of a plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tombolo_crdt::rules::Role;
 
 use super::values::{Kind, Pen};
 use crate::Dice;
-use crate::plan::{Edit, NodeNo, PlannedWrite, SpacePlan};
+use crate::plan::{Action, Edit, InitialEntity, NodeNo, PlannedWrite, SpacePlan};
 use crate::scenario::model::{Amount, Draft, Pick, Who, Workload, Write};
 use crate::scenario::names::Names;
 use crate::scenario::units::When;
@@ -32,7 +32,13 @@ enum Said<'d> {
 }
 
 /// All writes, by time, numbered from 1.
-pub(super) fn writes(draft: &Draft, names: &Names, spaces: &[SpacePlan], dice: &Dice) -> Vec<PlannedWrite> {
+pub(super) fn writes(
+    draft: &Draft,
+    names: &Names,
+    spaces: &[SpacePlan],
+    initial: &[InitialEntity],
+    dice: &Dice,
+) -> Vec<PlannedWrite> {
     let mut all = Vec::new();
     for (no, write) in draft.writes.iter().enumerate() {
         spelled(draft, names, spaces, write, dice.fork(&format!("write/{no}")), &mut all);
@@ -41,23 +47,40 @@ pub(super) fn writes(draft: &Draft, names: &Names, spaces: &[SpacePlan], dice: &
         made(draft, names, spaces, load, dice.fork(&format!("workload/{no}")), &mut all);
     }
     all.sort_by_key(|write| write.at);
-    let number = |(no, write): (u32, Unnumbered<'_>)| {
-        let edits = match write.said {
+    let mut there = initial.iter().map(|entity| (entity.space, entity.collection.clone(), entity.id.clone())).collect();
+    (1..).zip(all).map(|(no, write)| write.number(no, &mut there)).collect()
+}
+
+/// Entities that were written and not deleted since, as far as the order of time says: space, collection, id.
+type There = BTreeSet<(usize, String, String)>;
+
+impl Unnumbered<'_> {
+    fn number(self, no: u32, there: &mut There) -> PlannedWrite {
+        let Unnumbered { at, node, space, retried, said } = self;
+        let edits = match said {
             Said::Edits(edits) => edits,
             Said::Made { load, edits, seed } => {
                 let mut pen = Pen::new(load, no, seed);
-                let edit = |(id, kind): (usize, Kind)| Edit {
-                    collection: load.collection.clone(),
-                    id: format!("{}{id}", load.prefix),
-                    action: pen.action(kind),
+                let edit = |(id, kind): (usize, Kind)| {
+                    let (collection, id) = (load.collection.clone(), format!("{}{id}", load.prefix));
+                    // Nobody can change what was never there; it is made instead.
+                    let is_there = there.contains(&(space, collection.clone(), id.clone()));
+                    let kind = if is_there { kind } else { Kind::Put };
+                    Edit { action: pen.action(kind), collection, id }
                 };
                 edits.into_iter().map(edit).collect()
             }
         };
-        let Unnumbered { at, node, space, retried, .. } = write;
+        for Edit { collection, id, action } in &edits {
+            let key = (space, collection.clone(), id.clone());
+            match action {
+                Action::Put(_) => drop(there.insert(key)),
+                Action::Delete => drop(there.remove(&key)),
+                Action::Patch(_) | Action::Increment { .. } => {}
+            }
+        }
         PlannedWrite { no, at, node, space, edits, retried }
-    };
-    (1..).zip(all).map(number).collect()
+    }
 }
 
 /// Who of a space is meant; `All`: those who may write.
@@ -72,9 +95,10 @@ fn writers(who: &Who, names: &Names, space: Option<&SpacePlan>, dice: &mut Dice)
     }
 }
 
+/// A moment of a seed, in whole microseconds: a plan knows nothing finer.
 pub(super) fn moment(when: When, dice: &mut Dice) -> Duration {
-    let spread = u64::try_from(when.spread.as_micros()).unwrap_or(u64::MAX);
-    when.base + Duration::from_micros(dice.range(0, spread))
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Duration::from_micros(micros(when.base).saturating_add(dice.range(0, micros(when.spread))))
 }
 
 fn spelled<'d>(
@@ -87,7 +111,7 @@ fn spelled<'d>(
 ) {
     let space = draft.space_no(write.space.as_ref()).unwrap_or(0);
     let edit = |(collection, id, action): &(String, String, _)| {
-        let action: &crate::plan::Action = action;
+        let action: &Action = action;
         Edit { collection: collection.clone(), id: id.clone(), action: action.clone() }
     };
     for node in writers(&write.node, names, spaces.get(space), &mut dice) {

@@ -17,6 +17,8 @@ use super::model::Who;
 use super::place::{Place, Problem, Source};
 use super::units::When;
 use crate::plan::Unsynced;
+#[cfg(test)]
+pub(super) use parse::VERBS;
 
 /// A fault of a schedule.
 #[derive(Clone, Debug)]

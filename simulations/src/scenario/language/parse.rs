@@ -9,7 +9,7 @@ use crate::scenario::model::{Name, Who};
 use crate::scenario::units::{self, When};
 
 /// Every fault: its word, its options, and how it is written.
-pub(super) const VERBS: &[(&str, &[&str], &str)] = &[
+pub(in crate::scenario) const VERBS: &[(&str, &[&str], &str)] = &[
     ("heal", &[], "at T heal"),
     ("cut", &["for"], "at T cut A from B, or one way: at T cut A to B"),
     ("isolate", &["for"], "at T isolate A"),

@@ -111,7 +111,7 @@ impl Tree {
                 let pairs = fields.iter().map(|entry| Some((entry.key.clone(), entry.value.to_json(desk)?)));
                 Value::Object(pairs.collect::<Option<_>>()?)
             }
-            Kind::Other(what) => return desk.wrong(&self.span, format!("content is JSON, which has no {what}")),
+            Kind::Other(what) => return desk.wrong(&self.span, format!("content is JSON and cannot be {what}")),
         })
     }
 }
@@ -123,14 +123,14 @@ fn tree(value: Spanned<DeValue<'_>>) -> Tree {
         DeValue::Integer(number) => {
             let signed = i64::from_str_radix(number.as_str(), number.radix()).map(Number::from);
             let number = signed.or_else(|_| u64::from_str_radix(number.as_str(), number.radix()).map(Number::from));
-            number.map_or(Kind::Other("number beyond 64 bits"), Kind::Number)
+            number.map_or(Kind::Other("a number beyond 64 bits"), Kind::Number)
         }
         DeValue::Float(number) => {
             let number = number.as_str().parse().ok().and_then(Number::from_f64);
-            number.map_or(Kind::Other("infinite number"), Kind::Number)
+            number.map_or(Kind::Other("an infinite number"), Kind::Number)
         }
         DeValue::Boolean(value) => Kind::Bool(value),
-        DeValue::Datetime(_) => Kind::Other("date"),
+        DeValue::Datetime(_) => Kind::Other("a date"),
         DeValue::Array(items) => Kind::List(items.into_iter().map(tree).collect()),
         DeValue::Table(table) => Kind::Table(entries(table)),
     };

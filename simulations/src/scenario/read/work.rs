@@ -185,6 +185,7 @@ fn workload(tree: &Tree, desk: &mut Desk<'_>) -> Option<Workload> {
     set(&mut load.prefix, fields.read("prefix", values::text, desk));
     let ids = fields.read("ids", values::count, desk);
     set(&mut load.ids, ids.and_then(|ids| usize::try_from(ids).ok()));
+    set(&mut load.existing, fields.read("existing", values::bool, desk));
     set(&mut load.pick, fields.read("pick", |tree, key, desk| values::word(tree, key, desk, PICKS), desk));
     set(&mut load.shape, fields.read("shape", |tree, key, desk| values::word(tree, key, desk, SHAPES), desk));
     set(&mut load.mix, fields.read("mix", mix, desk));

@@ -1,0 +1,26 @@
+//! redb panics at some damage that it has no error for. Here that becomes an error.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use super::error::StoreError;
+
+/// Runs something of redb, and nothing of ours.
+///
+/// A second panic while the first unwinds still ends the process: redb does that on some files with dozens of flipped bits.
+pub(super) fn guarded<T, E: Into<StoreError>>(run: impl FnOnce() -> Result<T, E>) -> Result<T, StoreError> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(Into::into),
+        Err(_) => Err(StoreError::Panicked),
+    }
+}
+
+/// Closes a database. One whose memory is damaged cannot be closed in order; it is as good as crashed.
+pub(super) fn close(database: Option<redb::Database>) {
+    let closed = guarded(|| {
+        drop(database);
+        Ok::<_, StoreError>(())
+    });
+    if let Err(error) = closed {
+        tracing::error!(%error, "the store could not be closed in order");
+    }
+}

@@ -1,0 +1,78 @@
+//! Atomicity: at any moment a transaction is in all of its entities, or in none.
+
+use tombolo_crdt::entity::{Change, EntityState};
+use tombolo_crdt::entry::{Body, Entry};
+use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::{FeedId, SpaceId};
+use tombolo_node::chain::{EntityKey, chain, fold};
+use tombolo_node::store::{JournalKind, Snapshot, StoreError};
+
+use super::fault::Fault;
+use crate::outcome::Oracle;
+
+/// Journal rows that are looked at from the end, and changes of one entity that are folded for it.
+const ROWS: u64 = 4;
+const LINKS_MAX: usize = 64;
+
+/// Looks at the newest entries of a space in a store. O([`ROWS`] entries, and the histories of their entities).
+pub(super) fn check(snapshot: &Snapshot, space: SpaceId) -> Result<(), Fault> {
+    let unreadable = |error: StoreError| Fault::unreadable(&error);
+    let Some(row) = snapshot.space(space).map_err(unreadable)? else { return Ok(()) };
+    let read = |collection: &str, id: &str| {
+        let stored = snapshot.row(row.no, collection, id).ok()??;
+        EntityState::decode(&stored).ok()
+    };
+    let from = row.journal.saturating_sub(ROWS - 1).max(1);
+    let rows = snapshot.journal_range(row.no, from, usize::try_from(ROWS).unwrap_or(1)).map_err(unreadable)?;
+    for (_, journal) in rows.into_iter().filter(|(_, journal)| journal.kind == JournalKind::Applied) {
+        whole(snapshot, row.no, (journal.feed, journal.seq), &read)?;
+    }
+    Ok(())
+}
+
+/// All changes of an applied entry are in the rows that `read` gives, and these hold nothing but applied entries.
+pub(super) fn whole(
+    snapshot: &Snapshot,
+    space_no: u32,
+    (feed, seq): (FeedId, u64),
+    read: &dyn Fn(&str, &str) -> Option<EntityState>,
+) -> Result<(), Fault> {
+    let entry = snapshot.entry(feed, seq).map_err(|error| Fault::unreadable(&error))?;
+    let applied = entry.filter(|entry| Verdict::from_code(entry.verdict) == Some(Verdict::Applied));
+    let entry = applied.and_then(|entry| Entry::decode(&entry.bytes).ok());
+    let Some(Entry { body: Body::Data(changes), .. }) = entry else {
+        let detail = format!("the journal leads to {feed}-{seq}, which is not there");
+        return Err(Fault::new(Oracle::Frontier, "a journal row without its entry", detail));
+    };
+    for change in &changes {
+        let (collection, id) = (change.collection.as_str(), change.id.as_str());
+        let partly = |what: &str| {
+            let detail = format!("entry {feed}-{seq}: {what}");
+            Fault::new(Oracle::Atomicity, "a transaction is in only partly", detail).of(collection, id)
+        };
+        let state = read(collection, id).ok_or_else(|| partly("no row that can be read"))?;
+        let parsed = Change::parse(&change.change, feed).map_err(|_| partly("its change does not decode"))?;
+        if state.clock().get(&feed).seq < parsed.seq() {
+            return Err(partly("its change is not in the row"));
+        }
+        only_applied(snapshot, EntityKey { space_no, collection, id }, &state)?;
+    }
+    Ok(())
+}
+
+/// A row holds the changes of entries that are in, and no others.
+fn only_applied(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) -> Result<(), Fault> {
+    let unreadable = |error: StoreError| Fault::unreadable(&error);
+    let links = chain(snapshot, key, state.journal()).take(LINKS_MAX + 1).collect::<Result<Vec<_>, _>>();
+    let mut links = links.map_err(unreadable)?;
+    if links.len() > LINKS_MAX {
+        return Ok(());
+    }
+    links.reverse();
+    let again = fold(snapshot, &links).map_err(unreadable)?;
+    if again == *state {
+        return Ok(());
+    }
+    let fault = Fault::new(Oracle::Atomicity, "a row holds what no entry brought", "");
+    Err(fault.of(key.collection, key.id))
+}

@@ -1,0 +1,48 @@
+//! What a check says when something is wrong.
+
+use std::time::Duration;
+
+use tombolo_node::store::StoreError;
+
+use crate::outcome::{Oracle, Violation};
+use crate::plan::NodeNo;
+
+/// Something is wrong. When, is known by who asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    /// Whose matter it is.
+    pub(crate) oracle: Oracle,
+    /// The check's name: the same wherever and however often it fails.
+    pub(crate) place: &'static str,
+    /// At which node, if at one.
+    pub(crate) node: Option<NodeNo>,
+    /// What, for people.
+    pub(crate) detail: String,
+}
+
+impl Fault {
+    pub(crate) fn new(oracle: Oracle, place: &'static str, detail: impl Into<String>) -> Self {
+        Self { oracle, place, node: None, detail: detail.into() }
+    }
+
+    /// A store that must be readable is not.
+    pub(crate) fn unreadable(error: &StoreError) -> Self {
+        Self::new(Oracle::Durability, "a store cannot be read", error.to_string())
+    }
+
+    pub(crate) fn at(mut self, node: NodeNo) -> Self {
+        self.node.get_or_insert(node);
+        self
+    }
+
+    /// The same, of this entity.
+    pub(crate) fn of(mut self, collection: &str, id: &str) -> Self {
+        self.detail = format!("{collection}/{id}: {}", self.detail);
+        self
+    }
+
+    pub(crate) fn violation(self, at: Duration) -> Violation {
+        let Self { oracle, place, node, detail } = self;
+        Violation { oracle, place: place.to_owned(), node, at, detail }
+    }
+}

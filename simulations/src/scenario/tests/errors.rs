@@ -1,0 +1,244 @@
+//! Bad input: file, line, column, what is wrong, what is allowed.
+
+use super::*;
+
+/// What is said of a piece of TOML that begins in line 5.
+fn said(piece: &str) -> String {
+    read(&with(piece)).expect_err("it is wrong").to_string()
+}
+
+fn is(piece: &str, expected: &str) {
+    assert_eq!(said(piece), expected, "{piece}");
+}
+
+#[test]
+fn the_piece_around_it_is_fine() {
+    assert!(read(&with("")).is_ok());
+}
+
+#[test]
+fn toml_that_is_none() {
+    let error = said("survivors = [");
+    assert!(error.starts_with("test.toml:"), "{error}");
+    assert!(error.contains("not TOML: "), "{error}");
+}
+
+#[test]
+fn keys_and_types() {
+    is(
+        "colour = \"red\"",
+        "test.toml:5:1: unknown key `colour` in the scenario; allowed: name, title, about, duration, patience, lanes, survivors, nodes, node, topology, between, link, space, initial, workload, write, script, faults, random, assert",
+    );
+    is(
+        "[[workload]]\ncount = 5\ncolection = \"x\"",
+        "test.toml:7:1: unknown key `colection` in [[workload]]; allowed: count, rate, space, during, nodes, collection, prefix, ids, existing, pick, shape, mix, by, padding, twins, retried",
+    );
+    is("patience = 5", "test.toml:5:12: `patience` must be a time such as \"1h30m\", not a number");
+    is(
+        "patience = \"5min\"",
+        "test.toml:5:12: `patience`: `5min` is not a time; write whole numbers with us, ms, s, m, h or d, such as 250ms, 90s, 1h30m or 2d",
+    );
+    is("patience = 2020-01-01", "test.toml:5:12: `patience` must be a time such as \"1h30m\", not a date");
+    is("lanes = [\"world\", \"moon\"]", "test.toml:5:19: `lanes` cannot have `moon`; allowed: world, quic");
+    is(
+        "[topology]\nshape = \"torus\"",
+        "test.toml:6:9: `shape` cannot be `torus`; allowed: mesh, ring, line, star, random, links",
+    );
+    is(
+        "[topology]\nlatency = { p50 = \"9ms\", max = \"5ms\" }",
+        "test.toml:6:11: `latency` must have min ≤ p50 ≤ p99 ≤ max",
+    );
+    is("[topology]\nloss = 0.1", "test.toml:6:8: `loss` must be a share such as \"1%\", not a number");
+    is("[[workload]]\ncount = 5\nrate = \"1/h\"", "test.toml:7:8: [[workload]] takes only one of count, rate");
+    is("[[workload]]\nids = 5", "test.toml:5:1: [[workload]] needs one of count, rate");
+    is(
+        "[random]\nrate = \"1/h\"\nlasts = \"1m\"\nkinds = [\"crush\"]",
+        "test.toml:8:10: unknown kind of fault `crush`; allowed: split, one-way, isolate, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone",
+    );
+    is("[random]\nlasts = \"1m\"", "test.toml:5:1: [random] needs `rate`");
+}
+
+#[test]
+fn several_errors_are_told_at_once() {
+    is(
+        "patience = 5\nlanes = []",
+        "test.toml:5:12: `patience` must be a time such as \"1h30m\", not a number\ntest.toml:6:9: `lanes` is empty; allowed: world, quic",
+    );
+}
+
+#[test]
+fn topologies_that_cannot_be() {
+    is("[[link]]\na = \"berlin\"\nb = \"berlin\"", "test.toml:7:5: a link from `berlin` to itself");
+    is("[[link]]\na = \"berlin\"\nb = \"paris\"", "test.toml:7:5: unknown node `paris`; there are: berlin, rome, oslo");
+    is(
+        "[topology]\nshape = \"links\"\n[[link]]\na = \"berlin\"\nb = \"rome\"",
+        "test.toml:1:1: the nodes are not connected: add links, or another shape",
+    );
+    is(
+        "survivors = [\"berlin\", \"oslo\"]\n[topology]\nshape = \"line\"",
+        "test.toml:5:14: the survivors berlin, oslo are not connected by links among themselves",
+    );
+    is("survivors = [\"paris\"]", "test.toml:5:14: unknown node or zone `paris`; there are: berlin, oslo, rome");
+    is(
+        "[[between]]\na = \"berlin\"\nb = \"oslo\"\nloss = \"1%\"\n[topology]\nshape = \"line\"",
+        "test.toml:7:5: there is no link between `berlin` and `oslo`",
+    );
+    is(
+        "[[space]]\nname = \"s\"\nwriters = [\"paris\"]",
+        "test.toml:7:12: unknown node or zone `paris`; there are: berlin, oslo, rome",
+    );
+    is("[[space]]\nname = \"s\"\nreaders = \"*\"", "test.toml:6:8: nobody may write in space `s`");
+    is(
+        "[topology]\nshape = \"line\"\n[[space]]\nname = \"s\"\nwriters = [\"berlin\", \"oslo\"]",
+        "test.toml:8:8: the members of space `s` are not connected by links among themselves",
+    );
+    is("[[node]]\nname = \"any\"", "test.toml:6:8: no node can be called `any`: that word means something");
+    is("[topology]\nshape = \"random\"\ndegree = 3", "test.toml:1:1: 3 nodes have at most 2 links each, not 3");
+}
+
+#[test]
+fn writes_that_cannot_be() {
+    is(
+        "[[write]]\nat = \"2h\"\nnode = \"rome\"\ncollection = \"x\"\nid = \"a\"\nput = { v = 1 }",
+        "test.toml:5:1: a write at 2h is beyond the duration of 1h",
+    );
+    is(
+        "[[write]]\nat = \"2m\"\nnode = \"paris\"\ncollection = \"x\"\nid = \"a\"\nput = { v = 1 }",
+        "test.toml:7:8: unknown node or zone `paris`; there are: berlin, oslo, rome",
+    );
+    is(
+        "[[write]]\nat = \"2m\"\nnode = \"rome\"\ncollection = \"x\"\nid = \"a\"\nput = { v = 1 }\ndelete = true",
+        "test.toml:11:10: [[write]] takes only one of put, patch, increment, delete",
+    );
+    is(
+        "[[write]]\nat = \"2m\"\nnode = \"rome\"\ncollection = \"x y\"\nid = \"a\"\npatch = '{\"v\": null}'",
+        "test.toml:5:1: collection `x y` has a character other than A-Z a-z 0-9 . _ - at byte 1",
+    );
+    is(
+        "[[write]]\nat = \"2m\"\nnode = \"rome\"\ncollection = \"x\"\nid = \"a\"\npatch = '{\"v\": nul}'",
+        "test.toml:10:9: `patch` is not JSON: expected ident at line 1 column 10",
+    );
+    is(
+        "[[write]]\nat = \"2m\"\nnode = \"rome\"\nspace = \"other\"\ncollection = \"x\"\nid = \"a\"\ndelete = true",
+        "test.toml:8:9: unknown space `other`; there are: main",
+    );
+    is(
+        "[[workload]]\ncount = 5\nduring = \"30m..10m\"",
+        "test.toml:7:10: `during`: the range `30m..10m` ends before it begins",
+    );
+    is(
+        "[[workload]]\ncount = 5\nduring = \"30m..3h\"",
+        "test.toml:5:1: the end of the range at 3h is beyond the duration of 1h",
+    );
+}
+
+#[test]
+fn faults_that_cannot_be() {
+    is(
+        "faults = \"at 2m cut paris from *; at 5m heal\"",
+        "test.toml:5:21: unknown node or zone `paris`; there are: berlin, oslo, rome",
+    );
+    is(
+        "faults = \"\"\"\nat 2m cut berlin from *\nat 3m cuddle rome\n\"\"\"",
+        "test.toml:7:7: unknown fault `cuddle`; allowed: heal, cut, isolate, split, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone",
+    );
+    is("faults = \"at 10m..5m isolate rome\"", "test.toml:5:14: the range `10m..5m` ends before it begins");
+    is(
+        "faults = \"at 10m..90m isolate rome\"",
+        "test.toml:5:11: the end of a fault at 1h30m is beyond the duration of 1h",
+    );
+    is("faults = \"at 90m isolate rome\"", "test.toml:5:11: a fault at 1h30m is beyond the duration of 1h");
+    is(
+        "faults = \"at 5m crash rome\"",
+        "test.toml:5:17: `crash` needs an end: `for` and a time, or `at T..T2`; write: at T crash A for 30s torn",
+    );
+    is(
+        "faults = \"at 5m crash rome for 30s tron\"",
+        "test.toml:5:36: `crash` does not take `tron` here; allowed: for, kept, lost, subset, torn, in-commit, in-repair; write: at T crash A for 30s torn",
+    );
+    is(
+        "faults = \"at 5m heal\"",
+        "test.toml:5:11: nothing is open to be healed: no earlier fault without an end of its own",
+    );
+    is(
+        "faults = \"at 5m cut rome from rome\"",
+        "test.toml:5:11: the two sides are the same nodes: nothing is between them",
+    );
+    is(
+        "faults = \"at 5m cut rome\"",
+        "test.toml:5:25: the fault ends too early; write: at T cut A from B, or one way: at T cut A to B",
+    );
+    is(
+        "faults = \"at 5m restore rome taken 6m for 1m\"",
+        "test.toml:5:11: the backup of 6m must be made before it is restored at 5m",
+    );
+    is(
+        "survivors = \"all\"\nfaults = \"at 5m bit-flips rome 2 for 1m\"",
+        "test.toml:6:11: a damaged file may have lost writes, so its node cannot be a survivor; all are",
+    );
+    is(
+        "faults = [\"at 5m~5m crash rome for 30s\", \"at 9m clone rome for 2m\"]",
+        "test.toml:5:43: may overlap with the fault of line 5: `rome` takes one such fault at a time",
+    );
+    is("faults = \"crash rome\"", "test.toml:5:11: a fault begins with `at` and a time; write: at T cut A from B");
+    is("faults = \"at 5m slow rome from * 1x\"", "test.toml:5:34: `1x` is not a factor from 2x to 1000000x");
+    is(
+        "faults = \"at 5m reset rome from * for 3m\"",
+        "test.toml:5:35: `reset` does not take `for` here; allowed: nothing; write: at T reset A from B",
+    );
+    is(
+        "faults = \"at 5m..6m reset rome from *\"",
+        "test.toml:5:14: `reset` happens at once and has no end; write: at T reset A from B",
+    );
+}
+
+#[test]
+fn assertions_that_cannot_be() {
+    let assert = |that: &str| format!("[[assert]]\nname = \"a\"\ncollection = \"x\"\nthat = {that}");
+    let syntax = said(&assert("\"entity.stock >\""));
+    let expected = "test.toml:8:23: the assertion is not CEL: Syntax error: mismatched input '<EOF>' expecting ";
+    assert!(syntax.starts_with(expected), "{syntax}");
+    let later = said(&assert("'''entity.stock\n  == ) 1'''"));
+    assert!(later.starts_with("test.toml:9:6: the assertion is not CEL: Syntax error: "), "{later}");
+    is(
+        &assert("\"stock == 1\""),
+        "test.toml:8:8: the assertion names `stock`; it may name id, entity, conflicts, present, node",
+    );
+    is(&assert("\"sizes(entity) == 1\""), "test.toml:8:8: the assertion calls `sizes`, which CEL does not have");
+    assert!(read(&with(&assert("\"entity.all(key, size(key) > 0) && has(entity.x) && type(id) == string\""))).is_ok());
+    is(
+        "[[assert]]\nname = \"a\"\nthat = \"present\"",
+        "test.toml:7:8: the assertion names `present`; it may name node, views, conflicts, writes, spaces",
+    );
+}
+
+#[test]
+fn files_that_scenarios_name() {
+    let of = |text: &'static str, piece: &str| {
+        let files = move |name: &str| if name == "w.ndjson" { Ok(text.to_owned()) } else { Err("not there".into()) };
+        Scenario::parse("test.toml", &with(piece), &files)
+            .map(|scenario| scenario.plan(0))
+            .map_err(|error| error.to_string())
+    };
+    let script = "[[script]]\nfile = \"w.ndjson\"";
+    let plan = of(
+        "{\"at\":\"2m\",\"node\":\"rome\",\"collection\":\"x\",\"id\":\"a\",\"put\":{\"v\":1}}\n\n{\"at\":\"1m\",\"node\":\"*\",\"collection\":\"x\",\"id\":\"a\",\"patch\":{\"v\":null}}\n",
+        script,
+    );
+    assert_eq!(plan.expect("fine").writes.len(), 4);
+    assert_eq!(
+        of("", "[[script]]\nfile = \"v.ndjson\"").expect_err("missing"),
+        "test.toml:6:8: file `v.ndjson`: not there"
+    );
+    assert_eq!(of("{\"at\":\"2m\"", script).expect_err("cut"), "w.ndjson:1:10: not JSON: EOF while parsing an object");
+    assert_eq!(
+        of("\n{\"at\":\"2m\",\"node\":\"paris\",\"collection\":\"x\",\"id\":\"a\",\"delete\":true}", script)
+            .expect_err("unknown"),
+        "w.ndjson:2:1: unknown node or zone `paris`; there are: berlin, oslo, rome"
+    );
+    assert_eq!(
+        of("{\"collection\":\"x\",\"id\":\"a\",\"valeu\":{}}", "[[initial]]\nfile = \"w.ndjson\"")
+            .expect_err("unknown"),
+        "w.ndjson:1:1: a line of initial data needs `value`\nw.ndjson:1:1: unknown key `valeu` in a line of initial data; allowed: collection, id, value"
+    );
+}
