@@ -3,13 +3,15 @@
 //! Method: the first lane, seed after seed, until one speaks.
 //! `cargo test --release -p tombolo-sim --features defects --test canaries`
 
+#![expect(clippy::panic, reason = "a canary that lives fails its test by panicking")]
+
 use std::path::Path;
 use std::time::Duration;
 
 use serde_json::json;
 use tombolo_crdt::defect::{Defect, Guard};
 use tombolo_sim::outcome::{Oracle, RunOptions, Verdict, Violation};
-use tombolo_sim::plan::{Action, Assertion, Edit, Fault, InitialEntity, Over, Plan, PlannedFault};
+use tombolo_sim::plan::{Action, Assertion, Edit, Fault, InitialEntity, Over, Plan, PlannedFault, Spread};
 use tombolo_sim::scenario::Scenario;
 use tombolo_sim::world;
 
@@ -26,8 +28,10 @@ struct Canary {
 
 fn as_it_is(_: &mut Plan) {}
 
-/// Every write is an increment of one of four counters, and is asked again when it was not answered.
+/// Every write is an increment of one of four counters, and is asked again when it was not answered; disks are so slow that
+/// a crash often comes between a commit and its reply.
 fn counting(plan: &mut Plan) {
+    plan.nodes.iter_mut().for_each(|node| node.commit = Spread::fixed(2_000_000));
     for write in &mut plan.writes {
         let id = (write.no % 4).to_string();
         let action = Action::Increment { path: "/n".to_owned(), by: i64::from(write.no) };
@@ -80,8 +84,17 @@ fn plan(scenario: &str, seed: u64) -> Plan {
     scenario.plan(seed)
 }
 
-fn violation(plan: &Plan) -> Option<Violation> {
-    match world::run(plan, RunOptions::default()).verdict {
+/// Carries a plan out on a thread of its own: what a lane prepares and keeps must not outlive the defect it was made with.
+fn run(plan: &Plan, defect: Option<Defect>) -> Verdict {
+    let on_its_own = || {
+        let _guard = defect.map(Guard::set);
+        world::run(plan, RunOptions::default()).verdict
+    };
+    std::thread::scope(|scope| scope.spawn(on_its_own).join()).expect("a lane catches panics")
+}
+
+fn violation(plan: &Plan, defect: Option<Defect>) -> Option<Violation> {
+    match run(plan, defect) {
         Verdict::Violated(violation) => Some(violation),
         Verdict::Held | Verdict::Inconclusive(_) => None,
     }
@@ -95,16 +108,12 @@ impl Canary {
             for scenario in self.scenarios {
                 let mut plan = plan(scenario, seed);
                 (self.tweak)(&mut plan);
-                let guard = Guard::set(self.defect);
-                let caught = violation(&plan);
-                drop(guard);
-                let Some(caught) = caught else { continue };
+                let Some(caught) = violation(&plan, Some(self.defect)) else { continue };
                 if !self.oracles.contains(&caught.oracle) {
                     others.push(format!("{scenario}, seed {seed}: {caught:?}"));
                     continue;
                 }
-                let sound = world::run(&plan, RunOptions::default()).verdict;
-                assert_eq!(sound, Verdict::Held, "{scenario}, seed {seed}: without {:?}", self.defect);
+                assert_eq!(run(&plan, None), Verdict::Held, "{scenario}, seed {seed}: without {:?}", self.defect);
                 return;
             }
         }
@@ -162,7 +171,7 @@ canaries! {
     a_range_off_by_one: RangeOffByOne in ["reader-only", "ferry"] by [Liveness, Traffic];
     a_position_off_by_one: PositionOffByOne in ["satellite"] by [Liveness, Silence];
     dependencies_ignored: DepsIgnored in ["hot-document", "satellite", "swarm"] by [Causality, Frontier];
-    never_silent: NeverSilent in ["two-shops", "ferry"] by [Liveness, Silence];
+    never_silent: NeverSilent in ["hot-document", "satellite"] by [Liveness, Silence];
     a_frontier_unread: FrontierUnread in ["satellite", "roaming-phones"] by [Traffic];
     room_ignored: RoomIgnored in ["two-day-outage"] by [Bounds] after large;
     provenance_off: ProvenanceOff in ["hot-document"] by [Atomicity, Replay, Convergence];
@@ -186,10 +195,10 @@ fn every_defect_and_every_oracle_has_its_canary() {
 #[test]
 fn an_assertion_of_the_scenario_that_is_false_is_told() {
     let mut plan = plan("two-shops", 0);
-    assert_eq!(violation(&plan), None);
+    assert_eq!(violation(&plan, None), None);
     let (name, over) = ("nothing was written".to_owned(), Over::Node { space: 0 });
     plan.assertions.push(Assertion { name, expression: "size(writes) == 0".to_owned(), over });
-    assert_eq!(violation(&plan).map(|violation| violation.oracle), Some(Oracle::Assertion));
+    assert_eq!(violation(&plan, None).map(|violation| violation.oracle), Some(Oracle::Assertion));
 }
 
 #[test]

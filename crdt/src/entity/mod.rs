@@ -168,10 +168,10 @@ impl EntityState {
             return Applied::Duplicate;
         }
         debug_assert!(past.leq(&self.clock), "the past of a change whose dependencies are applied lies in the clock");
-        let late = !self.clock.leq(past);
+        let late = defect::is(Defect::IncrementTwice) && !self.clock.leq(past);
         for (id, op) in change.ops() {
             self.apply_op(id, op, past);
-            if late && matches!(op.action, doc::Action::Increment(_)) && defect::is(Defect::IncrementTwice) {
+            if late && matches!(op.action, doc::Action::Increment(_)) {
                 self.apply_op(id, op, past);
             }
         }
@@ -195,9 +195,9 @@ impl EntityState {
 
     /// What a change does beside its operations.
     fn settle(&mut self, change: &Change, provenance: &Provenance, journal: u64) {
-        let late = change.deps() != self.heads && defect::is(Defect::ProvenanceByArrival);
-        let before = self.lines.last().filter(|_| late).map(|line| line.provenance);
-        let provenance = before.as_ref().unwrap_or(provenance);
+        let late = defect::is(Defect::ProvenanceByArrival) && change.deps() != self.heads;
+        let entry_seq = if late { journal } else { provenance.entry_seq };
+        let provenance = &Provenance { entry_seq, ..*provenance };
         self.heads.retain(|head| change.deps().binary_search(head).is_err());
         if let Err(at) = self.heads.binary_search(&change.hash()) {
             self.heads.insert(at, change.hash());

@@ -35,7 +35,7 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
     let journal = JournalRow::next(&space.row.running, position, kind, feed, seq, Vec::new());
     space.row.journal = position;
     space.row.running = journal.running;
-    if position % 16 != 0 || !defect::is(Defect::JournalRowLeftOut) {
+    if !position.is_multiple_of(16) || !defect::is(Defect::JournalRowLeftOut) {
         batch.put_journal(space.row.no, position, &journal)?;
     }
 

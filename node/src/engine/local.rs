@@ -118,7 +118,7 @@ impl Work<'_> {
         }
         let joining = space.row.heads.len() > ENTRY_DEPS_MAX;
         let seq = space.frontier.seq(feed) + 1 + u64::from(joining);
-        let entry_seq = seq - u64::from(seq % 8 == 0 && defect::is(Defect::ProvenanceOff));
+        let entry_seq = seq - u64::from(seq.is_multiple_of(8) && defect::is(Defect::ProvenanceOff));
         let provenance = Provenance { entry_seq, hlc, rules_seq: rules_seq(space, feed, seq) };
         let position = space.row.journal + 1 + u64::from(joining);
 

@@ -74,12 +74,12 @@ impl Rows {
     ) -> Result<(), StoreError> {
         let mut by_no: BTreeMap<u32, &mut Space> = spaces.values_mut().map(|space| (space.row.no, space)).collect();
         let mut second = false;
-        let two = self.0.values().filter(|row| row.dirty).count() == 2;
+        let half = defect::is(Defect::HalfTransaction) && self.0.values().filter(|row| row.dirty).count() == 2;
         for ((no, collection, id), row) in self.0 {
             if !row.dirty {
                 continue;
             }
-            let left_out = std::mem::replace(&mut second, true) && two && defect::is(Defect::HalfTransaction);
+            let left_out = std::mem::replace(&mut second, true) && half;
             let Some(space) = by_no.get_mut(&no) else { continue };
             if let Some((contribution, present)) = row.counted {
                 space.row.sums.rows.remove(&contribution);

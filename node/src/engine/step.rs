@@ -203,7 +203,7 @@ impl Engine {
 fn write_back(batch: &mut Batch<'_>, spaces: &mut BTreeMap<SpaceId, Space>) -> Result<(), StoreError> {
     for space in spaces.values_mut() {
         let mut dirty = space.take_dirty_feeds();
-        if dirty.len() > 1 && defect::is(Defect::FeedRowLeftOut) {
+        if defect::is(Defect::FeedRowLeftOut) && dirty.len() > 1 {
             dirty.pop_last();
         }
         for id in dirty {

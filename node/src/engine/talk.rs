@@ -268,13 +268,16 @@ impl Talk<'_> {
     /// Acknowledges what has become durable.
     fn have(&mut self, space: &mut Space, session: &mut Session) -> bool {
         let due = session.answer_due || session.have_at.is_some_and(|at| at <= self.now.mono);
-        let lost = session.taken > 16 && defect::is(Defect::AcknowledgementLost);
-        if session.summary.is_none() || !due || lost {
+        if session.summary.is_none() || !due {
             return false;
         }
         session.answer_due = false;
         session.have_at = None;
-        let feeds: Vec<FeedHave> = std::mem::take(&mut session.have_due)
+        let due = std::mem::take(&mut session.have_due);
+        if session.taken > 16 && defect::is(Defect::AcknowledgementLost) {
+            return false;
+        }
+        let feeds: Vec<FeedHave> = due
             .into_iter()
             .map(|feed| {
                 // Naming fewer runs than are held costs bytes, nothing else.

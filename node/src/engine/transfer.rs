@@ -42,10 +42,10 @@ pub(super) fn pump(
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
         let mut bytes = 0;
         while let Some(Reverse((_, _, feed))) = heap.pop() {
-            if bytes >= FRAME_BYTES.min(session.room) && !endless {
+            if bytes >= FRAME_BYTES.min(if endless { FRAME_BYTES } else { session.room }) {
                 break;
             }
-            let off = session.reached(feed) > 0 && feed != space.own_data_feed && defect::is(Defect::RangeOffByOne);
+            let off = defect::is(Defect::RangeOffByOne) && session.reached(feed) > 0 && feed != space.own_data_feed;
             let from = session.reached(feed) + 1 + u64::from(off);
             let Some((range, last)) =
                 space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
