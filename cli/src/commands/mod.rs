@@ -56,6 +56,7 @@ impl Command {
             Self::Run(_) => "info",
             // Engines in trouble are what a simulation is about; what they log is no news.
             Self::Sim(_) => "off",
+            Self::Bench(args) if args.is_sim() => "off",
             _ => "warn",
         }
     }

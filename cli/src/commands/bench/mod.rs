@@ -75,6 +75,13 @@ pub(crate) struct Load {
     pub(crate) id: String,
 }
 
+impl BenchArgs {
+    /// Whether it is about the simulator alone.
+    pub(crate) fn is_sim(&self) -> bool {
+        matches!(self.which, Which::Sim(_))
+    }
+}
+
 pub(crate) async fn run(ui: &mut Ui, args: &BenchArgs) -> Result<(), CliError> {
     if cfg!(debug_assertions) {
         ui.warn("This is a debug build: its figures mean nothing. Use `cargo run --release -- bench …`.");
