@@ -12,6 +12,8 @@ pub enum Defect {
     ReplyBeforeDurable,
     /// Where several feeds move in one commit, the row of the last one is not written: after a restart it lies behind.
     FeedRowLeftOut,
+    /// A space of more than 32 journal rows that is read back leaves its last feed out of the frontier.
+    FrontierShort,
     /// Held entries are noted in memory and not written to the store.
     HeldNotStored,
     /// A held entry moves the frontier as if it were settled.
@@ -32,6 +34,8 @@ pub enum Defect {
     DeletionForgets,
     /// An increment counts twice where it arrives after another change that it had not seen.
     IncrementTwice,
+    /// Every eighth operation of an entity counts twice if it is an increment, on every node.
+    IncrementMiscounted,
     /// An idempotency key is not looked up: a request that is repeated is carried out again.
     RetryRepeated,
     /// From the 17th transfer frame on, a session acknowledges nothing.
@@ -44,6 +48,8 @@ pub enum Defect {
     DepsIgnored,
     /// Once 16 transfer frames have come, every acknowledgement of an equal state is answered by another.
     NeverSilent,
+    /// A peer that connects with the same frontier is sent everything all the same.
+    EqualUnknown,
     /// What a peer says to have is not believed when it is connected anew: it is sent everything.
     FrontierUnread,
     /// Frames are made without regard to the room on the stream and to how many are on their way.
@@ -65,9 +71,10 @@ pub enum Defect {
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 29] = [
         Self::ReplyBeforeDurable,
         Self::FeedRowLeftOut,
+        Self::FrontierShort,
         Self::HeldNotStored,
         Self::HeldCounted,
         Self::EpochReused,
@@ -78,12 +85,14 @@ impl Defect {
         Self::TombstoneByLive,
         Self::DeletionForgets,
         Self::IncrementTwice,
+        Self::IncrementMiscounted,
         Self::RetryRepeated,
         Self::AcknowledgementLost,
         Self::RangeOffByOne,
         Self::PositionOffByOne,
         Self::DepsIgnored,
         Self::NeverSilent,
+        Self::EqualUnknown,
         Self::FrontierUnread,
         Self::RoomIgnored,
         Self::ProvenanceOff,

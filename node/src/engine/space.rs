@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entry::{Dep, Entry};
 use tombolo_crdt::feed::{FeedKind, Opening, Position, STRIDE_BYTES_MAX};
 use tombolo_crdt::frontier::Frontier;
@@ -134,8 +135,10 @@ impl Space {
             closed
         };
         let open = |kind| Opening::new(author.node, row.space, author.epoch, kind, closed(kind));
+        let short = defect::is(Defect::FrontierShort) && row.journal > 32;
         let frontier = feeds
             .iter()
+            .take(feeds.len() - usize::from(short))
             .filter(|(_, feed)| feed.row.seq > 0)
             .map(|(id, feed)| Position { feed: *id, seq: feed.row.seq, chain: feed.row.chain })
             .collect();

@@ -113,6 +113,10 @@ impl Talk<'_> {
             } else {
                 session.lag = lagging(space, session);
             }
+            if defect::is(Defect::EqualUnknown) {
+                session.known = Some(BTreeMap::new());
+                session.lag = lagging(space, session);
+            }
             return Ok(());
         }
         let memory = space.memory.entry(self.peer).or_default();
