@@ -2,7 +2,7 @@
 //! notice. They exist with the feature `defects` alone, which only the simulator's own tests switch on: without it
 //! [`is`] is the constant `false` and nothing of them is built.
 //!
-//! At most one is on per thread, for as long as a [`Guard`] lives. Each is harmless to somebody who writes and reads on
+//! At most one is on per thread, for as long as a guard lives. Each is harmless to somebody who writes and reads on
 //! two nodes that stay connected, and harmful under faults.
 
 /// Something done wrong on purpose.
