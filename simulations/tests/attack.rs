@@ -35,6 +35,18 @@ fn a_gap_that_closes_does_not_leave_the_feed_waiting_for_what_has_come() {
 }
 
 #[test]
+fn two_gaps_in_a_feed_close_one_after_the_other() {
+    let (mut world, space, heads) = line(76);
+    let mut zoe = Pen::new(world.key(2), space, 7, FeedKind::Data);
+    let [z1, z2, z3, z4] = ["zoe1", "zoe2", "zoe3", "zoe4"].map(|id| zoe.write(heads.clone(), Vec::new(), id));
+    for (range, settled) in [(z4, 0), (z2, 0), (z1, 2), (z3, 4)] {
+        world.inject(2, 1, space, vec![range]);
+        assert_eq!(world.export(1, space).len(), settled);
+    }
+    assert_eq!(world.space(1, space).held, Vec::new());
+}
+
+#[test]
 fn a_relay_that_swaps_the_opening_of_a_feed_blocks_nobody() {
     let (mut world, space, heads) = line(72);
     let mut honest = Pen::new(world.key(0), space, 8, FeedKind::Data);

@@ -226,6 +226,12 @@ impl Engine {
         self.spaces.get(&space).map(|space| (space.held.len(), space.held.bytes()))
     }
 
+    /// The same by feed, and what they wait for.
+    #[must_use]
+    pub fn held_by_feed(&self, space: SpaceId) -> Vec<HeldStatus> {
+        self.spaces.get(&space).map(report::held_status).unwrap_or_default()
+    }
+
     /// Counters since this engine was opened.
     #[must_use]
     pub fn counters(&self) -> &Counters {
@@ -246,6 +252,13 @@ impl Engine {
             }
             assert!(space.held.len() <= held::HELD_ENTRIES_MAX, "held entries are bounded");
             assert!(space.held.bytes() <= held::HELD_BYTES_MAX, "held bytes are bounded");
+            for feed in space.held.feeds() {
+                let next = space.frontier.seq(feed) + 1;
+                let is_next = space.held.of(feed).is_some_and(|(first, _)| first == next);
+                if let Some(held::Blocker::Dep(of, seq)) = space.held.blocker(feed).filter(|_| is_next) {
+                    assert!(*of != feed || *seq < next, "what is next does not wait for what comes after it");
+                }
+            }
             if space.held.len() > 0
                 && let Ok(snapshot) = self.store.reader().snapshot()
             {

@@ -113,14 +113,20 @@ impl Engine {
     }
 }
 
-fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -> SpaceStatus {
-    let frontier = space.frontier_digest();
-    let held = space.held.feeds().into_iter().filter_map(|feed| {
+/// What is held, by feed.
+pub(super) fn held_status(space: &Space) -> Vec<HeldStatus> {
+    let of = |feed| {
         let (seq, entries) = space.held.of(feed)?;
         let reason = space.held.blocker(feed).map(ToString::to_string).unwrap_or_default();
         let node = space.feeds.get(&feed)?.opening.node;
         Some(HeldStatus { node, feed: feed.to_string(), seq, entries: entries as u64, reason })
-    });
+    };
+    space.held.feeds().into_iter().filter_map(of).collect()
+}
+
+fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -> SpaceStatus {
+    let frontier = space.frontier_digest();
+    let held = held_status(space);
     let forks = space.feeds.iter().filter_map(|(id, feed)| {
         let seq = feed.fork?;
         let reason = format!(
@@ -137,7 +143,7 @@ fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -
         feeds: space.frontier.len(),
         frontier,
         state: space.state_digest(),
-        held: held.chain(forks).collect(),
+        held: held.into_iter().chain(forks).collect(),
         held_bytes: space.held.bytes() as u64,
         refused: space.row.refused,
         poisoned: space.row.poisoned,

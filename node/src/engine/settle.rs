@@ -156,8 +156,8 @@ impl Work<'_> {
 
     fn hold(&mut self, space: &mut Space, candidate: Candidate, blocker: Blocker) -> Result<(), StoreError> {
         let Candidate { feed, seq, chain, bytes, seal, .. } = candidate;
-        // What the next entry waits for is what the feed waits for; a gap before a later one is not.
-        if seq == space.frontier.seq(feed) + 1 || space.held.blocker(feed).is_none() {
+        // What the first of a feed waits for is what the feed waits for; a gap before a later one is not.
+        if space.held.of(feed).is_none_or(|(first, _)| seq < first) {
             space.held.block(feed, blocker);
         }
         space.held.insert(feed, seq, bytes.len());

@@ -40,6 +40,7 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_node::engine::{Engine, Output, Outputs, Reply};
 
 pub use assertion::{AssertionError, compile};
+pub(crate) use survivors::difference;
 pub use traffic::{QUEUE_BYTES_MAX, RECONNECT_BYTES, TRANSFER_FACTOR, TRANSFER_PER_CONNECTION};
 pub use writes::{INITIAL_FROM, trace_of, write_of};
 

@@ -19,6 +19,9 @@ pub(super) type Survivor<'e> = (NodeNo, &'e Engine);
 /// Stores that are verified as a whole, seals and all; the others have to be equal to them.
 const VERIFIED_MAX: usize = 4;
 
+/// Feeds whose obstacles are told.
+const REASONS_MAX: usize = 4;
+
 /// Members of a space among the survivors, in groups that can reach each other without help of others.
 pub(super) fn groups<'e>(plan: &Plan, space: usize, survivors: &[Survivor<'e>]) -> Vec<Vec<Survivor<'e>>> {
     let is_member = |node: NodeNo| {
@@ -43,6 +46,39 @@ pub(super) fn groups<'e>(plan: &Plan, space: usize, survivors: &[Survivor<'e>]) 
         groups.push(group);
     }
     groups
+}
+
+/// In what two survivors that share a space differ, and what one of them still waits for. Cheap: digests of frontiers.
+pub(crate) fn difference<'e>(
+    plan: &Plan,
+    spaces: &[SpaceId],
+    engine_of: impl Fn(NodeNo) -> Option<&'e Engine>,
+) -> Option<String> {
+    let name = |node: NodeNo| plan.nodes.get(node).map_or("nobody", |node| node.name.as_str());
+    for (space, planned) in spaces.iter().zip(&plan.spaces) {
+        let mut first = None;
+        for (node, _) in planned.members.iter().filter(|(node, _)| plan.survivors.contains(node)) {
+            let Some(engine) = engine_of(*node) else { return Some(format!("{} does not run", name(*node))) };
+            let here = engine.frontier(*space).map(|frontier| (frontier.digest(), frontier.len()));
+            let (there, other, other_engine) = *first.get_or_insert((here, *node, engine));
+            if here != there {
+                let waits = |engine: &Engine| {
+                    let held = engine.held_by_feed(*space);
+                    let reasons = held.iter().map(|held| format!("{} of {}: {}", held.entries, held.feed, held.reason));
+                    reasons.take(REASONS_MAX).collect::<Vec<_>>().join("; ")
+                };
+                return Some(format!(
+                    "{} and {} differ in space {}: frontiers {there:?} and {here:?}, held [{}] and [{}]",
+                    name(other),
+                    name(*node),
+                    planned.name,
+                    waits(other_engine),
+                    waits(engine)
+                ));
+            }
+        }
+    }
+    None
 }
 
 /// The last committed state of a survivor.

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::play::Play;
 use crate::oracle::Traffic;
 use crate::outcome::{Oracle, Violation};
+use crate::panics;
 use crate::plan::{NodeNo, Unsynced};
 use crate::trace::What;
 
@@ -48,7 +49,8 @@ impl Play {
             let survivors = self.plan.survivors.iter();
             let engines: Vec<_> =
                 survivors.filter_map(|node| Some((*node, list.get(*node)?.engine.as_ref()?))).collect();
-            sites.oracles.quiet(now, &engines, traffic, &mut sites.stats)?;
+            // A panic that the store has made an error of is none.
+            panics::catch(|| sites.oracles.quiet(now, &engines, traffic, &mut sites.stats))??;
             traffic
         };
         for process in self.processes.iter().flatten() {

@@ -14,7 +14,7 @@ use tombolo_node::runtime::{EngineHandle, Traffic as ByKind};
 use super::letters::Letters;
 use crate::disk::Disk;
 use crate::luck::Luck;
-use crate::oracle::{Oracles, Traffic};
+use crate::oracle::{Oracles, Traffic, difference};
 use crate::outcome::{Oracle, RunOptions, Stats, Violation};
 use crate::plan::{NodeNo, Plan, Spread, Unsynced};
 use crate::trace::{Recorder, What};
@@ -179,25 +179,7 @@ impl Sites {
 
     /// In what two survivors that share a space differ.
     pub(super) fn difference(&self) -> Option<String> {
-        for (space, plan) in self.spaces.iter().zip(&self.plan.spaces) {
-            let mut first = None;
-            for (node, _) in plan.members.iter().filter(|(node, _)| self.plan.survivors.contains(node)) {
-                let Some(engine) = self.list.get(*node).and_then(|site| site.engine.as_ref()) else {
-                    return Some(format!("{} does not run", self.name(*node)));
-                };
-                let here = engine.frontier(*space).map(|frontier| (frontier.digest(), frontier.len()));
-                let (there, other) = *first.get_or_insert((here, *node));
-                if here != there {
-                    let (a, b) = (self.name(other), self.name(*node));
-                    let held = engine.held(*space).unwrap_or_default();
-                    return Some(format!(
-                        "{a} and {b} differ in space {}: frontiers {there:?} and {here:?}, {b} holds {held:?}",
-                        plan.name
-                    ));
-                }
-            }
-        }
-        None
+        difference(&self.plan, &self.spaces, |node| self.list.get(node)?.engine.as_ref())
     }
 
     /// Hash over the final states of the survivors.

@@ -29,6 +29,8 @@ pub(super) struct Clients {
     waiting: BTreeMap<ReplyTo, (Pid, usize)>,
     /// Will be asked again when the node is back.
     back: BTreeMap<Pid, Vec<usize>>,
+    /// Will be asked again in a moment.
+    soon: usize,
     attempts: BTreeMap<usize, u32>,
     by_number: BTreeMap<u32, usize>,
 }
@@ -40,7 +42,7 @@ impl Clients {
     }
 
     pub(super) fn is_idle(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.is_empty() && self.soon == 0
     }
 
     pub(super) fn space_of(&self, no: u32, plan: &Plan, spaces: &[SpaceId]) -> Option<SpaceId> {
@@ -86,6 +88,8 @@ impl World<'_> {
         let first = !self.clients.attempts.contains_key(&index);
         if first {
             self.stats.writes += 1;
+        } else {
+            self.clients.soon -= 1;
         }
         *self.clients.attempts.entry(index).or_default() += 1;
         if self.hosts[pid].process.is_none() {
@@ -128,7 +132,7 @@ impl World<'_> {
         let retried = self.plan.writes.get(index).is_some_and(|write| write.retried);
         let attempts = self.clients.attempts.get(&index).copied().unwrap_or(0);
         if retried && !self.healed && attempts < ATTEMPTS_MAX {
-            self.queue.schedule(self.now + RETRY, Event::Ask(index));
+            self.ask_again(index);
         } else {
             self.stats.refused += 1;
         }
@@ -161,7 +165,12 @@ impl World<'_> {
     /// The node is back.
     pub(super) fn clients_return(&mut self, pid: Pid) {
         for index in self.clients.back.remove(&pid).unwrap_or_default() {
-            self.queue.schedule(self.now + RETRY, Event::Ask(index));
+            self.ask_again(index);
         }
+    }
+
+    fn ask_again(&mut self, index: usize) {
+        self.clients.soon += 1;
+        self.queue.schedule(self.now + RETRY, Event::Ask(index));
     }
 }

@@ -24,7 +24,7 @@ use std::time::Duration;
 use tombolo_crdt::SpaceId;
 
 use crate::luck::Luck;
-use crate::oracle::{Oracles, Traffic};
+use crate::oracle::{Oracles, Traffic, difference};
 use crate::outcome::{Oracle, Outcome, RunOptions, Stats, Verdict, Violation};
 use crate::panics;
 use crate::plan::{NodeNo, Plan, Unsynced};
@@ -266,28 +266,9 @@ impl World<'_> {
         self.hosts.iter().filter_map(|host| host.process.as_ref()?.wake).min()
     }
 
-    /// In what two survivors that share a space differ.
     fn difference(&self) -> Option<String> {
-        for (space, plan) in self.spaces.iter().zip(&self.plan.spaces) {
-            let mut first = None;
-            for (node, _) in plan.members.iter().filter(|(node, _)| self.plan.survivors.contains(node)) {
-                let Some(process) = self.hosts.get(*node).and_then(|host| host.process.as_ref()) else {
-                    return Some(format!("{} does not run", self.name(*node)));
-                };
-                let engine = &process.engine;
-                let here = engine.frontier(*space).map(|frontier| (frontier.digest(), frontier.len()));
-                let (there, other) = *first.get_or_insert((here, *node));
-                if here != there {
-                    let (a, b) = (self.name(other), self.name(*node));
-                    let held = engine.held(*space).unwrap_or_default();
-                    return Some(format!(
-                        "{a} and {b} differ in space {}: frontiers {there:?} and {here:?}, {b} holds {held:?}",
-                        plan.name
-                    ));
-                }
-            }
-        }
-        None
+        let engine = |node: NodeNo| Some(&self.hosts.get(node)?.process.as_ref()?.engine);
+        difference(self.plan, &self.spaces, engine)
     }
 
     fn name(&self, node: NodeNo) -> &str {

@@ -193,10 +193,16 @@ impl World<'_> {
         host.life += 1;
         let (node, life, damaged) = (host.node, host.life, host.damaged);
         let seed = self.luck.bytes([about::SEED, pid as u64, life, 0]);
+        let errors = host.disk.usage().errors;
         let opened = host.open(seed);
         if host.disk.has_tripped() {
             self.stats.hit("a crash in the middle of a repair");
             host.disk = host.disk.crash(Unsynced::Torn, self.luck.draw([about::CRASH, pid as u64, life, 1]));
+            return self.start(pid, start);
+        }
+        if opened.is_err() && host.disk.usage().errors > errors {
+            // Whatever watches over the process starts it again; a disk fails once.
+            self.stats.hit("the disk failed while a store was opened");
             return self.start(pid, start);
         }
         self.seen.remove(&pid);
