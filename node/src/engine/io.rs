@@ -88,6 +88,11 @@ impl Input {
         }
     }
 
+    /// Whether it brings entries.
+    pub(super) fn carries(&self) -> bool {
+        matches!(self, Self::Ranges { .. } | Self::RulesRanges { .. })
+    }
+
     /// Where the reply to it goes, if it is a command.
     #[must_use]
     pub fn asks(&self) -> Option<ReplyTo> {

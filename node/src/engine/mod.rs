@@ -32,6 +32,7 @@ mod status;
 mod step;
 mod talk;
 mod transfer;
+mod trouble;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -109,6 +110,7 @@ pub struct Engine {
     memory_since: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
     patience: BTreeMap<NodeId, Duration>,
+    trouble: trouble::Trouble,
 }
 
 impl Engine {
@@ -146,6 +148,7 @@ impl Engine {
             drain_due: false,
             memory_since: None,
             patience: BTreeMap::new(),
+            trouble: trouble::Trouble::default(),
         };
         let process = engine.draw("process");
         engine.process.copy_from_slice(process.split_at(16).0);

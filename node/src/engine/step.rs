@@ -52,12 +52,17 @@ impl Engine {
     /// result, in order, and rests on that commit.
     ///
     /// The caller bounds a step: at most 4 MiB of inputs and 4,096 entries.
-    pub fn step(&mut self, now: Now, inputs: Vec<Input>) -> Outputs {
+    pub fn step(&mut self, now: Now, mut inputs: Vec<Input>) -> Outputs {
         let mut after = After::default();
         let asked: Vec<ReplyTo> = inputs.iter().filter_map(Input::asks).collect();
         let new: Vec<ConnId> = inputs.iter().filter_map(Input::connects).collect();
+        self.trouble.keep_away(now, &mut inputs, &mut after.outputs);
+        let carries = inputs.iter().any(Input::carries);
         if let Err(error) = self.reload().and_then(|()| self.work(now, inputs, &mut after)) {
             self.recover(&error, asked, new, &mut after);
+            if carries {
+                self.trouble.failed(now);
+            }
         }
         self.exchange(now, &mut after);
         for to in std::mem::take(&mut after.status) {

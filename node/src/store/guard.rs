@@ -1,5 +1,6 @@
 //! redb panics at some damage that it has no error for. Here that becomes an error.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::error::StoreError;
@@ -8,10 +9,24 @@ use super::error::StoreError;
 ///
 /// A second panic while the first unwinds still ends the process: redb does that on some files with dozens of flipped bits.
 pub(super) fn guarded<T, E: Into<StoreError>>(run: impl FnOnce() -> Result<T, E>) -> Result<T, StoreError> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(run));
+    GUARDED.set(outer);
+    match result {
         Ok(result) => result.map_err(Into::into),
         Err(_) => Err(StoreError::Panicked),
     }
+}
+
+thread_local! {
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is in a call of redb, so that a panic now becomes [`StoreError::Panicked`] and is no defect of the
+/// program: for panic hooks.
+#[must_use]
+pub fn is_guarded() -> bool {
+    GUARDED.get()
 }
 
 /// Closes a database. One whose memory is damaged cannot be closed in order; it is as good as crashed.

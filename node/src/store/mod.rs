@@ -40,6 +40,7 @@ pub use batch::Batch;
 pub use entries::{ChangeLink, EntryRow, HeldRow};
 pub use error::StoreError;
 use guard::guarded;
+pub use guard::is_guarded;
 pub use idempotency::{IDEMPOTENCY_MILLIS, IDEMPOTENCY_ROWS, IdempotencyRow};
 pub use journal::{JournalKind, JournalRow};
 pub use layout::FORMAT_VERSION;

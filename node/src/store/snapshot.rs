@@ -5,7 +5,7 @@ use std::fmt;
 use std::ops::{Bound, ControlFlow};
 use std::sync::OnceLock;
 
-use redb::{ReadOnlyTable, ReadTransaction};
+use redb::{AccessGuard, ReadOnlyTable, ReadTransaction};
 
 use super::codec::without_sum;
 use super::error::StoreError;
@@ -68,6 +68,11 @@ impl fmt::Debug for Snapshot {
 /// What a scan calls with every key and value.
 type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> Result<ControlFlow<()>, StoreError>;
 
+/// The bytes of a key or value: on a damaged page they may lie outside of it.
+fn bytes<'g>(guard: &'g AccessGuard<'_, &'static [u8]>) -> Result<&'g [u8], StoreError> {
+    guarded(|| Ok::<_, StoreError>(guard.value()))
+}
+
 impl Snapshot {
     pub(super) fn new(read: ReadTransaction) -> Self {
         Self { read, tables: [const { OnceLock::new() }; Table::COUNT], overlay: Overlay::default() }
@@ -102,7 +107,7 @@ impl Snapshot {
         }
         let open = self.open(table)?;
         match guarded(|| open.get(key))? {
-            Some(value) => read(value.value()).map(Some),
+            Some(value) => read(bytes(&value)?).map(Some),
             None => Ok(None),
         }
     }
@@ -139,7 +144,10 @@ impl Snapshot {
                 (None, None) => return Ok(()),
                 (None, Some(_)) => (false, false),
                 (Some(_), None) => (true, false),
-                (Some((own, _)), Some((key, _))) => (own.as_slice() <= key.value(), own.as_slice() == key.value()),
+                (Some((own, _)), Some((key, _))) => {
+                    let key = bytes(key)?;
+                    (own.as_slice() <= key, own.as_slice() == key)
+                }
             };
             let flow = if own {
                 match laid.next() {
@@ -147,7 +155,7 @@ impl Snapshot {
                     _ => ControlFlow::Continue(()),
                 }
             } else if let Some((key, value)) = &next {
-                visit(key.value(), value.value())?
+                visit(bytes(key)?, bytes(value)?)?
             } else {
                 ControlFlow::Continue(())
             };

@@ -5,7 +5,6 @@ use std::time::Duration;
 use super::play::Play;
 use crate::oracle::Traffic;
 use crate::outcome::{Oracle, Violation};
-use crate::panics;
 use crate::plan::{NodeNo, Unsynced};
 use crate::trace::What;
 
@@ -49,8 +48,7 @@ impl Play {
             let survivors = self.plan.survivors.iter();
             let engines: Vec<_> =
                 survivors.filter_map(|node| Some((*node, list.get(*node)?.engine.as_ref()?))).collect();
-            // A panic that the store has made an error of is none.
-            panics::catch(|| sites.oracles.quiet(now, &engines, traffic, &mut sites.stats))??;
+            sites.oracles.quiet(now, &engines, traffic, &mut sites.stats)?;
             traffic
         };
         for process in self.processes.iter().flatten() {

@@ -1,6 +1,5 @@
 //! Processes: a node's engine, endpoint, connections and dialling, started and killed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use quinn::TokioRuntime;
@@ -18,7 +17,6 @@ use super::socket::SimSocket;
 use super::watch::Watched;
 use crate::oracle::Start;
 use crate::outcome::{Oracle, Violation};
-use crate::panics;
 use crate::plan::{NodeNo, Unsynced};
 use crate::trace::What;
 use crate::world;
@@ -44,8 +42,7 @@ impl Play {
         let (life, damaged) = (site.life, site.damaged);
         let seed = |what| luck.bytes([what, node as u64, life, 0]);
         let errors = site.disk.usage().errors;
-        // A panic that the store has made an error of is none.
-        let opened = panics::catch(|| world::open(node, &site.key, &site.disk, seed(about::ENGINE)))?;
+        let opened = world::open(node, &site.key, &site.disk, seed(about::ENGINE));
         if has_tripped(&site.disk) {
             site.lose_power(Unsynced::Torn, luck.draw([about::CRASH, node as u64, life, 1]));
             sites.stats.hit("a crash in the middle of a repair");
@@ -137,10 +134,7 @@ impl Play {
             let mut sites = self.shared.lock();
             let site = &mut sites.list[node];
             site.life += 1;
-            (site.handle, site.seen) = (None, BTreeMap::new());
-            // A store whose disk is gone does not close in order; what redb panics with then is no news.
-            let engine = site.engine.take();
-            let _ = panics::catch(|| drop(engine));
+            (site.engine, site.handle) = (None, None);
             site.waiting.clear();
             site.paused.send_replace(false);
             sites.event(at, Some(node), What::Died);

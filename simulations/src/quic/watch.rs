@@ -12,7 +12,6 @@ use super::about;
 use super::machine::has_tripped;
 use super::sites::{Shared, Sites};
 use crate::outcome::Violation;
-use crate::panics;
 use crate::plan::NodeNo;
 use crate::trace::What;
 
@@ -46,9 +45,7 @@ impl Stepper for Watched {
     async fn step(&mut self, now: Now, inputs: Vec<Input>) -> Outputs {
         self.goes_on().await;
         let at = self.shared.now();
-        // A panic that the store has made an error of is none.
-        let step = || self.shared.lock().step(at, self.node, self.life, now, inputs);
-        let made = panics::catch(step).unwrap_or_else(|caught| Err(Violation { at, ..caught.into() }));
+        let made = self.shared.lock().step(at, self.node, self.life, now, inputs);
         let (outputs, took) = match made {
             Ok(Some(made)) => made,
             Ok(None) => {

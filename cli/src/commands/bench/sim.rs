@@ -22,6 +22,8 @@ use crate::ui::Ui;
 const SCENARIO: &str = "swarm";
 const MESH_NODES: usize = 100;
 const MESH_WRITES: u32 = 10_000;
+/// Writes that come together, as they do where somebody works.
+const MESH_BURST: u32 = 20;
 /// Events that wait at any time in the bare loop: as many as there are in the world.
 const WAITING: u64 = 1_000;
 const LOOP_EVENTS: u64 = 10_000_000;
@@ -132,7 +134,7 @@ fn mesh(ui: &Ui) -> Result<Figure, CliError> {
     let names: Vec<String> = (0..MESH_NODES).map(|no| format!("n{no}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let mix = Mix { put: 1, patch: 2, increment: 1, delete: 0, transaction: 0 };
-    let load = Workload { mix, ids: 1_000, ..Workload::new("docs", MESH_WRITES) };
+    let load = Workload { mix, ids: 1_000, burst: MESH_BURST, ..Workload::new("docs", MESH_WRITES) };
     let title = "a hundred nodes, each connected with each";
     let draft = Draft::new("mesh", title, Duration::from_secs(600)).nodes(&names).workload(load);
     let plan = scenario(draft.check())?.plan(1);
