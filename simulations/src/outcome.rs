@@ -203,10 +203,10 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Frames, timers and inputs together.
+    /// Frames, timers and other inputs of engines, each counted once.
     #[must_use]
     pub const fn events(&self) -> u64 {
-        self.frames + self.timers + self.inputs
+        self.inputs
     }
 
     /// Counts something that really happened.

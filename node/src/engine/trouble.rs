@@ -8,7 +8,7 @@ use super::io::{Input, Now, Output};
 /// How long peers are kept away after a second failure; doubles with every further one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
 /// The longest such wait.
-const WAIT_MAX: Duration = Duration::from_secs(600);
+const WAIT_MAX: Duration = Duration::from_secs(120);
 /// Without a failure for so long after a wait, all is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(600);
 
@@ -76,6 +76,6 @@ mod tests {
             fail(140 + n);
         }
         assert_eq!(fail(200), WAIT_MAX.as_secs() - 1);
-        assert_eq!(fail(200 + 1_300), 0);
+        assert_eq!(fail(200 + 800), 0);
     }
 }

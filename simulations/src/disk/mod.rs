@@ -29,6 +29,8 @@ use log::Log;
 
 /// Size of every disk: 1 GiB.
 const DISK_BYTES: u64 = 1 << 30;
+/// Most bytes that are left of a full volume: 1 MiB.
+const FULL_BYTES: u64 = 1 << 20;
 
 /// A disk; clones are the same disk. See the module's documentation.
 #[derive(Clone, Debug)]
@@ -274,6 +276,11 @@ impl Disk {
         self.state().error_in = Some(operations);
     }
 
+    /// No single operation is going to fail after all.
+    pub fn spare(&self) {
+        self.state().error_in = None;
+    }
+
     /// Lets every operation fail and change nothing from now on, or work again. Reads go on.
     pub fn set_failing(&self, failing: bool) {
         self.state().failing = failing;
@@ -288,6 +295,24 @@ impl Disk {
     /// Says how much is free from now on, to who asks before writing. `None`: all of it.
     pub fn set_free(&self, bytes: Option<u64>) {
         self.state().free = bytes.unwrap_or(DISK_BYTES);
+    }
+
+    /// Fills the volume, in one of three ways drawn from `random`: who asks is told, or finds out by writing (a quota, which
+    /// lets some commits through before it fails one in the middle), or both. [`Disk::make_room`] ends it.
+    pub fn fill(&self, random: u64) {
+        let left = FULL_BYTES >> (random / 3 % 8);
+        if !random.is_multiple_of(3) {
+            self.set_room(Some(left));
+        }
+        if random % 3 != 1 {
+            self.set_free(Some(left));
+        }
+    }
+
+    /// There is room again.
+    pub fn make_room(&self) {
+        self.set_room(None);
+        self.set_free(None);
     }
 
     /// So many bytes can be stored where there was nothing, and who asks is not told: a quota. Beyond it writing into holes

@@ -99,13 +99,32 @@ impl Acks {
         Ok(())
     }
 
-    /// A process was started on an older or damaged disk.
+    /// A process was started on a damaged disk: it may lack anything.
     pub(super) fn forgot(&mut self, node: NodeNo) {
         self.forgetful.insert(node);
         for ack in self.writes.values_mut().filter(|ack| ack.node == node) {
             ack.excused = true;
         }
         self.last.retain(|(at, _), _| *at != node);
+    }
+
+    /// A process was started on an older disk: it may lack what is not on that, unless somebody else has it, whose frontier
+    /// must not shrink. O(writes it acknowledged).
+    pub(super) fn restored(&mut self, node: NodeNo, engine: &Engine) -> Result<(), Fault> {
+        self.forgetful.insert(node);
+        let snapshot = engine.reader().snapshot().map_err(|error| Fault::unreadable(&error).at(node))?;
+        self.last.retain(|(at, _), _| *at != node);
+        for ack in self.writes.values_mut().filter(|ack| ack.node == node) {
+            let Some(receipt) = ack.receipt else { continue };
+            let stored = snapshot.entry_journal(receipt.feed, receipt.seq);
+            if stored.map_err(|error| Fault::unreadable(&error).at(node))?.is_none() {
+                ack.excused = true;
+                continue;
+            }
+            let last = self.last.entry((node, ack.space)).or_default().entry(receipt.feed).or_default();
+            *last = receipt.seq.max(*last);
+        }
+        Ok(())
     }
 
     /// In the end: what a survivor acknowledged is in every store, applied, and comes from one entry.

@@ -49,8 +49,8 @@ use crate::outcome::{Stats, Violation};
 use crate::plan::{NodeNo, Plan};
 use fault::Fault;
 
-/// Nodes that have a client of their change stream.
-const CLIENTS: usize = 3;
+/// Nodes that have a client of their change stream: in plans of up to so many all of them.
+const CLIENTS: usize = 8;
 /// Steps that grow a journal, between two looks of a client, and between two checks of atomicity.
 const CLIENT_EVERY: u64 = 16;
 const ATOMICITY_EVERY: u64 = 48;
@@ -168,7 +168,11 @@ impl Oracles {
         }
         match start {
             Start::Crash => self.acks.crashed(node, engine, &self.spaces)?,
-            Start::Restored | Start::Damaged => {
+            Start::Restored => {
+                self.acks.restored(node, engine)?;
+                self.causality.forgot(node);
+            }
+            Start::Damaged => {
                 self.acks.forgot(node);
                 self.causality.forgot(node);
             }

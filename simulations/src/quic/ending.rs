@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
+use super::about;
 use super::play::Play;
 use crate::oracle::Traffic;
 use crate::outcome::{Oracle, Violation};
-use crate::plan::{NodeNo, Unsynced};
+use crate::plan::{Fault, NodeNo, PlannedFault, Unsynced};
 use crate::trace::What;
 
 /// How often quiet is looked for.
@@ -15,7 +16,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const SILENCE: Duration = Duration::from_secs(3);
 
 impl Play {
-    /// Ends all faults among the survivors and leaves the others alone for ever.
+    /// Ends all faults among the survivors. The others are never well again: dead, or cut off.
     pub(super) async fn heal(&mut self) -> Result<(), Violation> {
         let at = self.shared.now();
         {
@@ -23,15 +24,37 @@ impl Play {
             sites.healed = true;
             sites.event(at, None, What::Healed);
         }
+        let mut lost = Vec::new();
         for node in 0..self.plan.nodes.len() {
             if self.plan.survivors.contains(&node) {
                 self.cure(node)?;
             } else {
-                self.kill(node, Unsynced::Kept).await;
+                lost.push(node);
             }
         }
         self.air.clear();
+        for node in lost {
+            self.abandon(node).await;
+        }
         Ok(())
+    }
+
+    /// A node that is not healed. If it runs and can answer its clients, it may go on behind a cut.
+    async fn abandon(&mut self, node: NodeNo) {
+        let goes_on = {
+            let sites = self.shared.lock();
+            let site = &sites.list[node];
+            let lucky = sites.luck.draw([about::FATE, node as u64, 0, 0]).is_multiple_of(2);
+            lucky && site.engine.is_some() && !*site.paused.borrow()
+        };
+        if !goes_on {
+            return self.kill(node, Unsynced::Kept).await;
+        }
+        self.hit("a node was left unwell beside the survivors");
+        let (at, to) = (self.shared.now(), self.plan.survivors.clone());
+        let fault = Fault::Cut { from: vec![node], to, one_way: false };
+        let no = u32::MAX - u32::try_from(node).unwrap_or(0);
+        self.air.begin(&PlannedFault { no, at, until: at, fault });
     }
 
     /// Waits for quiet, asks the oracles, and then reconnects everybody: with nothing new that must cost a constant.

@@ -84,10 +84,12 @@ impl Play {
             }
             Fault::DiskFull { node } => {
                 self.hit("disk full");
-                self.shared.lock().list[node].fill(true);
+                let mut sites = self.shared.lock();
+                let random = sites.luck.draw([about::FULL, u64::from(planned.no), 0, 0]);
+                sites.list[node].full = true;
+                sites.list[node].disk.fill(random);
             }
             Fault::DiskError { node, after } => {
-                self.hit("disk error");
                 self.shared.lock().list[node].fail_once_after(after);
             }
             Fault::DiskSlow { node, factor } => {
@@ -130,7 +132,7 @@ impl Play {
                 return self.restart(node);
             }
             Fault::ClockJump { node, by_ms } => self.shared.lock().list[node].clock.offset_ms -= by_ms,
-            Fault::DiskFull { node } => self.shared.lock().list[node].fill(false),
+            Fault::DiskFull { node } => self.shared.lock().list[node].make_room(),
             Fault::DiskSlow { node, .. } => self.shared.lock().list[node].slow = 1,
             _ => {}
         }
@@ -154,7 +156,8 @@ impl Play {
             let site = &mut sites.list[node];
             site.slow = 1;
             site.clock.offset_ms = offset_ms;
-            site.fill(false);
+            site.make_room();
+            site.disk.spare();
         }
         self.restart(node)
     }

@@ -9,8 +9,9 @@ use super::about;
 use crate::luck::Luck;
 use crate::plan::{Fault, LinkPlan, NodeNo, Plan};
 
-/// The longest datagram that passes, in bytes: Ethernet behind a tunnel. Longer ones vanish.
-const DATAGRAM_BYTES_MAX: usize = 1_452;
+/// The longest datagrams that pass, in bytes: the least that QUIC asks for, tunnels, Ethernet. Longer ones vanish. Each link
+/// has one of them, and another one after a node has moved.
+const DATAGRAM_BYTES_MAX: [usize; 4] = [1_200, 1_280, 1_400, 1_452];
 /// What a packet of a handshake weighs, in bytes. What TLS draws makes some a little longer or shorter from run to run;
 /// if that decided how long they take, equal plans would not run alike.
 const HANDSHAKE_BYTES: usize = 1_200;
@@ -124,7 +125,7 @@ impl State {
         let nth = self.sent.entry(way).or_default();
         *nth += 1;
         let nth = *nth;
-        if bytes.len() > DATAGRAM_BYTES_MAX {
+        if bytes.len() > self.datagram_max(way) {
             return self.hit("datagram too long");
         }
         let (is_cut, is_clogged, slow, lossy) = self.faults_of(way);
@@ -158,6 +159,14 @@ impl State {
             let at = left + link.latency.at(random) * slow;
             self.fly(at, packet.clone());
         }
+    }
+
+    /// The longest datagram that passes between two nodes where they are now.
+    fn datagram_max(&self, (a, b): (NodeNo, NodeNo)) -> usize {
+        let moves = |node: NodeNo| self.ports.get(node).map_or(0, |port| u64::from(port.moves));
+        let drawn = self.luck.draw([about::PATH, about::way((a.min(b), a.max(b))), moves(a), moves(b)]);
+        let nth = usize::try_from(drawn % DATAGRAM_BYTES_MAX.len() as u64).unwrap_or(0);
+        DATAGRAM_BYTES_MAX.get(nth).copied().unwrap_or(1_200)
     }
 
     fn fly(&mut self, at: Duration, packet: Packet) {

@@ -4,9 +4,6 @@ use super::sites::Site;
 use crate::disk::Disk;
 use crate::plan::Unsynced;
 
-/// Free bytes of a full volume.
-const FULL_BYTES: u64 = 1 << 20;
-
 /// Whether the power was cut in the middle of what a disk was doing.
 pub(super) fn has_tripped(disk: &Disk) -> bool {
     disk.has_tripped()
@@ -30,14 +27,15 @@ impl Site {
         self.disk = self.disk.crash(unsynced, seed);
     }
 
-    /// Fills the volume, or gives it room again.
-    pub(super) fn fill(&self, full: bool) {
-        self.disk.set_free(full.then_some(FULL_BYTES));
-    }
-
     /// One operation will fail after so many that succeed.
     pub(super) fn fail_once_after(&self, operations: u32) {
         self.disk.fail_once_after(u64::from(operations));
+    }
+
+    /// The volume has room again.
+    pub(super) fn make_room(&mut self) {
+        self.full = false;
+        self.disk.make_room();
     }
 
     /// Flips bits of the cold file.

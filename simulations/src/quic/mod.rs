@@ -45,6 +45,9 @@ mod about {
     pub(super) const COMMIT: u64 = 109;
     pub(super) const CRASH: u64 = 110;
     pub(super) const DISK_FLIPS: u64 = 111;
+    pub(super) const FULL: u64 = 112;
+    pub(super) const PATH: u64 = 113;
+    pub(super) const FATE: u64 = 114;
 
     /// A direction as a number.
     pub(super) const fn way((from, to): (NodeNo, NodeNo)) -> u64 {

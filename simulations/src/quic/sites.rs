@@ -44,6 +44,8 @@ pub(super) struct Site {
     pub(super) repair_trips: Option<u32>,
     pub(super) restored: bool,
     pub(super) damaged: bool,
+    /// Its volume has no room.
+    pub(super) full: bool,
     pub(super) backups: BTreeMap<u32, Disk>,
     /// Last position of each feed that ever reached this process.
     pub(super) seen: BTreeMap<FeedId, u64>,
@@ -124,6 +126,7 @@ impl Sites {
             repair_trips: None,
             restored: false,
             damaged: false,
+            full: false,
             backups: BTreeMap::new(),
             seen: BTreeMap::new(),
             bytes: Arc::new(ByKind::default()),

@@ -91,8 +91,12 @@ impl Sites {
         let wall_millis = site.clock.read(at);
         let Some(engine) = site.engine.as_mut().filter(|_| site.life == life) else { return Ok(None) };
         let (commits, entries) = (engine.counters().commits, engine.counters().entries);
+        let errors = site.disk.usage().errors;
         let outputs = engine.step(Now { wall_millis, ..now }, inputs);
         engine.check_invariants();
+        if site.disk.usage().errors > errors {
+            self.stats.hit(if site.full { "a write met a volume without room" } else { "a disk error hit" });
+        }
         let committed = engine.counters().commits > commits;
         let settled = engine.counters().entries - entries;
         if has_tripped(&site.disk) {

@@ -92,6 +92,10 @@ impl World<'_> {
             self.clients.soon -= 1;
         }
         *self.clients.attempts.entry(index).or_default() += 1;
+        if self.healed && !self.survives(pid) {
+            self.stats.unanswered += 1;
+            return;
+        }
         if self.hosts[pid].process.is_none() {
             // Nobody answers.
             return self.unanswered(pid, index);
@@ -160,6 +164,15 @@ impl World<'_> {
         for index in gone {
             self.unanswered(pid, index);
         }
+    }
+
+    /// The clients of a node that will not be healed go home.
+    pub(super) fn clients_give_up(&mut self, pid: Pid) {
+        let before = self.clients.waiting.len();
+        self.clients.waiting.retain(|_, (at, _)| *at != pid);
+        let waiting = before - self.clients.waiting.len();
+        let back = self.clients.back.remove(&pid).map_or(0, |back| back.len());
+        self.stats.unanswered += (waiting + back) as u64;
     }
 
     /// The node is back.

@@ -13,8 +13,9 @@ use crate::outcome::Violation;
 use crate::plan::{Fault, NodeNo, PlannedFault, Unsynced};
 use crate::trace::What;
 
-/// Free bytes of a full volume.
-const FULL_BYTES: u64 = 1 << 20;
+/// How many times slower an abandoned node's links are, and what they lose.
+const ABANDONED_SLOWER: u32 = 20;
+const ABANDONED_LOSS_PPM: u32 = 200_000;
 
 impl World<'_> {
     /// A fault begins.
@@ -39,6 +40,7 @@ impl World<'_> {
                 Ok(())
             }
             Fault::HalfOpen { node } | Fault::Readdress { node } => {
+                // On this network an address is a name: what is left of a new one is that its connections are gone.
                 for (id, end) in self.net.of(*node) {
                     self.stats.hit("an end forgot a connection");
                     self.close_end(id, end, "forgotten");
@@ -73,7 +75,9 @@ impl World<'_> {
             }
             Fault::DiskFull { node } => {
                 self.stats.hit("disk full");
-                self.set_full(node, true);
+                let random = self.luck.draw([about::FULL, u64::from(planned.no), 0, 0]);
+                self.hosts[node].full = true;
+                self.hosts[node].disk.fill(random);
             }
             Fault::DiskError { node, after } => self.hosts[node].disk.fail_once_after(u64::from(after)),
             Fault::DiskSlow { node, factor } => {
@@ -118,7 +122,7 @@ impl World<'_> {
             }
             Fault::Pause { node } => return self.resume(node),
             Fault::ClockJump { node, by_ms } => self.hosts[node].clock.offset_ms -= by_ms,
-            Fault::DiskFull { node } => self.set_full(node, false),
+            Fault::DiskFull { node } => self.hosts[node].make_room(),
             Fault::DiskSlow { node, .. } => self.hosts[node].slow = 1,
             Fault::Clone { .. } => {
                 let clones = self.hosts.iter().enumerate().skip(self.plan.nodes.len());
@@ -135,12 +139,15 @@ impl World<'_> {
     fn set_network(&mut self, planned: &PlannedFault, begins: bool) {
         match &planned.fault {
             Fault::Cut { from, to, one_way } => self.set_closed(&ways(from, to, !one_way), begins),
-            Fault::Clog { from, to } => self.set_closed(&ways(from, to, false), begins),
+            Fault::Clog { from, to } => {
+                let changed = self.paths.set_clogged(&ways(from, to, false), begins);
+                self.flush_all(&changed);
+            }
             Fault::Slow { from, to, factor } => {
-                self.paths.set_slow(&ways(from, to, true), begins.then_some(*factor));
+                self.paths.set_slow(planned.no, &ways(from, to, true), begins.then_some(*factor));
             }
             Fault::Lossy { from, to, loss_ppm } => {
-                self.paths.set_lossy(&ways(from, to, true), begins.then_some(*loss_ppm));
+                self.paths.set_lossy(planned.no, &ways(from, to, true), begins.then_some(*loss_ppm));
             }
             _ => {}
         }
@@ -158,10 +165,19 @@ impl World<'_> {
         }
     }
 
+    /// What waited on clogged ways leaves.
+    fn flush_all(&mut self, changed: &[(NodeNo, NodeNo)]) {
+        for id in self.net.between(|a, b| changed.contains(&(a, b))) {
+            self.flush_conn(id);
+        }
+    }
+
     /// All ways are open again, among the survivors.
     pub(super) fn open_paths(&mut self) {
-        let open = self.paths.clear();
-        self.hear_all(&open);
+        let survivors = &self.plan.survivors;
+        let free = self.paths.clear(|(a, b)| survivors.contains(a) && survivors.contains(b));
+        self.hear_all(&free);
+        self.flush_all(&free);
     }
 
     fn reset(&mut self, from: &[NodeNo], to: &[NodeNo]) {
@@ -172,17 +188,33 @@ impl World<'_> {
         }
     }
 
-    /// Breaks every connection.
-    pub(super) fn reset_all(&mut self) {
-        for id in self.net.between(|_, _| true) {
+    /// Breaks every connection among the survivors.
+    pub(super) fn reset_survivors(&mut self) {
+        let survivors = &self.plan.survivors;
+        for id in self.net.between(|a, b| survivors.contains(&a) && survivors.contains(&b)) {
             self.cut(id, "reset");
         }
     }
 
-    fn set_full(&mut self, node: NodeNo, full: bool) {
-        let host = &mut self.hosts[node];
-        host.full = full;
-        host.disk.set_free(full.then_some(FULL_BYTES));
+    /// A node that is not healed: dead, cut off, half cut off, or hardly reachable, for ever. If it still runs, it goes on
+    /// with the faults it has, and may bother the survivors.
+    pub(super) fn abandon(&mut self, node: NodeNo) {
+        self.clients_give_up(node);
+        let survivors = &self.plan.survivors;
+        match self.luck.draw([about::FATE, node as u64, 0, 0]) % 5 {
+            0 => self.kill(node, Unsynced::Kept),
+            1 => self.set_closed(&ways(&[node], survivors, true), true),
+            2 => self.set_closed(&ways(&[node], survivors, false), true),
+            3 => self.set_closed(&ways(survivors, &[node], false), true),
+            _ => {
+                let both = ways(&[node], survivors, true);
+                self.paths.set_slow(u32::MAX, &both, Some(ABANDONED_SLOWER));
+                self.paths.set_lossy(u32::MAX, &both, Some(ABANDONED_LOSS_PPM));
+            }
+        }
+        if self.hosts[node].process.is_some() {
+            self.stats.hit("a node was left unwell beside the survivors");
+        }
     }
 
     fn crash(&mut self, node: NodeNo, unsynced: Unsynced) {
@@ -289,8 +321,8 @@ impl World<'_> {
         host.reads = None;
         host.slow = 1;
         host.trips = None;
-        host.disk.set_free(None);
-        host.full = false;
+        host.make_room();
+        host.disk.spare();
         host.disk.power();
         debug_assert!(host.disk.volume().is_ok());
         let plan = self.plan.nodes.get(node);

@@ -140,6 +140,12 @@ impl Host {
         open(self.node, &self.key, &self.disk, seed)
     }
 
+    /// Its volume has room again.
+    pub(super) fn make_room(&mut self) {
+        self.full = false;
+        self.disk.make_room();
+    }
+
     pub(super) fn is_up(&self) -> bool {
         self.process.is_some() && self.paused_since.is_none()
     }

@@ -187,22 +187,31 @@ impl World<'_> {
         self.hosts.get(pid).is_some_and(|host| host.life == life && host.process.is_some())
     }
 
-    /// Ends all faults among the survivors and leaves the others alone for ever.
+    /// Ends all faults among the survivors. The others are never well again, each in a way of its own.
     fn heal(&mut self) -> Result<(), Violation> {
         self.healed = true;
         self.event(None, What::Healed);
-        let survives = |node: NodeNo| self.plan.survivors.contains(&node);
-        let pids: Vec<_> = (0..self.hosts.len()).collect();
-        for pid in pids {
-            let is_clone = pid >= self.plan.nodes.len();
-            if is_clone || !survives(pid) {
+        for pid in 0..self.hosts.len() {
+            if pid >= self.plan.nodes.len() {
                 self.kill(pid, Unsynced::Kept);
-                continue;
+            } else if self.survives(pid) {
+                self.cure(pid)?;
+            } else {
+                self.abandon(pid);
             }
-            self.cure(pid)?;
         }
         self.open_paths();
         Ok(())
+    }
+
+    /// Whether a node is among those that are healed in the end.
+    fn survives(&self, node: NodeNo) -> bool {
+        self.plan.survivors.contains(&node)
+    }
+
+    /// Whether what passes between two nodes is looked at: in the end only what passes among the survivors.
+    fn counts(&self, nodes: [NodeNo; 2]) -> bool {
+        !self.healed || nodes.iter().all(|node| self.survives(*node))
     }
 
     /// Waits until the survivors are connected, equal and silent.
@@ -228,10 +237,10 @@ impl World<'_> {
         Err(self.violation(Oracle::Liveness, &format!("did not {what}"), detail))
     }
 
-    /// Reconnects everybody: with nothing new that must cost a constant and then end.
+    /// Reconnects the survivors: with nothing new that must cost a constant and then end.
     fn silence(&mut self) -> Result<Option<String>, Violation> {
         let before = self.traffic;
-        self.reset_all();
+        self.reset_survivors();
         if let Some(why) = self.quiet("fall silent after reconnecting")? {
             return Ok(Some(why));
         }
@@ -251,19 +260,20 @@ impl World<'_> {
             let process = host.process.as_ref();
             process.is_none_or(|process| process.inbox.is_empty() && process.done.is_none() && !process.step_scheduled)
         };
-        self.hosts.iter().all(idle) && self.net.is_silent(&self.plan.survivors) && self.clients.is_idle()
+        let mut theirs = self.hosts.iter().filter(|host| self.survives(host.node));
+        theirs.all(idle) && self.net.is_silent(&self.plan.survivors) && self.clients.is_idle()
     }
 
     /// Whether every link among the survivors stands.
     fn is_connected(&self) -> bool {
-        let survives = |node: &NodeNo| self.plan.survivors.contains(node);
-        let mut links = self.plan.links.iter().filter(|link| survives(&link.from) && survives(&link.to));
+        let mut links = self.plan.links.iter().filter(|link| self.survives(link.from) && self.survives(link.to));
         links.all(|link| self.net.are_connected(link.from, link.to))
     }
 
     /// The next time a survivor's engine wants to wake.
     fn wakes_at(&self) -> Option<Duration> {
-        self.hosts.iter().filter_map(|host| host.process.as_ref()?.wake).min()
+        let theirs = self.hosts.iter().filter(|host| self.survives(host.node));
+        theirs.filter_map(|host| host.process.as_ref()?.wake).min()
     }
 
     fn difference(&self) -> Option<String> {

@@ -99,7 +99,7 @@ impl World<'_> {
         let control = || vec![Some(Pipe::new(true))];
         let conn = Conn { pids, nodes, open: [true, true], silent: [None, None], pipes: [control(), control()] };
         self.net.conns.insert(id, conn);
-        self.traffic.connections += 1;
+        self.traffic.connections += u64::from(self.counts(nodes));
         for end in [0, 1] {
             let (pid, peer) = (pids[end], pids[1 - end]);
             let (peer_key, peer_node) = (self.hosts[peer].key.verifying_key().to_bytes(), nodes[1 - end]);
@@ -120,9 +120,10 @@ impl World<'_> {
         let length = bytes.len() as u64;
         self.net.messages += 1;
         let no = self.net.messages;
-        self.traffic.bytes += length;
+        let counted = if self.counts(nodes) { length } else { 0 };
+        self.traffic.bytes += counted;
         if stream > 0 {
-            self.traffic.transferred += length;
+            self.traffic.transferred += counted;
             let carried = self.net.carried.entry((nodes[from], nodes[1 - from])).or_default();
             if carried.len() == CARRIED_MAX {
                 carried.remove(0);
@@ -193,6 +194,12 @@ impl World<'_> {
         if conn.silent[way.from].is_some() || (!conn.open[way.from] && way.stream > 0) {
             return;
         }
+        if self.paths.is_clogged(sender, receiver) {
+            if self.net.pipe(way).is_some_and(|pipe| pipe.departs().is_some()) {
+                self.stats.hit("a frame waited behind a clog");
+            }
+            return;
+        }
         let mut room = None;
         while let Some(pipe) = self.net.pipe(way)
             && let Some(bytes) = pipe.departs()
@@ -217,6 +224,14 @@ impl World<'_> {
             && let Some(space) = self.spaces.get(way.stream - 1)
         {
             self.give(pid, Input::Writable(way.conn, *space, bytes));
+        }
+    }
+
+    /// What can leave on any stream of a connection leaves.
+    pub(super) fn flush_conn(&mut self, id: ConnId) {
+        for from in [0, 1] {
+            let streams = self.net.conns.get(&id).map_or(0, |conn| conn.pipes[from].len());
+            (0..streams).for_each(|stream| self.flush(Way { conn: id, from, stream }));
         }
     }
 

@@ -10,6 +10,8 @@ use crate::plan::{LinkPlan, NodeNo, Plan, Spread};
 const PACKET_BYTES: usize = 1_200;
 /// Packets of one frame that are asked one by one whether they are lost; beyond it they share the luck of these.
 const PACKETS_ASKED_MAX: usize = 64;
+/// Several faults together make a link at most this many times slower.
+const SLOWER_MAX: u32 = 10_000;
 /// Times one packet is lost in a row at most: beyond it the connection would be given up.
 const LOSSES_MAX: u32 = 6;
 /// A link of machines that have none: they are as good as beside each other.
@@ -27,25 +29,37 @@ pub(super) mod about {
     pub(in crate::world) const CRASH: u64 = 8;
     pub(in crate::world) const CLONE: u64 = 9;
     pub(in crate::world) const FLIPS: u64 = 10;
+    pub(in crate::world) const FULL: u64 = 11;
+    pub(in crate::world) const FATE: u64 = 12;
 }
+
+/// A direction: from, to.
+type Way = (NodeNo, NodeNo);
+
+/// Values that faults give to ways.
+type ByFault = BTreeMap<Way, BTreeMap<u32, u32>>;
 
 /// The state of all ways between nodes.
 #[derive(Debug)]
 pub(super) struct Paths {
-    links: BTreeMap<(NodeNo, NodeNo), LinkPlan>,
+    links: BTreeMap<Way, LinkPlan>,
     /// How many faults close a way, by direction.
-    closed: BTreeMap<(NodeNo, NodeNo), u32>,
-    slow: BTreeMap<(NodeNo, NodeNo), u32>,
-    lossy: BTreeMap<(NodeNo, NodeNo), u32>,
+    closed: BTreeMap<Way, u32>,
+    /// How many faults hold back what is sent on a way.
+    clogged: BTreeMap<Way, u32>,
+    /// By fault: how many times slower, and what is lost on top in parts per million.
+    slow: ByFault,
+    lossy: ByFault,
     /// When the last packet has left, by direction.
-    busy: BTreeMap<(NodeNo, NodeNo), Duration>,
+    busy: BTreeMap<Way, Duration>,
 }
 
 impl Paths {
     pub(super) fn new(plan: &Plan) -> Self {
         let both = |link: &LinkPlan| [((link.from, link.to), link.clone()), ((link.to, link.from), link.clone())];
         let links = plan.links.iter().flat_map(both).collect();
-        Self { links, closed: BTreeMap::new(), slow: BTreeMap::new(), lossy: BTreeMap::new(), busy: BTreeMap::new() }
+        let (closed, clogged) = (BTreeMap::new(), BTreeMap::new());
+        Self { links, closed, clogged, slow: ByFault::new(), lossy: ByFault::new(), busy: BTreeMap::new() }
     }
 
     pub(super) fn has_link(&self, from: NodeNo, to: NodeNo) -> bool {
@@ -56,53 +70,54 @@ impl Paths {
         !self.closed.contains_key(&(from, to))
     }
 
+    /// Whether what is sent on a way waits there, while its ends hold the connection up.
+    pub(super) fn is_clogged(&self, from: NodeNo, to: NodeNo) -> bool {
+        self.clogged.contains_key(&(from, to))
+    }
+
     /// Closes ways, or opens them again. Returns those that changed.
-    pub(super) fn set_closed(&mut self, ways: &BTreeSet<(NodeNo, NodeNo)>, closed: bool) -> Vec<(NodeNo, NodeNo)> {
+    pub(super) fn set_closed(&mut self, ways: &BTreeSet<Way>, closed: bool) -> Vec<Way> {
+        count(&mut self.closed, ways, closed)
+    }
+
+    /// Clogs ways, or lets go what waits. Returns those that changed.
+    pub(super) fn set_clogged(&mut self, ways: &BTreeSet<Way>, clogged: bool) -> Vec<Way> {
+        count(&mut self.clogged, ways, clogged)
+    }
+
+    /// Ends every fault on the ways for which `of` holds. Returns those that are open or free again.
+    pub(super) fn clear(&mut self, of: impl Fn(&Way) -> bool) -> Vec<Way> {
+        self.slow.retain(|way, _| !of(way));
+        self.lossy.retain(|way, _| !of(way));
         let mut changed = Vec::new();
-        for way in ways {
-            let count = self.closed.entry(*way).or_default();
-            if closed {
-                *count += 1;
-                if *count == 1 {
-                    changed.push(*way);
-                }
-            } else {
-                *count = count.saturating_sub(1);
-                if *count == 0 {
-                    self.closed.remove(way);
-                    changed.push(*way);
-                }
-            }
+        for counts in [&mut self.closed, &mut self.clogged] {
+            changed.extend(counts.extract_if(.., |way, _| of(way)).map(|(way, _)| way));
         }
         changed
     }
 
-    /// Ends every fault of the network. Returns the ways that are open again.
-    pub(super) fn clear(&mut self) -> Vec<(NodeNo, NodeNo)> {
-        self.slow.clear();
-        self.lossy.clear();
-        std::mem::take(&mut self.closed).into_keys().collect()
+    /// A fault makes ways slower, or does no more.
+    pub(super) fn set_slow(&mut self, fault: u32, ways: &BTreeSet<Way>, factor: Option<u32>) {
+        set(&mut self.slow, fault, ways, factor);
     }
 
-    pub(super) fn set_slow(&mut self, ways: &BTreeSet<(NodeNo, NodeNo)>, factor: Option<u32>) {
-        set(&mut self.slow, ways, factor);
-    }
-
-    pub(super) fn set_lossy(&mut self, ways: &BTreeSet<(NodeNo, NodeNo)>, ppm: Option<u32>) {
-        set(&mut self.lossy, ways, ppm);
+    /// A fault makes ways lose more, or does no more.
+    pub(super) fn set_lossy(&mut self, fault: u32, ways: &BTreeSet<Way>, ppm: Option<u32>) {
+        set(&mut self.lossy, fault, ways, ppm);
     }
 
     /// How long one packet takes.
     pub(super) fn latency(&self, from: NodeNo, to: NodeNo, random: u32) -> Duration {
         let spread = self.links.get(&(from, to)).map_or(BESIDE, |link| link.latency);
-        spread.at(random) * self.slow.get(&(from, to)).copied().unwrap_or(1)
+        let factors = self.slow.get(&(from, to)).into_iter().flat_map(BTreeMap::values);
+        spread.at(random) * factors.fold(1_u32, |all, factor| all.saturating_mul((*factor).max(1)).min(SLOWER_MAX))
     }
 
     /// When a frame that leaves now arrives: after those before it on this way, the time its bytes take, the latency, and
     /// a round trip for whatever is lost. Whether anything was lost.
     pub(super) fn arrival(
         &mut self,
-        (from, to): (NodeNo, NodeNo),
+        (from, to): Way,
         bytes: usize,
         now: Duration,
         luck: Luck,
@@ -118,7 +133,8 @@ impl Paths {
             leaves = now.max(*busy) + takes;
             *busy = leaves;
         }
-        let ppm = link.loss_ppm + self.lossy.get(&way).copied().unwrap_or(0);
+        let on_top: u32 = self.lossy.get(&way).into_iter().flat_map(BTreeMap::values).sum();
+        let ppm = link.loss_ppm.saturating_add(on_top).min(1_000_000);
         let packets = bytes.div_ceil(PACKET_BYTES).clamp(1, PACKETS_ASKED_MAX) as u64;
         let mut waits = Duration::ZERO;
         if ppm > 0 {
@@ -136,17 +152,38 @@ impl Paths {
     }
 }
 
-fn set(map: &mut BTreeMap<(NodeNo, NodeNo), u32>, ways: &BTreeSet<(NodeNo, NodeNo)>, value: Option<u32>) {
+fn count(counts: &mut BTreeMap<Way, u32>, ways: &BTreeSet<Way>, more: bool) -> Vec<Way> {
+    let mut changed = Vec::new();
     for way in ways {
+        let count = counts.entry(*way).or_default();
+        if more {
+            *count += 1;
+            if *count == 1 {
+                changed.push(*way);
+            }
+        } else {
+            *count = count.saturating_sub(1);
+            if *count == 0 {
+                counts.remove(way);
+                changed.push(*way);
+            }
+        }
+    }
+    changed
+}
+
+fn set(map: &mut ByFault, fault: u32, ways: &BTreeSet<Way>, value: Option<u32>) {
+    for way in ways {
+        let of_way = map.entry(*way).or_default();
         match value {
-            Some(value) => drop(map.insert(*way, value)),
-            None => drop(map.remove(way)),
+            Some(value) => drop(of_way.insert(fault, value)),
+            None => drop(of_way.remove(&fault)),
         }
     }
 }
 
 /// The ways from one side to another, and back if asked for.
-pub(super) fn ways(from: &[NodeNo], to: &[NodeNo], back: bool) -> BTreeSet<(NodeNo, NodeNo)> {
+pub(super) fn ways(from: &[NodeNo], to: &[NodeNo], back: bool) -> BTreeSet<Way> {
     let pairs = from.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
     pairs.flat_map(|(a, b)| [Some((a, b)), back.then_some((b, a))]).flatten().collect()
 }

@@ -68,10 +68,14 @@ impl World<'_> {
         self.stats.inputs += count as u64;
         self.stats.steps += 1;
         let (commits, entries) = (process.engine.counters().commits, process.engine.counters().entries);
+        let errors = host.disk.usage().errors;
         let outputs = process.engine.step(clocks, items.into_iter().map(|item| item.input).collect());
         let is_clone = pid >= self.plan.nodes.len();
         let committed = process.engine.counters().commits > commits;
         let settled = process.engine.counters().entries - entries;
+        if host.disk.usage().errors > errors {
+            self.stats.hit(if host.full { "a write met a volume without room" } else { "a disk error hit" });
+        }
         if host.disk.has_tripped() {
             self.stats.hit("a crash in the middle of a commit");
             return self.trip(pid);
