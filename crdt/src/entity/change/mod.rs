@@ -58,8 +58,8 @@ pub enum ChangeError {
     /// A counter or sequence number of 0 or from 2³¹ on, dependencies or predecessors twice, or a malformed operation.
     #[error("a number or an operation is out of range")]
     Range,
-    /// An operation this version does not know, rich-text marks among them. A newer version may. Nothing before that
-    /// operation is wrong; what comes after it, and whether the columns are canonical, is not known.
+    /// An operation this version does not know, rich-text marks among them. A newer version may. The other operations are
+    /// well formed; columns and actors that only such an operation can need are not looked at.
     #[error("an operation of an unknown kind")]
     Unknown,
 }

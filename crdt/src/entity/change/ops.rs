@@ -65,14 +65,24 @@ pub(super) fn read(
     mut budget: Budget,
 ) -> Result<Vec<Operation>, ChangeError> {
     let mut rows = Rows::new(columns);
-    let mut ops = Vec::new();
+    let (mut ops, mut unknown) = (Vec::new(), false);
     while !rows.action.is_done() {
         if ops.is_empty() {
+            // Most changes have one operation.
             ops.reserve_exact(1);
+        } else if ops.len() == ops.capacity() {
+            ops.reserve(rows.action.ahead().min(budget.ops).max(1));
         }
-        ops.push(rows.next(actors, &mut budget)?);
+        match rows.next(actors, &mut budget) {
+            // What comes after it may still be wrong for every version.
+            Err(ChangeError::Unknown) => unknown = true,
+            op => ops.push(op?),
+        }
     }
     rows.finish()?;
+    if unknown {
+        return Err(ChangeError::Unknown);
+    }
     actors.finish()?;
     if columns.foreign { Err(ChangeError::NotCanonical) } else { Ok(ops) }
 }

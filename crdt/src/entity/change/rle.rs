@@ -77,6 +77,12 @@ impl<'a, T: Cell<'a>> Runs<'a, T> {
         matches!(self.run, Run::Absent) || (self.left == 0 && self.input.is_empty())
     }
 
+    /// How many entries the present run may still have: never more than said, nor more literals than there are bytes.
+    pub(super) fn ahead(&self) -> usize {
+        let left = usize::try_from(self.left).unwrap_or(usize::MAX);
+        if matches!(self.run, Run::Literal(_)) { left.min(self.input.len()) } else { left }
+    }
+
     /// The next entry. Fails at the end of a column that is there.
     #[inline]
     pub(super) fn next(&mut self) -> Result<Option<T>, ChangeError> {

@@ -48,15 +48,21 @@ pub(super) fn nulls(count: u64) -> Own {
 
 fn both(what: &str, own: &Own) {
     let bytes = reference::encode(own);
-    time(&format!("{what}, read"), own.ops.len(), bytes.len(), || assert!(Change::parse(&bytes, feed(0)).is_ok()));
+    time(&format!("{what}, read"), own.ops.len(), bytes.len(), || {
+        assert!(Change::parse(&bytes, feed(0)).is_ok());
+    });
     time(&format!("{what}, read by Automerge"), own.ops.len(), bytes.len(), || {
-        assert!(oracle::parse(&bytes, feed(0)).is_ok())
+        assert!(oracle::parse(&bytes, feed(0)).is_ok());
     });
-    time(&format!("{what}, written"), own.ops.len(), bytes.len(), || assert!(Change::build(copy(own)).is_ok()));
+    time(&format!("{what}, written"), own.ops.len(), bytes.len(), || {
+        assert!(Change::build(copy(own)).is_ok());
+    });
     time(&format!("{what}, written by Automerge"), own.ops.len(), bytes.len(), || {
-        assert!(!reference::encode(&copy(own)).is_empty())
+        assert!(!reference::encode(&copy(own)).is_empty());
     });
-    time(&format!("{what}, copied for writing"), own.ops.len(), bytes.len(), || assert!(copy(own).start_op > 0));
+    time(&format!("{what}, copied for writing"), own.ops.len(), bytes.len(), || {
+        assert!(copy(own).start_op > 0);
+    });
 }
 
 fn copy(own: &Own) -> Own {
