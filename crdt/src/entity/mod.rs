@@ -33,7 +33,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-pub use change::{CHANGE_BYTES_MAX, Change, ChangeError};
+pub use change::{CHANGE_BYTES_MAX, CHANGE_KEY_BYTES_MAX, CHANGE_OPS_FREE, Change, ChangeError};
 pub use conflicts::{CONFLICT_VALUES_MAX, Conflict, ConflictValue, Step};
 pub use gate::Refusal;
 pub use id::{Clock, Mark, OpId};

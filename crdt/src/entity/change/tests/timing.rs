@@ -1,0 +1,82 @@
+//! What reading and writing cost. By hand: `cargo test --release -p tombolo-crdt timing -- --ignored --nocapture`.
+
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::entity::doc::{Action, Key, Value};
+use differential::feed;
+
+/// The shortest of several rounds, per call.
+fn time(what: &str, ops: usize, bytes: usize, mut call: impl FnMut()) {
+    let calls = if bytes + ops > 10_000 { 3 } else { 20_000 };
+    let mut best = Duration::MAX;
+    for _ in 0..7 {
+        #[expect(clippy::disallowed_methods, reason = "measures time and decides nothing")]
+        let start = Instant::now();
+        (0..calls).for_each(|_| call());
+        best = best.min(start.elapsed() / calls);
+    }
+    let nanos = best.as_nanos();
+    println!("{what}: {bytes} bytes, {ops} operations, {nanos} ns");
+}
+
+pub(super) fn puts(count: u64, value: impl Fn(u64) -> Value) -> Own {
+    let op = |n: u64| Operation {
+        obj: OpId::ROOT,
+        key: Key::Map(format!("field{n}")),
+        insert: false,
+        action: Action::Put(value(n)),
+        pred: OpId::new(n + 1, feed(1)).into_iter().collect(),
+    };
+    let deps = vec![ChangeHash::from_bytes([3; 32])];
+    Own { actor: feed(0), seq: 2, start_op: 1 << 24, time: 1_800_000_000, deps, ops: (0..count).map(op).collect() }
+}
+
+/// A list with `count` values that take no bytes.
+pub(super) fn nulls(count: u64) -> Own {
+    let list = OpId::new(1, feed(0)).unwrap();
+    let op = |n: u64| Operation {
+        obj: list,
+        key: Key::Elem(if n == 0 { OpId::ROOT } else { OpId::new(n + 1, feed(0)).unwrap() }),
+        insert: true,
+        action: Action::Put(Value::Null),
+        pred: Vec::new(),
+    };
+    let deps = Vec::new();
+    Own { actor: feed(0), seq: 2, start_op: 2, time: 1_800_000_000, deps, ops: (0..count).map(op).collect() }
+}
+
+fn both(what: &str, own: &Own) {
+    let bytes = reference::encode(own);
+    time(&format!("{what}, read"), own.ops.len(), bytes.len(), || {
+        assert!(Change::parse(&bytes, feed(0)).is_ok());
+    });
+    time(&format!("{what}, read by Automerge"), own.ops.len(), bytes.len(), || {
+        assert!(oracle::parse(&bytes, feed(0)).is_ok());
+    });
+    time(&format!("{what}, written"), own.ops.len(), bytes.len(), || {
+        assert!(Change::build(copy(own)).is_ok());
+    });
+    time(&format!("{what}, written by Automerge"), own.ops.len(), bytes.len(), || {
+        assert!(!reference::encode(&copy(own)).is_empty());
+    });
+    time(&format!("{what}, copied for writing"), own.ops.len(), bytes.len(), || {
+        assert!(copy(own).start_op > 0);
+    });
+}
+
+fn copy(own: &Own) -> Own {
+    let Own { actor, seq, start_op, time, deps, ops } = own;
+    let (deps, ops) = (deps.clone(), ops.clone());
+    Own { actor: *actor, seq: *seq, start_op: *start_op, time: *time, deps, ops }
+}
+
+#[test]
+#[ignore = "prints figures"]
+fn timing() {
+    both("one field", &puts(1, |_| Value::Int(7)));
+    both("ten fields", &puts(10, |n| Value::Str(format!("text {n}"))));
+    both("10,000 fields", &puts(10_000, |n| Value::Str(format!("text {n}"))));
+    both("1 MB of text", &puts(1, |_| Value::Str("x".repeat(1_000_000))));
+    both("65,536 nulls in a list", &nulls(65_536));
+}
