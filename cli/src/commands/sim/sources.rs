@@ -48,6 +48,10 @@ pub(super) fn load(ui: &Ui, named: &[String], lane: LaneArg) -> Result<Vec<Sourc
             return Err(CliError::usage(format!("{named} does not run on the lane {lane}"))
                 .hint(format!("add \"{lane}\" to its `lanes`, or leave out --lane")));
         }
+        let not = source.scenario.not_on_quic();
+        if lane == LaneArg::Quic && !not.is_empty() {
+            ui.warn(format!("{named}: {} is not carried out on the lane quic", not.join(", ")));
+        }
         if !names.insert(name.clone()) {
             return Err(CliError::usage(format!("there are two scenarios `{name}`"))
                 .hint("name each scenario once, and give files another `name`: results are told by it"));

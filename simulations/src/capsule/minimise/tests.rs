@@ -69,6 +69,7 @@ pub(crate) fn large() -> Plan {
         patience: SECOND * 600,
         survivors: (0..6).collect(),
         assertions: vec![assertion(0), assertion(1)],
+        left_out: 0,
     }
 }
 

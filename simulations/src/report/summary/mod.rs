@@ -77,7 +77,9 @@ pub struct ScenarioSummary {
     pub totals: Stats,
     /// Planned faults, by kind.
     pub planned: BTreeMap<String, Count>,
-    /// What really hit, by the world's own words.
+    /// Random faults that were drawn and left out of their plans, which hold no more.
+    pub left_out: u64,
+    /// What really hit, by the world's own words; `skipped KIND`: what the lane cannot do.
     pub hits: BTreeMap<String, Count>,
     /// Virtual time from healing to equal and silent survivors, of the runs that held.
     pub convergence_us: Histogram,
@@ -167,6 +169,7 @@ impl Summary {
             *kinds.entry(fault_kind(&planned.fault).0).or_default() += 1;
         }
         let scenario = self.scenario(&plan.scenario);
+        scenario.left_out += plan.left_out;
         for (kind, times) in kinds {
             count(&mut scenario.planned, kind, times);
         }
@@ -289,6 +292,7 @@ impl ScenarioSummary {
         self.first_seed = [self.first_seed, other.first_seed].into_iter().flatten().min();
         self.last_seed = self.last_seed.max(other.last_seed);
         self.wall_us += other.wall_us;
+        self.left_out += other.left_out;
         totals::accumulate(&mut self.totals, &other.totals);
         for (into, from) in [(&mut self.planned, &other.planned), (&mut self.hits, &other.hits)] {
             for (what, counted) in from {

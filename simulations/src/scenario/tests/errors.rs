@@ -214,6 +214,19 @@ fn assertions_that_cannot_be() {
 }
 
 #[test]
+fn too_many_faults() {
+    is(
+        "faults = \"at 1m crash rome for 1s; at 2m..50m flap rome from * down 100ms up 100ms\"",
+        "test.toml:5:36: this is up to 14400 faults, with those before it 14401: too many; allowed: 5000",
+    );
+    assert!(read(&with("faults = \"at 2m..50m flap rome from * down 1s up 1s\"")).is_ok());
+    is(
+        "[random]\nrate = \"10/s\"\nlasts = \"1ms\"\nstability = \"1ms\"\nkinds = [\"reset\"]",
+        "test.toml:5:1: [random] comes to about 35294 faults, with those spelled out: too many; allowed: 5000; lower `rate`, or shorten `during`",
+    );
+}
+
+#[test]
 fn assertions_about_nothing() {
     let assert = |that: &str| format!("[[assert]]\nname = \"a\"\nthat = \"{that}\"");
     for (that, gives) in [
