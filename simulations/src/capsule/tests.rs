@@ -158,6 +158,15 @@ fn damage_is_said_with_file_and_line() {
 }
 
 #[test]
+fn a_capsule_of_another_version_is_told() {
+    let mut header = capsule().header;
+    assert_eq!(header.other_version(), None);
+    header.tombolo = "0.0.7".to_owned();
+    let told = header.other_version().expect("another one");
+    assert!(told.starts_with("tombolo 0.0.7 wrote this capsule, this is "), "{told}");
+}
+
+#[test]
 fn a_replay_says_whether_it_still_fails() {
     let capsule = capsule();
     let run = |verdict: Verdict, count: u64| {

@@ -208,4 +208,4 @@ fn fingerprint(plan: &Plan) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

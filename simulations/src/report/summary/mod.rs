@@ -47,6 +47,9 @@ pub struct Summary {
     pub tombolo: String,
     /// Time of the machine from beginning to end, in microseconds: set by who runs them. Runs at the same time count once.
     pub elapsed_us: u64,
+    /// Runs that were meant to be made and were not, because the time was up: set by who runs them.
+    #[serde(default)]
+    pub unfinished: u64,
     /// The scenarios, by name.
     pub scenarios: BTreeMap<String, ScenarioSummary>,
 }
@@ -152,7 +155,7 @@ pub enum Worst {
 impl Default for Summary {
     fn default() -> Self {
         let tombolo = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version: REPORT_VERSION, tombolo, elapsed_us: 0, scenarios: BTreeMap::new() }
+        Self { version: REPORT_VERSION, tombolo, elapsed_us: 0, unfinished: 0, scenarios: BTreeMap::new() }
     }
 }
 
@@ -194,6 +197,18 @@ impl Summary {
         }
     }
 
+    /// Takes a failure back of which it turned out that nothing can be said.
+    pub fn doubt(&mut self, scenario: &str, seed: u64, reason: &str) {
+        let scenario = self.scenario(scenario);
+        let before = scenario.failures.len();
+        scenario.failures.retain(|failure| failure.seed != seed);
+        if scenario.failures.len() < before {
+            scenario.violated -= 1;
+            scenario.inconclusive += 1;
+            keep(&mut scenario.undecided, Undecided { seed, reason: reason.to_owned() }, |undecided| undecided.seed);
+        }
+    }
+
     /// Says where the capsule of a failing seed lies.
     pub fn capsule(&mut self, scenario: &str, seed: u64, path: &str) {
         let failures = self.scenario(scenario).failures.iter_mut();
@@ -203,6 +218,7 @@ impl Summary {
     /// Takes in the runs of another campaign; they must be others.
     pub fn merge(&mut self, other: &Self) {
         self.elapsed_us = self.elapsed_us.max(other.elapsed_us);
+        self.unfinished += other.unfinished;
         for (name, scenario) in &other.scenarios {
             self.scenario(name).merge(scenario);
         }
@@ -211,7 +227,8 @@ impl Summary {
     /// The worst of all runs.
     #[must_use]
     pub fn result(&self) -> Worst {
-        self.scenarios.values().map(ScenarioSummary::result).max().unwrap_or(Worst::Inconclusive)
+        let worst = self.scenarios.values().map(ScenarioSummary::result).max().unwrap_or(Worst::Inconclusive);
+        if self.unfinished > 0 { worst.max(Worst::Inconclusive) } else { worst }
     }
 
     fn scenario(&mut self, name: &str) -> &mut ScenarioSummary {

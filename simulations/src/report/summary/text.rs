@@ -28,6 +28,9 @@ pub fn text(summary: &Summary) -> String {
         attention(name, scenario, &mut out);
     }
     out.push_str(&effort(summary));
+    if summary.unfinished > 0 {
+        out.push_str(&format!("unfinished: the time was up, {} runs are left\n", number(summary.unfinished)));
+    }
     out.push_str(match summary.result() {
         Worst::Held => "held\n",
         Worst::Violated => "VIOLATED\n",

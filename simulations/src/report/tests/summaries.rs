@@ -235,3 +235,28 @@ fn what_a_lane_cannot_do_is_no_hit_and_what_was_left_out_is_told() {
     let (said, _) = run(&["clone", "a disk error hit"]);
     assert!(!said.contains("not carried out") && !said.contains("never hit"), "{said}");
 }
+
+#[test]
+fn a_failure_can_be_doubted_and_seeds_can_be_left() {
+    let mut summary = Summary::default();
+    summary.add("x", 1, &run(1, Verdict::Violated(violation(1, "gone"))), Duration::ZERO);
+    summary.add("x", 2, &run(2, Verdict::Held), Duration::ZERO);
+    assert_eq!(summary.result(), Worst::Violated);
+    summary.doubt("x", 2, "it held");
+    assert_eq!(summary.result(), Worst::Violated, "that was no failure");
+    summary.doubt("x", 1, "not again");
+    let x = &summary.scenarios["x"];
+    assert_eq!((x.violated, x.inconclusive, x.held, x.failures.len()), (0, 1, 1, 0));
+    assert_eq!((summary.result(), x.undecided[0].reason.as_str()), (Worst::Inconclusive, "not again"));
+
+    let mut summary = Summary::default();
+    summary.add("x", 2, &run(2, Verdict::Held), Duration::ZERO);
+    assert_eq!(summary.result(), Worst::Held);
+    summary.unfinished = 3;
+    assert_eq!(summary.result(), Worst::Inconclusive);
+    assert!(
+        text(&summary).ends_with("unfinished: the time was up, 3 runs are left\ninconclusive\n"),
+        "{}",
+        text(&summary)
+    );
+}
