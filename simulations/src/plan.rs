@@ -14,6 +14,7 @@ pub type NodeNo = usize;
 
 /// Everything decided before a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Plan {
     /// Name of the scenario.
     pub scenario: String,
@@ -45,10 +46,14 @@ pub struct Plan {
     pub survivors: Vec<NodeNo>,
     /// Assertions of the scenario, checked when the survivors have converged.
     pub assertions: Vec<Assertion>,
+    /// Random faults that were drawn and left out, because a plan holds no more.
+    #[serde(default, skip_serializing_if = "none")]
+    pub left_out: u64,
 }
 
 /// A node.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NodePlan {
     /// Its name, unique.
     pub name: String,
@@ -62,6 +67,7 @@ pub struct NodePlan {
 
 /// The way between two nodes, the same in both directions.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LinkPlan {
     /// Who dials.
     pub from: NodeNo,
@@ -81,6 +87,7 @@ pub struct LinkPlan {
 
 /// A distribution of times by its quantiles; between them it is linear. Integers: the same on every machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Spread {
     /// The least, in microseconds.
     pub min_us: u64,
@@ -121,6 +128,7 @@ impl Spread {
 
 /// A space.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SpacePlan {
     /// Its name, unique.
     pub name: String,
@@ -130,6 +138,7 @@ pub struct SpacePlan {
 
 /// An entity that everybody has at the beginning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct InitialEntity {
     /// Index in [`Plan::spaces`].
     pub space: usize,
@@ -143,6 +152,7 @@ pub struct InitialEntity {
 
 /// What a client asks of a node: one request, one entry if it is accepted.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PlannedWrite {
     /// Its number, unique in the plan; stays when others are left out. From 1.
     pub no: u32,
@@ -161,6 +171,7 @@ pub struct PlannedWrite {
 
 /// An edit of one entity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Edit {
     /// Its collection.
     pub collection: String,
@@ -172,7 +183,7 @@ pub struct Edit {
 
 /// What is done to an entity.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Action {
     /// PUT without a base.
     Put(serde_json::Value),
@@ -191,6 +202,7 @@ pub enum Action {
 
 /// Something that goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct PlannedFault {
     /// Its number, unique in the plan; stays when others are left out. From 1.
     pub no: u32,
@@ -206,7 +218,7 @@ pub struct PlannedFault {
 
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
+#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
 pub enum Fault {
     /// Nothing passes between the two sides. Nobody is told: connections end by their idle timeout.
     Cut {
@@ -356,6 +368,7 @@ pub enum Unsynced {
 
 /// An assertion in CEL over what a node shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Assertion {
     /// For messages.
     pub name: String,
@@ -367,7 +380,7 @@ pub struct Assertion {
 
 /// What an assertion is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Over {
     /// Every entity of a collection on every survivor: `id`, `entity` (its view), `conflicts` (JSON Pointer → values),
     /// `present`, `node`.
@@ -383,6 +396,11 @@ pub enum Over {
         /// Index in [`Plan::spaces`].
         space: usize,
     },
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+const fn none(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Durations as whole microseconds.

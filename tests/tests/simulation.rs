@@ -68,9 +68,11 @@ fn a_workflow_has_the_options_that_there_are() {
 #[test]
 fn exit_codes_are_as_promised() {
     let dir = tempfile::tempdir().expect("a temporary directory");
-    let codes: [(&[&str], i32); 8] = [
+    let codes: [(&[&str], i32); 10] = [
         (&["run", "two-shops", "--seeds", "0..2"], 0),
         (&["run", "two-shops", "--seeds", "0..", "--time-budget", "0s"], 2),
+        (&["run", "two-shops", "--seeds", "0..100000", "--time-budget", "1s"], 2),
+        (&["run", "two-shops", "--seeds", "0..", "--time-budget", "1s"], 0),
         (&["run", "two-shops", "--seeds", "9..3"], 64),
         (&["run", "no-such-scenario"], 64),
         (&["run", "no-such-file.toml"], 64),

@@ -1,12 +1,15 @@
 //! The file of known bad seeds.
 //!
 //! ```text
-//! # scenario seed   # note
-//! swarm 17          # a restored node took its old epoch for its own
+//! # scenario seed [lane]   # note
+//! swarm 17                 # a restored node took its old epoch for its own
+//! swarm 53 quic            # on this lane only
 //! two-shops 4
 //! ```
 
 use std::fmt;
+
+use crate::capsule::LaneName;
 
 /// Most lines of the file: all of them run before anything else.
 const LINES_MAX: usize = 10_000;
@@ -25,6 +28,8 @@ pub struct KnownSeed {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
+    /// Where it failed; none: it is run on every lane.
+    pub lane: Option<LaneName>,
     /// What stands behind it; may be empty.
     pub note: String,
     /// Its line, from 1.
@@ -46,7 +51,7 @@ impl fmt::Display for KnownBadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}:{}: {}; allowed: `SCENARIO SEED # NOTE`, comments and empty lines",
+            "{}:{}: {}; allowed: `SCENARIO SEED # NOTE` or `SCENARIO SEED LANE # NOTE` with the lane world or quic, comments and empty lines",
             self.file, self.line, self.reason
         )
     }
@@ -68,35 +73,59 @@ impl KnownBad {
             }
             let (said, note) = content.split_once('#').unwrap_or((content, ""));
             let words: Vec<&str> = said.split_whitespace().collect();
-            let (scenario, seed) = match *words.as_slice() {
+            let (scenario, seed, lane) = match *words.as_slice() {
                 [] => continue,
-                [scenario, seed] => (scenario, seed),
+                [scenario, seed] => (scenario, seed, None),
+                [scenario, seed, lane] => (scenario, seed, Some(lane)),
                 _ => return Err(wrong(format!("{} words before the note", words.len()))),
             };
             let seed = seed.parse().map_err(|_| wrong(format!("`{seed}` is no seed: a whole number from 0 on")))?;
             if !is_scenario(scenario) {
                 return Err(wrong(format!("there is no scenario `{scenario}`")));
             }
-            if !known.has(scenario, seed) {
-                known.seeds.push(KnownSeed { scenario: scenario.to_owned(), seed, note: note.trim().to_owned(), line });
+            let lane = match lane {
+                None => None,
+                Some("world") => Some(LaneName::World),
+                Some("quic") => Some(LaneName::Quic),
+                Some(other) => return Err(wrong(format!("there is no lane `{other}`"))),
+            };
+            let (scenario, note) = (scenario.to_owned(), note.trim().to_owned());
+            let said = KnownSeed { scenario, seed, lane, note, line };
+            if !known.seeds.iter().any(|known| known.is(&said.scenario, seed) && known.lane == lane) {
+                known.seeds.push(said);
             }
         }
         Ok(known)
     }
 
+    /// Those of a lane, each once.
+    #[must_use]
+    pub fn on(self, lane: LaneName) -> Self {
+        let mut here = Self::default();
+        for known in self.seeds {
+            if known.lane.is_none_or(|of| of == lane) && !here.has(&known.scenario, known.seed) {
+                here.seeds.push(known);
+            }
+        }
+        here
+    }
+
     /// Whether a seed is among them. O(seeds).
     #[must_use]
     pub fn has(&self, scenario: &str, seed: u64) -> bool {
-        self.seeds.iter().any(|known| known.seed == seed && known.scenario == scenario)
+        self.seeds.iter().any(|known| known.is(scenario, seed))
     }
 
     /// What stands behind a seed.
     #[must_use]
     pub fn note(&self, scenario: &str, seed: u64) -> Option<&str> {
-        self.seeds
-            .iter()
-            .find(|known| known.seed == seed && known.scenario == scenario)
-            .map(|known| known.note.as_str())
+        self.seeds.iter().find(|known| known.is(scenario, seed)).map(|known| known.note.as_str())
+    }
+}
+
+impl KnownSeed {
+    fn is(&self, scenario: &str, seed: u64) -> bool {
+        self.seed == seed && self.scenario == scenario
     }
 }
 
@@ -112,11 +141,17 @@ mod tests {
         assert_eq!(known.seeds.len(), 2);
         assert_eq!(known.note("swarm", 17), Some("lost # twice"));
         assert!(known.has("ferry", 4) && !known.has("ferry", 17));
+        let text = "swarm 17 quic # a\nferry 4 world\nswarm 17\nferry 5 # b\nswarm 17 quic";
+        let known = KnownBad::parse("bad.txt", text, &there).expect("parses");
+        assert_eq!(known.seeds.len(), 4);
+        let on = |lane| known.clone().on(lane).seeds.into_iter().map(|known| known.line).collect::<Vec<_>>();
+        assert_eq!((on(LaneName::World), on(LaneName::Quic)), (vec![2, 3, 4], vec![1, 4]));
         for (text, line, part) in [
             ("swarm", 1, "1 words"),
             ("\nswarm x", 2, "`x` is no seed"),
             ("swarm 1\nswam 2", 2, "no scenario `swam`"),
-            ("swarm 1 2", 1, "3 words"),
+            ("swarm 1 moon # far", 1, "no lane `moon`"),
+            ("swarm 1 quic 2", 1, "4 words"),
         ] {
             let error = KnownBad::parse("bad.txt", text, &there).expect_err(text);
             assert_eq!(error.line, line);

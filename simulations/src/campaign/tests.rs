@@ -23,6 +23,7 @@ fn plan(seed: u64) -> Plan {
         patience: Duration::ZERO,
         survivors: Vec::new(),
         assertions: Vec::new(),
+        left_out: 0,
     }
 }
 

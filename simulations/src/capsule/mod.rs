@@ -12,6 +12,7 @@
 //! diagram.html, …     whatever else was given to [`Capsule::write`]
 //! ```
 
+mod again;
 mod files;
 pub mod minimise;
 mod read;
@@ -27,6 +28,7 @@ use crate::outcome::Violation;
 use crate::plan::Plan;
 use crate::trace::Event;
 
+pub use again::{Again, again};
 pub use files::{
     CAPSULE_JSON, EVENTS_JSONL, ORIGINAL_PLAN_JSON, PLAN_JSON, README_TXT, REPRO_RS, SCENARIO_TOML, VERDICT_JSON,
 };
@@ -98,6 +100,18 @@ pub struct Header {
 }
 
 impl Header {
+    /// What to know before a capsule of another version of the program is replayed: its format is the same, the product is not.
+    #[must_use]
+    pub fn other_version(&self) -> Option<String> {
+        let ours = env!("CARGO_PKG_VERSION");
+        (self.tombolo != ours).then(|| {
+            format!(
+                "tombolo {} wrote this capsule, this is {ours}: its plan is replayed, but the run may be another one",
+                self.tombolo
+            )
+        })
+    }
+
     /// Of a failure that this program found; `minimal` is false at first.
     #[must_use]
     pub fn new(scenario: &str, seed: u64, lane: LaneName, source: &str) -> Self {

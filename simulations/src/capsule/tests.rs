@@ -130,6 +130,15 @@ fn damage_is_said_with_file_and_line() {
     });
     assert_eq!(error.line, Some(3));
     assert!(error.reason.contains("slept"), "{error}");
+    for (part, more) in [
+        ("\"noise\": ", "\"noize\": 1, \"noise\": "),
+        ("\"latency\": {", "\"latency\": { \"p95_us\": 1,"),
+        ("\"members\": ", "\"owner\": 1, \"members\": "),
+        ("\"collection\": ", "\"colour\": 1, \"collection\": "),
+    ] {
+        let error = complaint(PLAN_JSON, |text| Some(text.replacen(part, more, 1)));
+        assert!(error.line.is_some_and(|line| line > 1) && error.reason.contains("unknown field"), "{error}");
+    }
     let error = complaint(PLAN_JSON, |text| Some(text.get(..text.len() / 2).unwrap_or_default().to_owned()));
     assert!(error.line.is_some_and(|line| line > 10), "{error}");
     let error = complaint(PLAN_JSON, |text| Some(text.replace("\"south\"", "\"north\"")));
@@ -146,6 +155,15 @@ fn damage_is_said_with_file_and_line() {
         };
         assert_eq!(Capsule::read(&path).expect_err("none").reason, reason);
     }
+}
+
+#[test]
+fn a_capsule_of_another_version_is_told() {
+    let mut header = capsule().header;
+    assert_eq!(header.other_version(), None);
+    header.tombolo = "0.0.7".to_owned();
+    let told = header.other_version().expect("another one");
+    assert!(told.starts_with("tombolo 0.0.7 wrote this capsule, this is "), "{told}");
 }
 
 #[test]

@@ -35,17 +35,24 @@ pub fn compile(expression: &str) -> Result<Program, AssertionError> {
 /// What an assertion sees: names and values.
 pub(super) type Scope = BTreeMap<&'static str, Value>;
 
+/// Most characters of an assertion's name in the place of a violation.
+const NAME_CHARS_MAX: usize = 80;
+
+/// Why an assertion does not hold: what is said of it, and more for people. Two that differ in the first are two failures:
+/// one that is false must not be minimised into one whose data is not there any more.
+type Why = (&'static str, String);
+
 /// Evaluates an assertion. `Err`: it is false, no bool, or cannot be evaluated; which of them.
-fn holds(program: &Program, scope: Scope) -> Result<(), String> {
+fn holds(program: &Program, scope: Scope) -> Result<(), Why> {
     let mut context = Context::default();
     for (name, value) in scope {
         context.add_variable_from_value(name, value);
     }
     match program.execute(&context) {
         Ok(Value::Bool(true)) => Ok(()),
-        Ok(Value::Bool(false)) => Err("it is false".to_owned()),
-        Ok(_) => Err("it gives no bool".to_owned()),
-        Err(error) => Err(format!("it cannot be evaluated: {error}")),
+        Ok(Value::Bool(false)) => Err(("is false", String::new())),
+        Ok(_) => Err(("gives no bool", String::new())),
+        Err(error) => Err(("cannot be evaluated", format!(": {error}"))),
     }
 }
 
@@ -140,11 +147,12 @@ fn writes(plan: &Plan, acks: &Acks, space: usize) -> Value {
 pub(super) fn check(plan: &Plan, acks: &Acks, (space, node): (usize, NodeNo), rows: &Rows) -> Result<(), Fault> {
     let name = text(plan.nodes.get(node).map_or("", |node| node.name.as_str()));
     for assertion in &plan.assertions {
-        let failed = |about: &str, why: String| {
-            let detail = format!("`{}`{about}: {why}", assertion.name);
-            Fault::new(Oracle::Assertion, "an assertion does not hold", detail).at(node)
+        let failed = |about: &str, (what, more): Why| {
+            let detail = format!("`{}`{about}: it {what}{more}", assertion.name);
+            Fault::new(Oracle::Assertion, what, detail).by(short(&assertion.name)).at(node)
         };
-        let program = || compile(&assertion.expression).map_err(|error| failed("", error.to_string()));
+        let program =
+            || compile(&assertion.expression).map_err(|error| failed("", ("is not CEL", format!(": {error}"))));
         match &assertion.over {
             Over::Entity { space: of, collection } if *of == space => {
                 let program = program()?;
@@ -168,6 +176,11 @@ pub(super) fn check(plan: &Plan, acks: &Acks, (space, node): (usize, NodeNo), ro
         }
     }
     Ok(())
+}
+
+/// An assertion's name as part of a place.
+fn short(name: &str) -> String {
+    format!("`{}`", name.chars().take(NAME_CHARS_MAX).collect::<String>())
 }
 
 fn entity(id: &str, state: &EntityState, node: &Value) -> Scope {
@@ -194,7 +207,7 @@ mod tests {
         writer.finish(&Provenance::default(), 1).unwrap().unwrap().1
     }
 
-    fn says(expression: &str) -> Result<(), String> {
+    fn says(expression: &str) -> Result<(), Why> {
         let state = state(r#"{"stock":3,"big":18446744073709551615,"tags":["a"],"price":1.5,"deep":{"x":null}}"#);
         holds(&compile(expression).unwrap(), entity("o-1", &state, &text("berlin")))
     }
@@ -214,9 +227,10 @@ mod tests {
 
     #[test]
     fn what_is_false_no_bool_or_an_error_does_not_hold() {
-        assert_eq!(says("entity.stock > 3"), Err("it is false".to_owned()));
-        assert_eq!(says("entity.stock"), Err("it gives no bool".to_owned()));
-        assert!(says("entity.other > 1").unwrap_err().starts_with("it cannot be evaluated"));
+        let what = |expression| says(expression).unwrap_err().0;
+        assert_eq!(what("entity.stock > 3"), "is false");
+        assert_eq!(what("entity.stock"), "gives no bool");
+        assert_eq!(what("entity.other > 1"), "cannot be evaluated");
         assert!(compile("entity.stock >").is_err());
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct Fault {
     pub(crate) oracle: Oracle,
     /// The check's name: the same wherever and however often it fails.
     pub(crate) place: &'static str,
+    /// Which one, of checks that are the scenario's own: it stands before the place.
+    pub(crate) check: Option<String>,
     /// At which node, if at one.
     pub(crate) node: Option<NodeNo>,
     /// What, for people.
@@ -22,7 +24,7 @@ pub(crate) struct Fault {
 
 impl Fault {
     pub(crate) fn new(oracle: Oracle, place: &'static str, detail: impl Into<String>) -> Self {
-        Self { oracle, place, node: None, detail: detail.into() }
+        Self { oracle, place, check: None, node: None, detail: detail.into() }
     }
 
     /// A store that must be readable is not.
@@ -35,6 +37,12 @@ impl Fault {
         self
     }
 
+    /// The same, of a check that the scenario brings along.
+    pub(crate) fn by(mut self, check: String) -> Self {
+        self.check = Some(check);
+        self
+    }
+
     /// The same, of this entity.
     pub(crate) fn of(mut self, collection: &str, id: &str) -> Self {
         self.detail = format!("{collection}/{id}: {}", self.detail);
@@ -42,7 +50,8 @@ impl Fault {
     }
 
     pub(crate) fn violation(self, at: Duration) -> Violation {
-        let Self { oracle, place, node, detail } = self;
-        Violation { oracle, place: place.to_owned(), node, at, detail }
+        let Self { oracle, place, check, node, detail } = self;
+        let place = check.map_or_else(|| place.to_owned(), |check| format!("{check} {place}"));
+        Violation { oracle, place, node, at, detail }
     }
 }

@@ -1,5 +1,6 @@
 //! A scenario from Rust: start with [`Draft::new`], say what is different, end with [`Draft::check`].
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -41,6 +42,7 @@ impl Draft {
             faults: Vec::new(),
             random: None,
             assertions: Vec::new(),
+            keys: BTreeMap::new(),
         }
     }
 

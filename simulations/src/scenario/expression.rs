@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use cel::common::ast::{EntryExpr, Expr, IdedExpr};
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr};
+use cel::objects::ValueType;
 use cel::{Context, Program};
 
 /// What an assertion over entities may name.
@@ -18,7 +19,7 @@ pub(super) struct Wrong {
     pub(super) message: String,
 }
 
-/// Checks grammar, names and functions. O(expression).
+/// Checks grammar, names and functions, and that it is not plainly something else than true or false. O(expression).
 pub(super) fn check(expression: &str, variables: &[&str]) -> Result<(), Vec<Wrong>> {
     let program = Program::compile(expression).map_err(|errors| {
         let wrong = |error: &cel::ParseError| Wrong {
@@ -38,7 +39,45 @@ pub(super) fn check(expression: &str, variables: &[&str]) -> Result<(), Vec<Wron
     for name in used.functions.iter().filter(|name| is_word(name) && !is_function(name)) {
         wrong.push(whole(format!("the assertion calls `{name}`, which CEL does not have")));
     }
+    if wrong.is_empty() {
+        wrong.extend(no_bool(&program, &used).map(whole));
+    }
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// What an expression gives that cannot give true or false, as far as it is known without data.
+fn no_bool(program: &Program, used: &Used<'_>) -> Option<String> {
+    if let Some(kind) = kind(program.expression()) {
+        return Some(format!("the assertion gives {kind}; it must give true or false"));
+    }
+    // Without names and loops it is the same everywhere, and takes no longer than it is long.
+    if !used.names.is_empty() || used.loops {
+        return None;
+    }
+    match program.execute(&Context::default()) {
+        Ok(value) => {
+            let kind = value.type_of();
+            (!matches!(kind, ValueType::Bool))
+                .then(|| format!("the assertion gives {kind}; it must give true or false"))
+        }
+        Err(error) => Some(format!("the assertion can never be evaluated: {error}")),
+    }
+}
+
+/// What an expression gives for certain, if that is neither true nor false.
+fn kind(expression: &IdedExpr) -> Option<&'static str> {
+    match &expression.expr {
+        Expr::List(_) => Some("a list"),
+        Expr::Map(_) | Expr::Struct(_) => Some("a map"),
+        Expr::Call(CallExpr { func_name, args, .. }) => match (func_name.as_str(), args.as_slice()) {
+            ("_?_:_", [_, one, other]) => kind(one).or_else(|| kind(other)),
+            ("_+_" | "_-_" | "_*_" | "_/_" | "_%_" | "-_", _) => Some("the result of a calculation"),
+            ("size" | "int" | "uint" | "double", _) => Some("a number"),
+            ("string", _) => Some("a text"),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn is_type(name: &str) -> bool {
@@ -48,7 +87,7 @@ fn is_type(name: &str) -> bool {
 
 /// Operators have signs in their names.
 fn is_word(name: &str) -> bool {
-    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+    name.chars().all(|c| c.is_ascii_alphanumeric() || c == '.' || c == '_')
 }
 
 /// What cannot be added is there already.
@@ -61,6 +100,8 @@ fn is_function(name: &str) -> bool {
 struct Used<'e> {
     names: BTreeSet<&'e str>,
     functions: BTreeSet<&'e str>,
+    /// Whether it goes through lists or maps.
+    loops: bool,
 }
 
 impl<'e> Used<'e> {
@@ -78,6 +119,7 @@ impl<'e> Used<'e> {
                 }
             }
             Expr::Comprehension(all) => {
+                self.loops = true;
                 self.walk(&all.iter_range, bound);
                 self.walk(&all.accu_init, bound);
                 let before = bound.len();

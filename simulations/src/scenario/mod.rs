@@ -122,6 +122,14 @@ impl Scenario {
         self.0.quic
     }
 
+    /// Faults that it spells out and that the `quic` lane cannot carry out: it has no frames to keep, and one socket for a node.
+    #[must_use]
+    pub fn not_on_quic(&self) -> Vec<&'static str> {
+        let said = |is: fn(&What) -> bool| self.0.faults.iter().any(|statement| is(&statement.what));
+        let replay = said(|what| matches!(what, What::Replay { .. })).then_some("replay");
+        replay.into_iter().chain(said(|what| matches!(what, What::Clone(_))).then_some("clone")).collect()
+    }
+
     /// What was said.
     #[must_use]
     pub const fn draft(&self) -> &Draft {

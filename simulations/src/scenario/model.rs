@@ -1,5 +1,6 @@
 //! What a scenario says, as plain data. The TOML reader fills it; so can Rust.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tombolo_crdt::rules::Role;
@@ -80,6 +81,8 @@ pub struct Draft {
     pub random: Option<Random>,
     /// What must be true in the end.
     pub assertions: Vec<Assert>,
+    /// Where keys were written that are plain values above.
+    pub(super) keys: BTreeMap<&'static str, Place>,
 }
 
 /// Who must converge in the end.
@@ -241,6 +244,8 @@ pub struct Assert {
     pub that: String,
     /// Where the expression stands verbatim in its file, to point into it.
     pub(super) verbatim: Option<(super::place::Source, usize)>,
+    /// Where the collection was written.
+    pub(super) about: Option<Place>,
 }
 
 impl Assert {
@@ -248,7 +253,8 @@ impl Assert {
     #[must_use]
     pub fn node(name: &str, that: &str) -> Self {
         let place = Place::default();
-        Self { place, name: name.into(), space: None, collection: None, that: that.into(), verbatim: None }
+        let (name, that) = (name.into(), that.into());
+        Self { place, name, space: None, collection: None, that, verbatim: None, about: None }
     }
 
     /// For every entity of a collection on every survivor.

@@ -130,7 +130,7 @@ fn draw_kind(
 ) {
     let Some(gap) = kind.rate.gap().map(|gap| micros(gap).saturating_mul(4) / quarters) else { return };
     let mut at = from;
-    for _ in 0..super::expand::FAULTS_MAX {
+    for _ in 0..super::expand::DRAWN_MAX {
         at += Duration::from_micros(dice.range(1, gap.saturating_mul(2).max(1)));
         if at >= to {
             return;
@@ -140,6 +140,23 @@ fn draw_kind(
         take(&what(kind.kind, (at, until), dice), (at, until), dice);
         at = until + stability;
     }
+}
+
+/// How many single faults of a kind are to be expected among so many nodes in a time, without a swarm.
+pub(super) fn expected(kind: &RandomKind, stability: Duration, span: Duration, nodes: u64) -> u64 {
+    let Some(gap) = kind.rate.gap() else { return 0 };
+    let lasts = micros(kind.lasts.0).midpoint(micros(kind.lasts.1));
+    let each = micros(gap).saturating_add(lasts).saturating_add(micros(stability)).max(1);
+    let single = match kind.kind {
+        Kind::Swizzle => 2 * nodes,
+        Kind::Ring => nodes,
+        // Every half of the time: the second one ends in time, a third one does not.
+        Kind::RollingRestart => nodes.min(2),
+        // An eighth of the time down and an eighth up, on average.
+        Kind::Flap => 4,
+        _ => 1,
+    };
+    (micros(span) / each).saturating_mul(single)
 }
 
 /// A fault of a kind with random sizes.

@@ -50,6 +50,7 @@ pub(crate) fn mesh(seed: u64, count: usize) -> Plan {
         patience: Duration::from_secs(600),
         survivors: (0..count).collect(),
         assertions: Vec::new(),
+        left_out: 0,
     }
 }
 

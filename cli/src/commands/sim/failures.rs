@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo_sim::campaign::{Failure, Stopwatch, guarded, kinds};
 use tombolo_sim::capsule::minimise::{CANDIDATES_MAX, Effort, Minimised, Size, Step, minimise};
-use tombolo_sim::capsule::{Capsule, Header, LaneName, run_again};
+use tombolo_sim::capsule::{Again, Capsule, Header, LaneName, again, run_again};
 use tombolo_sim::outcome::{RunOptions, Verdict, Violation};
 use tombolo_sim::plan::Plan;
 use tombolo_sim::report::files::{DIAGRAM_HTML, SHIVIZ_LOG, capsule_dir, quoted};
@@ -40,6 +40,8 @@ pub(super) struct Kept {
     pub(super) scenario: String,
     pub(super) seed: u64,
     pub(super) path: PathBuf,
+    /// Whether it failed again when its plan was carried out to be kept.
+    pub(super) again: Again,
     source: String,
     lane: LaneName,
     /// Other seeds that failed alike.
@@ -60,11 +62,12 @@ pub(super) fn keep(ui: &Ui, keeping: &Keeping<'_>, failures: &[Failure]) -> Resu
             continue;
         };
         let left = keeping.budget.saturating_sub(watch.elapsed()) / u32::try_from(count - nth).unwrap_or(1);
-        let (path, capsule) = keep_one(ui, keeping, source, failure, left)?;
+        let (path, again, capsule) = keep_one(ui, keeping, source, failure, left)?;
         kept.push(Kept {
             scenario: failure.scenario.clone(),
             seed: failure.seed,
             path,
+            again,
             source: source.named.clone(),
             lane: keeping.lane,
             others: alike - 1,
@@ -83,16 +86,17 @@ fn keep_one(
     source: &Source,
     failure: &Failure,
     budget: Duration,
-) -> Result<(PathBuf, Capsule), CliError> {
+) -> Result<(PathBuf, Again, Capsule), CliError> {
     let original = source.scenario.plan(failure.seed);
     let small = smaller(ui, keeping, &original, failure, budget);
     let outcome = guarded(lane(keeping.lane), &small.plan, RunOptions { record: true });
-    let violation = match &outcome.verdict {
-        Verdict::Violated(violation) => violation.clone(),
-        Verdict::Held | Verdict::Inconclusive(_) => {
-            ui.warn(format!("{} seed {}: it did not fail when it was run again", failure.scenario, failure.seed));
-            small.violation
-        }
+    let again = again(keeping.lane, lane(keeping.lane), &small.plan, &small.violation, &outcome);
+    if again != Again::Alike {
+        ui.warn(format!("{} seed {}: it did not fail alike when it was run again", failure.scenario, failure.seed));
+    }
+    let violation = match (&outcome.verdict, again) {
+        (Verdict::Violated(violation), Again::Alike) => violation.clone(),
+        _ => small.violation,
     };
     let mut header = Header::new(&failure.scenario, failure.seed, keeping.lane, &source.named);
     header.minimal = small.complete;
@@ -112,7 +116,7 @@ fn keep_one(
             .cause(error)
             .hint("name a directory with room: --report DIR")
     })?;
-    Ok((path, capsule))
+    Ok((path, again, capsule))
 }
 
 fn smaller(ui: &Ui, keeping: &Keeping<'_>, plan: &Plan, failure: &Failure, budget: Duration) -> Minimised {
@@ -161,8 +165,13 @@ impl Kept {
         };
         let minimal = if self.minimal { "; nothing more can be left out" } else { "" };
         let now = Size::of(&self.plan);
+        let word = match self.again {
+            Again::Alike => "VIOLATED",
+            Again::Unequal => "NOT DETERMINISTIC, violated once and not again:",
+            Again::Unsure => "inconclusive, violated once and not again:",
+        };
         format!(
-            "VIOLATED scenario {}, seed {}{others}\n  oracle   {}: {}\n  what     {}\n  where    {place}\n  \
+            "{word} scenario {}, seed {}{others}\n  oracle   {}: {}\n  what     {}\n  where    {place}\n  \
              capsule  {path}\n           {} (of {}){minimal}\n  again    {}\n           tombolo sim replay {}",
             self.scenario,
             self.seed,

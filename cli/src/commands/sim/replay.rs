@@ -38,6 +38,9 @@ pub(super) fn run(ui: &mut Ui, args: &ReplayArgs) -> Result<(), CliError> {
     let header = &capsule.header;
     let (scenario, seed, lane_name) = (&header.scenario, header.seed, header.lane.name());
     ui.note(format!("scenario {scenario}, seed {seed}, lane {lane_name}: {}", size(Size::of(&capsule.plan))));
+    if let Some(other) = header.other_version() {
+        ui.warn(other);
+    }
     let replay = capsule.replay(lane(capsule.header.lane));
     if ui.is_json() {
         ui.json(&document(&capsule, &replay))?;
@@ -62,6 +65,7 @@ fn document(capsule: &Capsule, replay: &Replay) -> serde_json::Value {
     );
     json!({
         "capsule": capsule.header,
+        "other_version": capsule.header.other_version(),
         "result": word(replay.sameness),
         "verdict": replay.outcome.verdict,
         "divergence": divergence,

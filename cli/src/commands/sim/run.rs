@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use indicatif::ProgressBar;
 use tombolo_sim::campaign::{self, Campaign, Findings, Finished, Progress, SELFTEST_EVERY, Seeds, Shard, Subject};
-use tombolo_sim::capsule::LaneName;
+use tombolo_sim::capsule::{Again, LaneName};
 use tombolo_sim::report::Summary;
 use tombolo_sim::report::files::write_report;
 use tombolo_sim::report::summary::{Worst, annotations, junit, text};
@@ -37,7 +37,8 @@ Exit codes: 0 everything held, 1 something was violated, 2 inconclusive,
 3 the simulator itself was not deterministic, 64 wrong usage, scenario or capsule,
 74 it could not do its work, 130 interrupted.
 
-A file of known bad seeds has a line `SCENARIO SEED # NOTE` for each; they run before all others.";
+A file of known bad seeds has a line `SCENARIO SEED [world|quic] # NOTE` for each; they run before all others, on the lane
+that is named, else on every one.";
 
 /// Run scenarios over many seeds; what fails is minimised and kept as a capsule
 #[derive(clap::Args, Debug)]
@@ -49,7 +50,8 @@ pub(crate) struct RunArgs {
     /// Seeds: 17, 0..2000 (the last one left out), 500.. (until the time is up), 3,10..20
     #[arg(long, value_name = "SEEDS", default_value = "0..100")]
     seeds: Seeds,
-    /// No run begins after this time, as in 5m; says how many seeds there were until then
+    /// No run begins after this time, as in 5m; says how many seeds there were until then. Seeds without an end (0..) that it
+    /// cuts are fine; a range with an end that was not run to it is inconclusive
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     time_budget: Option<Duration>,
     /// The Kth of N parts of the seeds: those with seed % N = K - 1
@@ -80,7 +82,7 @@ pub(crate) struct RunArgs {
 
 pub(super) fn run(ui: &mut Ui, args: &RunArgs) -> Result<(), CliError> {
     let sources = sources::load(ui, &args.scenarios, args.lane)?;
-    let known_bad = sources::known_bad(args.known_bad.as_deref(), &sources)?;
+    let known_bad = sources::known_bad(args.known_bad.as_deref(), &sources, args.lane)?;
     if args.seeds.count().is_none() && args.time_budget.is_none() {
         return Err(CliError::usage("seeds without an end take for ever").hint("add --time-budget 5m"));
     }
@@ -97,16 +99,37 @@ pub(super) fn run(ui: &mut Ui, args: &RunArgs) -> Result<(), CliError> {
         selftest_every: SELFTEST_EVERY,
         interrupted: stop.flag(),
     };
-    let (mut summary, findings) = explore(ui, &campaign, args.lane.name(), &sources);
+    let (mut summary, mut findings) = explore(ui, &campaign, args.lane.name(), &sources);
     let out = args.report.as_deref().unwrap_or(Path::new(CAPSULES_DIR));
     let keeping = Keeping { sources: &sources, lane: args.lane.name(), out, budget: args.minimise_budget, stop: &stop };
     let kept = keep(ui, &keeping, &findings.failures)?;
     for kept in &kept {
         summary.capsule(&kept.scenario, kept.seed, &kept.path.display().to_string());
+        doubt(kept, &mut summary, &mut findings);
+    }
+    // Seeds with an end are all meant to be run; without, the time decides.
+    if findings.stopped == Some(campaign::Stop::TimeBudget)
+        && let Some(of) = findings.progress.of
+    {
+        summary.unfinished = of.saturating_sub(findings.progress.runs);
     }
     write_files(args, &summary)?;
     tell(ui, &summary, &findings, &kept)?;
     verdict(&summary, &findings)
+}
+
+/// A failure that was not there again says something of the simulator, and nothing of the product.
+fn doubt(kept: &Kept, summary: &mut Summary, findings: &mut Findings) {
+    match kept.again {
+        Again::Alike => {}
+        Again::Unequal => summary.selftest(&kept.scenario, kept.seed, false),
+        Again::Unsure => {
+            let reason = "it failed once, and not when it was run again".to_owned();
+            summary.doubt(&kept.scenario, kept.seed, &reason);
+            findings.failures.retain(|failure| (&failure.scenario, failure.seed) != (&kept.scenario, kept.seed));
+            findings.inconclusive.push((kept.scenario.clone(), kept.seed, reason));
+        }
+    }
 }
 
 /// As many as the machine has.
@@ -220,6 +243,11 @@ fn verdict(summary: &Summary, findings: &Findings) -> Result<(), CliError> {
         (_, Some(campaign::Stop::Interrupted)) => error(Kind::Interrupted, "interrupted".into()),
         (_, Some(campaign::Stop::NoThreads)) => error(Kind::Failed, "the system gives no thread to run in".into()),
         (Worst::NotDeterministic, _) => error(Kind::NotDeterministic, "the simulator itself is at fault".into()),
+        (Worst::Inconclusive, _) if findings.inconclusive.is_empty() && summary.unfinished > 0 => {
+            let left = human::count(summary.unfinished);
+            Err(CliError::new(Kind::Inconclusive, format!("the time was up before all seeds were run: {left} runs are left"))
+                .hint("give more time (--time-budget) or fewer seeds; `--seeds 0..`, without an end, runs as many as the time allows"))
+        }
         (Worst::Inconclusive, _) => {
             let unknown = findings.inconclusive.len();
             Err(CliError::new(Kind::Inconclusive, "nothing can be said of some scenarios")

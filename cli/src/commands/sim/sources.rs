@@ -48,6 +48,10 @@ pub(super) fn load(ui: &Ui, named: &[String], lane: LaneArg) -> Result<Vec<Sourc
             return Err(CliError::usage(format!("{named} does not run on the lane {lane}"))
                 .hint(format!("add \"{lane}\" to its `lanes`, or leave out --lane")));
         }
+        let not = source.scenario.not_on_quic();
+        if lane == LaneArg::Quic && !not.is_empty() {
+            ui.warn(format!("{named}: {} is not carried out on the lane quic", not.join(", ")));
+        }
         if !names.insert(name.clone()) {
             return Err(CliError::usage(format!("there are two scenarios `{name}`"))
                 .hint("name each scenario once, and give files another `name`: results are told by it"));
@@ -79,11 +83,13 @@ pub(super) fn unknown(name: &str) -> CliError {
         .hint("a file is named with its ending: `tombolo sim run mine.toml`")
 }
 
-/// The known bad seeds; those of scenarios that are not to be run now are passed over.
-pub(super) fn known_bad(path: Option<&Path>, sources: &[Source]) -> Result<KnownBad, CliError> {
+/// The known bad seeds; those of scenarios and lanes that are not to be run now are passed over.
+pub(super) fn known_bad(path: Option<&Path>, sources: &[Source], lane: LaneArg) -> Result<KnownBad, CliError> {
     let Some(path) = path else { return Ok(KnownBad::default()) };
     let wrong = || CliError::usage("the file of known bad seeds cannot be used");
     let text = std::fs::read_to_string(path).map_err(|error| wrong().cause(format!("{}: {error}", path.display())))?;
     let is_scenario = |name: &str| find(name).is_some() || sources.iter().any(|source| source.scenario.name() == name);
-    KnownBad::parse(&path.display().to_string(), &text, &is_scenario).map_err(|error| wrong().cause(error))
+    KnownBad::parse(&path.display().to_string(), &text, &is_scenario)
+        .map(|known| known.on(lane.name()))
+        .map_err(|error| wrong().cause(error))
 }

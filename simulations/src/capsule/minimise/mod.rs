@@ -1,7 +1,6 @@
 //! Makes a failing plan smaller while it fails alike.
 //!
-//! In this order, and again until a whole round changes nothing: leave out assertions that have no part in it (all of them
-//! fail at one place: what is left is the one that is meant); cut what comes after the violation; leave out spaces and
+//! In this order, and again until a whole round changes nothing: leave out assertions that have no part in it; cut what comes after the violation; leave out spaces and
 //! nodes; kinds of faults; single faults; writes, initial entities, edits, links; make what is left simple (delays, clocks,
 //! lengths, gaps). A candidate is kept only if it can be carried out ([`Plan::check`]) and violates the same
 //! oracle at the same place. The result is 1-minimal in writes and faults: without any single one of them it does not fail.
@@ -209,4 +208,4 @@ fn fingerprint(plan: &Plan) -> [u8; 32] {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

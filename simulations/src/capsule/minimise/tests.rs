@@ -13,6 +13,7 @@ use crate::plan::{
     Action, Assertion, Edit, Fault, InitialEntity, LinkPlan, NodeNo, NodePlan, Over, PlannedFault, PlannedWrite,
     SpacePlan, Spread, Unsynced,
 };
+use crate::scenario::{Draft, Survivors};
 
 const SECOND: Duration = Duration::from_secs(1);
 const ANY: Spread = Spread { min_us: 1_000, p50_us: 10_000, p99_us: 50_000, max_us: 90_000 };
@@ -68,6 +69,7 @@ pub(crate) fn large() -> Plan {
         patience: SECOND * 600,
         survivors: (0..6).collect(),
         assertions: vec![assertion(0), assertion(1)],
+        left_out: 0,
     }
 }
 
@@ -249,6 +251,26 @@ fn another_failure_is_not_taken_for_this_one() {
         }
     };
     assert_eq!(numbers(&minimised(&large(), &lane).plan).0, [2, 5]);
+}
+
+#[test]
+fn a_false_assertion_does_not_become_one_without_its_data() {
+    let number = |n| Action::Put(json!({ "n": n }));
+    let assert = |name: &str, that: &str| crate::scenario::Assert::node(name, that);
+    let draft = Draft::new("made", "a title", SECOND * 30).nodes(&["north", "south"]).survivors(Survivors::All);
+    let draft = draft.write(SECOND, "south", "stock", "lamp", number(7)).write(
+        SECOND * 2,
+        "north",
+        "other",
+        "thing",
+        number(1),
+    );
+    let draft = draft.assert(assert("few lamps", "views.stock.lamp.n <= 6"));
+    let draft = draft.assert(assert("no things", "size(views.other) == 0"));
+    let small = minimised(&draft.check().expect("it can be").plan(1), &crate::world::run);
+    assert_eq!((small.violation.oracle, small.violation.place.as_str()), (Oracle::Assertion, "`few lamps` is false"));
+    assert_eq!(numbers(&small.plan).0, [1]);
+    assert_eq!(small.plan.assertions.len(), 1);
 }
 
 #[test]

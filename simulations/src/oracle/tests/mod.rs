@@ -54,6 +54,7 @@ fn plan() -> Plan {
         patience: AT,
         survivors: (0..NODES).collect(),
         assertions: Vec::new(),
+        left_out: 0,
     }
 }
 

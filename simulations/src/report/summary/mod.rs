@@ -47,6 +47,9 @@ pub struct Summary {
     pub tombolo: String,
     /// Time of the machine from beginning to end, in microseconds: set by who runs them. Runs at the same time count once.
     pub elapsed_us: u64,
+    /// Runs that were meant to be made and were not, because the time was up: set by who runs them.
+    #[serde(default)]
+    pub unfinished: u64,
     /// The scenarios, by name.
     pub scenarios: BTreeMap<String, ScenarioSummary>,
 }
@@ -77,7 +80,9 @@ pub struct ScenarioSummary {
     pub totals: Stats,
     /// Planned faults, by kind.
     pub planned: BTreeMap<String, Count>,
-    /// What really hit, by the world's own words.
+    /// Random faults that were drawn and left out of their plans, which hold no more.
+    pub left_out: u64,
+    /// What really hit, by the world's own words; `skipped KIND`: what the lane cannot do.
     pub hits: BTreeMap<String, Count>,
     /// Virtual time from healing to equal and silent survivors, of the runs that held.
     pub convergence_us: Histogram,
@@ -150,7 +155,7 @@ pub enum Worst {
 impl Default for Summary {
     fn default() -> Self {
         let tombolo = env!("CARGO_PKG_VERSION").to_owned();
-        Self { version: REPORT_VERSION, tombolo, elapsed_us: 0, scenarios: BTreeMap::new() }
+        Self { version: REPORT_VERSION, tombolo, elapsed_us: 0, unfinished: 0, scenarios: BTreeMap::new() }
     }
 }
 
@@ -167,6 +172,7 @@ impl Summary {
             *kinds.entry(fault_kind(&planned.fault).0).or_default() += 1;
         }
         let scenario = self.scenario(&plan.scenario);
+        scenario.left_out += plan.left_out;
         for (kind, times) in kinds {
             count(&mut scenario.planned, kind, times);
         }
@@ -191,6 +197,18 @@ impl Summary {
         }
     }
 
+    /// Takes a failure back of which it turned out that nothing can be said.
+    pub fn doubt(&mut self, scenario: &str, seed: u64, reason: &str) {
+        let scenario = self.scenario(scenario);
+        let before = scenario.failures.len();
+        scenario.failures.retain(|failure| failure.seed != seed);
+        if scenario.failures.len() < before {
+            scenario.violated -= 1;
+            scenario.inconclusive += 1;
+            keep(&mut scenario.undecided, Undecided { seed, reason: reason.to_owned() }, |undecided| undecided.seed);
+        }
+    }
+
     /// Says where the capsule of a failing seed lies.
     pub fn capsule(&mut self, scenario: &str, seed: u64, path: &str) {
         let failures = self.scenario(scenario).failures.iter_mut();
@@ -200,6 +218,7 @@ impl Summary {
     /// Takes in the runs of another campaign; they must be others.
     pub fn merge(&mut self, other: &Self) {
         self.elapsed_us = self.elapsed_us.max(other.elapsed_us);
+        self.unfinished += other.unfinished;
         for (name, scenario) in &other.scenarios {
             self.scenario(name).merge(scenario);
         }
@@ -208,7 +227,8 @@ impl Summary {
     /// The worst of all runs.
     #[must_use]
     pub fn result(&self) -> Worst {
-        self.scenarios.values().map(ScenarioSummary::result).max().unwrap_or(Worst::Inconclusive)
+        let worst = self.scenarios.values().map(ScenarioSummary::result).max().unwrap_or(Worst::Inconclusive);
+        if self.unfinished > 0 { worst.max(Worst::Inconclusive) } else { worst }
     }
 
     fn scenario(&mut self, name: &str) -> &mut ScenarioSummary {
@@ -289,6 +309,7 @@ impl ScenarioSummary {
         self.first_seed = [self.first_seed, other.first_seed].into_iter().flatten().min();
         self.last_seed = self.last_seed.max(other.last_seed);
         self.wall_us += other.wall_us;
+        self.left_out += other.left_out;
         totals::accumulate(&mut self.totals, &other.totals);
         for (into, from) in [(&mut self.planned, &other.planned), (&mut self.hits, &other.hits)] {
             for (what, counted) in from {

@@ -165,8 +165,12 @@ fn faults(lines: &[Line], others: &[(String, Count)], runs: u64) -> String {
     };
     let mut rows = Vec::new();
     for line in lines {
-        let never = if line.missed { ", never hit" } else { "" };
-        let class = if line.missed { "missed" } else { "planned" };
+        let never = match line.skipped.times {
+            0 if line.missed => ", never hit",
+            0 => "",
+            _ => ", not carried out on this lane",
+        };
+        let class = if line.missed || line.skipped.times > 0 { "missed" } else { "planned" };
         rows.push(Bar {
             name: format!("{} planned", line.kind),
             value: line.planned.runs,

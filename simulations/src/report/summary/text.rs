@@ -28,6 +28,9 @@ pub fn text(summary: &Summary) -> String {
         attention(name, scenario, &mut out);
     }
     out.push_str(&effort(summary));
+    if summary.unfinished > 0 {
+        out.push_str(&format!("unfinished: the time was up, {} runs are left\n", number(summary.unfinished)));
+    }
     out.push_str(match summary.result() {
         Worst::Held => "held\n",
         Worst::Violated => "VIOLATED\n",
@@ -77,7 +80,17 @@ fn attention(name: &str, scenario: &ScenarioSummary, out: &mut String) {
         let reason = clip(first.reason.replace('\n', " "), DETAIL_CHARS_MAX);
         out.push_str(&format!("inconclusive {name}: {count} seeds; the first: {reason}\n    again:   {again}\n"));
     }
-    for line in compare(scenario).0.iter().filter(|line| line.missed) {
+    if scenario.left_out > 0 {
+        let left_out = number(scenario.left_out);
+        out.push_str(&format!("too many {name}: {left_out} random faults were drawn and left out\n"));
+    }
+    let lines = compare(scenario).0;
+    for line in lines.iter().filter(|line| line.skipped.times > 0) {
+        let (skipped, planned) = (number(line.skipped.times), number(line.planned.times));
+        let kind = &line.kind;
+        out.push_str(&format!("not carried out on this lane {name}: {kind}, {skipped} of {planned} times planned\n"));
+    }
+    for line in lines.iter().filter(|line| line.missed) {
         let planned = number(line.planned.times);
         out.push_str(&format!("never hit {name}: {} was planned {planned} times and had no effect\n", line.kind));
     }

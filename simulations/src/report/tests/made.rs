@@ -34,6 +34,7 @@ pub(super) fn plan(names: &[&str]) -> Plan {
         patience: Duration::from_secs(600),
         survivors: (0..names.len()).collect(),
         assertions: Vec::new(),
+        left_out: 0,
     }
 }
 

@@ -210,3 +210,53 @@ fn files_lie_where_they_should() {
     assert_eq!(files::capsule_dir("out".as_ref(), "ferry", 3), std::path::Path::new("out/capsules/ferry-3"));
     assert_eq!((quoted("a/b.toml"), quoted("it's"), quoted("")), ("a/b.toml".into(), r"'it'\''s'".into(), "''".into()));
 }
+
+#[test]
+fn what_a_lane_cannot_do_is_no_hit_and_what_was_left_out_is_told() {
+    let mut planned = plan(&["a", "b"]);
+    planned.scenario = "twins".to_owned();
+    planned.faults =
+        vec![fault(1, 1, 2, Fault::Clone { node: 0 }), fault(2, 3, 3, Fault::DiskError { node: 0, after: 1 })];
+    planned.left_out = 7;
+    let run = |hits: &[&str]| {
+        let mut outcome = outcome(Verdict::Held, Vec::new());
+        hits.iter().for_each(|hit| outcome.stats.hit(hit));
+        let mut summary = Summary::default();
+        summary.planned(&planned);
+        summary.add("twins", 1, &outcome, Duration::ZERO);
+        (text(&summary), page(&summary))
+    };
+    let (said, page) = run(&["skipped clone"]);
+    assert!(said.contains("not carried out on this lane twins: clone, 1 of 1 times planned\n"), "{said}");
+    assert!(said.contains("never hit twins: disk_error was planned 1 times"), "{said}");
+    assert!(!said.contains("never hit twins: clone"), "{said}");
+    assert!(said.contains("too many twins: 7 random faults were drawn and left out\n"), "{said}");
+    assert!(page.contains("not carried out on this lane") && !page.contains("skipped"), "a hit on the page");
+    let (said, _) = run(&["clone", "a disk error hit"]);
+    assert!(!said.contains("not carried out") && !said.contains("never hit"), "{said}");
+}
+
+#[test]
+fn a_failure_can_be_doubted_and_seeds_can_be_left() {
+    let mut summary = Summary::default();
+    summary.add("x", 1, &run(1, Verdict::Violated(violation(1, "gone"))), Duration::ZERO);
+    summary.add("x", 2, &run(2, Verdict::Held), Duration::ZERO);
+    assert_eq!(summary.result(), Worst::Violated);
+    summary.doubt("x", 2, "it held");
+    assert_eq!(summary.result(), Worst::Violated, "that was no failure");
+    summary.doubt("x", 1, "not again");
+    let x = &summary.scenarios["x"];
+    assert_eq!((x.violated, x.inconclusive, x.held, x.failures.len()), (0, 1, 1, 0));
+    assert_eq!((summary.result(), x.undecided[0].reason.as_str()), (Worst::Inconclusive, "not again"));
+
+    let mut summary = Summary::default();
+    summary.add("x", 2, &run(2, Verdict::Held), Duration::ZERO);
+    assert_eq!(summary.result(), Worst::Held);
+    summary.unfinished = 3;
+    assert_eq!(summary.result(), Worst::Inconclusive);
+    assert!(
+        text(&summary).ends_with("unfinished: the time was up, 3 runs are left\ninconclusive\n"),
+        "{}",
+        text(&summary)
+    );
+}

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use super::{Check, shown};
 use crate::plan::NodeNo;
+use crate::scenario::expand::FAULTS_MAX;
 use crate::scenario::language::{End, Statement, What};
 use crate::scenario::model::{Survivors, Who};
+use crate::scenario::random::expected;
 
 impl Check<'_> {
     pub(super) fn faults(&mut self) {
@@ -15,6 +17,7 @@ impl Check<'_> {
         for statement in &draft.faults {
             self.statement(statement, &mut flipped);
         }
+        self.amount();
         if let Some(random) = &draft.random {
             self.during(&random.place, random.during);
             if random.kinds.is_empty() {
@@ -22,6 +25,68 @@ impl Check<'_> {
             }
         }
         self.overlaps();
+    }
+
+    /// No plan has more faults than it holds, whatever is drawn; of random ones, as many as are to be expected.
+    fn amount(&mut self) {
+        let draft = self.draft;
+        let nodes = self.names.count() as u64;
+        let mut total: u64 = 0;
+        for statement in &draft.faults {
+            let most = self.most(statement);
+            total = total.saturating_add(most);
+            if total > FAULTS_MAX as u64 {
+                let message = format!(
+                    "this is up to {most} faults, with those before it {total}: too many; allowed: {FAULTS_MAX}"
+                );
+                return self.wrong(&statement.place, message);
+            }
+        }
+        let Some(random) = &draft.random else { return };
+        let span = random.during.map_or(draft.duration, |(from, to)| to.latest().saturating_sub(from.base));
+        let expected = |kind| expected(kind, random.stability, span, nodes);
+        let drawn = random.kinds.iter().map(expected).fold(total, u64::saturating_add);
+        if drawn > FAULTS_MAX as u64 {
+            let message = format!(
+                "[random] comes to about {drawn} faults, with those spelled out: too many; allowed: {FAULTS_MAX}; lower `rate`, or shorten `during`"
+            );
+            self.wrong(&random.place, message);
+        }
+    }
+
+    /// Most single faults of a statement, of all seeds.
+    fn most(&self, statement: &Statement) -> u64 {
+        let nodes = self.names.count() as u64;
+        let begin = statement.begin.base;
+        let end = match statement.end {
+            End::At(when) => when.latest(),
+            End::For(lasts) => statement.begin.latest() + lasts.latest(),
+            End::Once | End::Open => self.draft.duration,
+        };
+        match &statement.what {
+            What::Heal => 0,
+            What::Flap { down, up, .. } => {
+                let round = (down.base + up.base).as_micros().max(1);
+                u64::try_from(end.saturating_sub(begin).as_micros().div_ceil(round)).unwrap_or(u64::MAX)
+            }
+            What::Split(parts) => (*parts as u64).min(nodes).pow(2),
+            What::Swizzle(_) => 2 * nodes,
+            What::Clog { .. } => 2,
+            What::Cut { .. } | What::Bridge(_) | What::MassReconnect => 1,
+            What::Slow { .. } | What::Lossy { .. } | What::Reset { .. } | What::Replay { .. } => 1,
+            What::Ring => nodes,
+            _ => self.meant(statement),
+        }
+    }
+
+    /// How many nodes a statement is about at most.
+    fn meant(&self, statement: &Statement) -> u64 {
+        let one = |who: &Who| match who {
+            Who::All => self.names.count(),
+            Who::Any => 1,
+            Who::These(names) => self.names.these(names).len(),
+        };
+        statement.what.everybody().into_iter().map(one).sum::<usize>() as u64
     }
 
     fn statement(&mut self, statement: &Statement, flipped: &mut BTreeSet<NodeNo>) {

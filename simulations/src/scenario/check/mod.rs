@@ -49,7 +49,7 @@ pub(super) fn check(draft: &Draft) -> Vec<Problem> {
     check.workloads();
     draft.writes.iter().for_each(|write| check.write(write));
     check.faults();
-    draft.assertions.iter().for_each(|assert| check.assertion(assert));
+    check.assertions();
     check.problems
 }
 
@@ -58,21 +58,25 @@ impl Check<'_> {
         self.problems.push(Problem::new(place, message));
     }
 
+    /// Where a key was written that is a plain value in the draft.
+    fn key(&self, key: &str) -> Place {
+        self.draft.keys.get(key).cloned().unwrap_or_default()
+    }
+
     fn head(&mut self) {
-        let nowhere = Place::default();
         let name = &self.draft.name;
         let fine = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         if name.is_empty() || name.len() > 64 || !name.chars().all(fine) {
-            self.wrong(&nowhere, format!("the name `{name}` must be 1 to 64 of a-z, 0-9 and -"));
+            self.wrong(&self.key("name"), format!("the name `{name}` must be 1 to 64 of a-z, 0-9 and -"));
         }
         if self.draft.duration.is_zero() {
-            self.wrong(&nowhere, "`duration` must be longer than 0s");
+            self.wrong(&self.key("duration"), "`duration` must be longer than 0s");
         }
         if self.draft.patience.is_zero() {
-            self.wrong(&nowhere, "`patience` must be longer than 0s");
+            self.wrong(&self.key("patience"), "`patience` must be longer than 0s");
         }
         if !self.draft.world && !self.draft.quic {
-            self.wrong(&nowhere, "`lanes` needs world, quic or both");
+            self.wrong(&self.key("lanes"), "`lanes` needs world, quic or both");
         }
     }
 
@@ -211,10 +215,40 @@ impl Check<'_> {
         }
     }
 
+    fn assertions(&mut self) {
+        let mut names = BTreeSet::new();
+        for assert in &self.draft.assertions {
+            if !names.insert(&assert.name) {
+                let message = format!("there are two assertions `{}`; failures are told apart by it", assert.name);
+                self.wrong(&assert.place, message);
+            }
+            self.assertion(assert);
+        }
+    }
+
+    /// Collections of a space in which anything is ever written.
+    fn collections(&self, space: usize) -> BTreeSet<&str> {
+        let draft = self.draft;
+        let here = |name: Option<&Name>| draft.space_no(name) == Some(space);
+        let initial = draft.initial.iter().filter(|initial| here(initial.space.as_ref()));
+        let loads = draft.workloads.iter().filter(|load| here(load.space.as_ref()));
+        let writes = draft.writes.iter().filter(|write| here(write.space.as_ref()));
+        let written = writes.flat_map(|write| &write.edits).map(|(collection, ..)| collection);
+        let all = initial.map(|initial| &initial.collection).chain(loads.map(|load| &load.collection)).chain(written);
+        all.map(String::as_str).collect()
+    }
+
     fn assertion(&mut self, assert: &Assert) {
-        self.space(assert.space.as_ref());
-        if let Some(collection) = &assert.collection {
-            self.entity(&assert.place, collection, "any");
+        let space = self.space(assert.space.as_ref());
+        if let (Some(collection), Some(space)) = (&assert.collection, space) {
+            let there: Vec<&str> = self.collections(space).into_iter().collect();
+            if !there.contains(&collection.as_str()) {
+                let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+                let message = format!(
+                    "nothing is ever written in collection `{collection}`: the assertion would be about nothing; there are: {there}"
+                );
+                self.wrong(assert.about.as_ref().unwrap_or(&assert.place), message);
+            }
         }
         let variables = if assert.collection.is_some() { OF_ENTITY } else { OF_NODE };
         for wrong in check_expression(&assert.that, variables).err().unwrap_or_default() {

@@ -30,10 +30,11 @@ impl Check<'_> {
         let draft = self.draft;
         let count = draft.nodes.len();
         if count == 0 {
-            self.wrong(&Place::default(), "there are no nodes; write [nodes] with count or names, or [[node]]");
+            self.wrong(&self.key("nodes"), "there are no nodes; write [nodes] with count or names, or [[node]]");
         }
         if count > NODES_MAX {
-            self.wrong(&Place::default(), format!("{count} nodes are too many; at most {NODES_MAX}"));
+            let place = draft.nodes.get(NODES_MAX).map(|node| node.name.place.clone()).unwrap_or_default();
+            self.wrong(&place, format!("{count} nodes are too many; at most {NODES_MAX}"));
         }
         let mut seen = BTreeSet::new();
         for node in &draft.nodes {
@@ -74,7 +75,7 @@ impl Check<'_> {
             Shape::Star(Some(hub)) => drop(self.node(hub)),
             Shape::Random(degree) if *degree >= count && count > 1 => {
                 let message = format!("{count} nodes have at most {} links each, not {degree}", count - 1);
-                self.wrong(&Place::default(), message);
+                self.wrong(&self.key("degree"), message);
             }
             _ => {}
         }
@@ -106,7 +107,7 @@ impl Check<'_> {
         }
         let all: BTreeSet<NodeNo> = (0..count).collect();
         if count <= NODES_MAX && !self.graph.joins(&all) {
-            self.wrong(&Place::default(), "the nodes are not connected: add links, or another shape");
+            self.wrong(&self.key("shape"), "the nodes are not connected: add links, or another shape");
         }
     }
 

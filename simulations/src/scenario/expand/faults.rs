@@ -11,8 +11,11 @@ use crate::scenario::model::{Draft, Survivors, Who};
 use crate::scenario::names::Names;
 use crate::scenario::random;
 
-/// Most faults of a plan: beyond it, flapping and random rates are cut off. A thousand are more than any run can use.
+/// Most faults of a plan. A scenario that asks for more is refused; of random ones that come to more by chance some are left
+/// out, whichever kind and time they are of. A thousand are more than any run can use.
 pub(in crate::scenario) const FAULTS_MAX: usize = 5_000;
+/// Most random faults of a kind that are drawn: a swarm may have four times those that are expected.
+pub(in crate::scenario) const DRAWN_MAX: usize = 8 * FAULTS_MAX;
 
 /// What statements are expanded against.
 pub(in crate::scenario) struct Stage<'d> {
@@ -44,9 +47,9 @@ impl<'d> Stage<'d> {
         Self { draft, names, victim: dice.pick(&candidates).copied() }
     }
 
-    /// All faults, by the time they begin, numbered from 1. Spelled out ones first have their way; what would do two things
+    /// All faults, by the time they begin, numbered from 1, and how many were too many. Spelled out ones first have their way; what would do two things
     /// to one process at once is left out.
-    pub(super) fn faults(&self, dice: &Dice) -> Vec<PlannedFault> {
+    pub(super) fn faults(&self, dice: &Dice) -> (Vec<PlannedFault>, u64) {
         let mut all = Vec::new();
         let begins: Vec<(Duration, Dice)> = (self.draft.faults.iter().enumerate())
             .map(|(no, statement)| {
@@ -60,12 +63,14 @@ impl<'d> Stage<'d> {
             let until = self.end(statement, begin, &heals, &mut dice);
             self.expand(&statement.what, (begin, until), &mut dice, &mut all);
         }
+        let spelled_out = all.len();
         if let Some(said) = &self.draft.random {
             random::draw(self.draft, said, dice, &mut |what, span, dice| self.expand(what, span, dice, &mut all));
         }
+        let left_out = thin(&mut all, spelled_out, &mut dice.fork("too many faults"));
         let mut kept: Vec<PlannedFault> = Vec::new();
         for fault in all {
-            if kept.len() < FAULTS_MAX && !kept.iter().any(|other| clash(other, &fault)) {
+            if !kept.iter().any(|other| clash(other, &fault)) {
                 kept.push(fault);
             }
         }
@@ -73,7 +78,7 @@ impl<'d> Stage<'d> {
         for (no, fault) in (1..).zip(&mut kept) {
             fault.no = no;
         }
-        kept
+        (kept, left_out)
     }
 
     fn end(&self, statement: &Statement, begin: Duration, heals: &[Duration], dice: &mut Dice) -> Duration {
@@ -228,7 +233,10 @@ impl<'d> Stage<'d> {
             What::Flap { a, b, down, up } => {
                 let (from, to) = self.sides(a, b, dice);
                 let mut at = span.0;
-                while at < span.1 && all.len() < FAULTS_MAX {
+                for _ in 0..FAULTS_MAX {
+                    if at >= span.1 {
+                        break;
+                    }
                     let healed = (at + moment(*down, dice).max(Duration::from_micros(1))).min(span.1);
                     push(all, (at, healed), cut(from.clone(), to.clone()));
                     at = healed + moment(*up, dice);
@@ -313,6 +321,23 @@ fn named_flips(what: &What, names: &Names) -> Vec<NodeNo> {
         What::BitFlips { who: Who::These(these), .. } => names.these(these),
         _ => Vec::new(),
     }
+}
+
+/// Leaves out random faults, which come after the first `spelled_out`, until there are no more than a plan holds: any of them
+/// with the same chance, so that no kind and no time is spared. Says how many.
+fn thin(all: &mut Vec<PlannedFault>, spelled_out: usize, dice: &mut Dice) -> u64 {
+    let too_many = all.len().saturating_sub(FAULTS_MAX);
+    if too_many > 0 {
+        let mut random: Vec<usize> = (spelled_out.min(FAULTS_MAX)..all.len()).collect();
+        dice.shuffle(&mut random);
+        let gone: BTreeSet<usize> = random.into_iter().take(too_many).collect();
+        let mut at = 0;
+        all.retain(|_| {
+            at += 1;
+            !gone.contains(&(at - 1))
+        });
+    }
+    too_many as u64
 }
 
 /// Whether two faults do things to one process that exclude each other.

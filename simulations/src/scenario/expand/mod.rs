@@ -17,7 +17,7 @@ use crate::Dice;
 use crate::plan::{Assertion, InitialEntity, NodeNo, NodePlan, Over, Plan, SpacePlan};
 use faults::Stage;
 
-pub(super) use faults::FAULTS_MAX;
+pub(super) use faults::{DRAWN_MAX, FAULTS_MAX};
 pub(super) use links::pairs;
 pub(super) use survivors::Graph;
 pub(super) use writes::amount;
@@ -29,7 +29,7 @@ pub(super) fn plan(draft: &Draft, seed: u64) -> Plan {
     let links = links::links(draft, &names, &dice);
     let spaces = spaces(draft, &names, &dice);
     let initial = initial(draft);
-    let faults = Stage::of(draft, &names, &dice).faults(&dice);
+    let (faults, left_out) = Stage::of(draft, &names, &dice).faults(&dice);
     let graph = Graph::of(links.iter().map(|link| (link.from, link.to)));
     let survivors = survivors::survivors(draft, &names, &graph, &spaces, &faults, &dice);
     Plan {
@@ -46,6 +46,7 @@ pub(super) fn plan(draft: &Draft, seed: u64) -> Plan {
         patience: draft.patience,
         survivors,
         assertions: assertions(draft),
+        left_out,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::tree::{Desk, Entry, Kind, Tree};
+use crate::scenario::place::Place;
 
 /// A table being read.
 #[derive(Debug)]
@@ -26,8 +27,16 @@ impl<'t> Fields<'t> {
 
     /// The value of a key, if it is there.
     pub(super) fn get(&mut self, key: &'static str) -> Option<&'t Tree> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.value)
+    }
+
+    /// Where the value of a key stands; else the table.
+    pub(super) fn place(&mut self, key: &'static str, desk: &Desk<'_>) -> Place {
+        let span = self.get(key).map_or(&self.span, |tree| &tree.span).clone();
+        desk.place(&span)
     }
 
     /// The value of a key as its reader takes it; nothing if it is not there or wrong.

@@ -10,6 +10,8 @@ mod tree;
 mod values;
 mod work;
 
+use super::check::check;
+use super::language::What;
 use super::model::{Assert, Draft, Survivors};
 use super::place::{Problem, ScenarioError, Source};
 use fields::Fields;
@@ -18,19 +20,27 @@ use tree::{Desk, Kind, Tree};
 /// Gives the text of a file that a scenario names, or why not.
 pub type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
-/// Reads a text; `file` is its name in messages.
+/// Reads a text; `file` is its name in messages. If only faults are wrong, the rest is checked as well, so that one look
+/// shows all; else what does not fit together might follow from what could not be read.
 pub(super) fn read(file: &str, text: &str, files: Files<'_>) -> Result<Draft, ScenarioError> {
     let source = Source::new(file, text);
     let mut problems = Vec::new();
     let mut desk = Desk { source: &source, problems: &mut problems };
-    let draft = Tree::of_toml(&mut desk).and_then(|tree| scenario(&tree, &mut desk, files));
-    match draft {
-        Some(draft) if problems.is_empty() => Ok(draft),
+    let read = Tree::of_toml(&mut desk).and_then(|tree| scenario(&tree, &mut desk, files));
+    match read {
+        Some((draft, _)) if problems.is_empty() => Ok(draft),
+        Some((mut draft, in_faults)) if in_faults == problems.len() => {
+            // What it heals may be what could not be read.
+            draft.faults.retain(|statement| !matches!(statement.what, What::Heal));
+            problems.extend(check(&draft));
+            Err(ScenarioError::of(problems).in_file(file))
+        }
         _ => Err(ScenarioError::of(problems)),
     }
 }
 
-fn scenario(tree: &Tree, desk: &mut Desk<'_>, files: Files<'_>) -> Option<Draft> {
+/// The scenario, and how many of the problems are problems of spelled out faults.
+fn scenario(tree: &Tree, desk: &mut Desk<'_>, files: Files<'_>) -> Option<(Draft, usize)> {
     let mut fields = Fields::of(tree, "the scenario", desk)?;
     let name = fields.need("name", values::text, desk);
     let title = fields.need("title", values::text, desk);
@@ -55,13 +65,19 @@ fn scenario(tree: &Tree, desk: &mut Desk<'_>, files: Files<'_>) -> Option<Draft>
     work::initial(&mut fields, &mut draft, desk, files);
     work::workloads(&mut fields, &mut draft, desk);
     work::writes(&mut fields, &mut draft, desk, files);
+    let before = desk.problems.len();
     faults::schedule(&mut fields, &mut draft, desk);
+    let in_faults = desk.problems.len() - before;
     faults::random(&mut fields, &mut draft, desk);
     for tree in fields.tables("assert", desk) {
         draft.assertions.extend(assertion(tree, desk));
     }
+    for key in ["name", "duration", "patience", "lanes", "nodes"] {
+        let place = fields.place(key, desk);
+        draft.keys.insert(key, place);
+    }
     fields.finish(desk);
-    Some(draft)
+    Some((draft, in_faults))
 }
 
 fn read_lanes(tree: &Tree, desk: &mut Desk<'_>) -> Option<(bool, bool)> {
@@ -99,8 +115,9 @@ fn assertion(tree: &Tree, desk: &mut Desk<'_>) -> Option<Assert> {
     let collection = fields.read("collection", values::text, desk);
     let that = fields.need("that", values::text, desk);
     let span = fields.get("that").map_or_else(|| tree.span.clone(), |that| that.span.clone());
+    let about = collection.is_some().then(|| fields.place("collection", desk));
     fields.finish(desk);
     let that = that?;
     let verbatim = desk.source.verbatim(&span, &that).map(|at| (desk.source.clone(), at));
-    Some(Assert { place: desk.place(&span), name: name?, space, collection, that, verbatim })
+    Some(Assert { place: desk.place(&span), name: name?, space, collection, that, verbatim, about })
 }

@@ -33,12 +33,12 @@ pub(super) fn nodes(fields: &mut Fields<'_>, draft: &mut Draft, desk: &mut Desk<
 fn all_nodes(tree: &Tree, default: &mut Node, draft: &mut Draft, desk: &mut Desk<'_>) -> Option<()> {
     let mut fields = Fields::of(tree, "[nodes]", desk)?;
     about_a_node(&mut fields, default, desk);
-    let count = fields.read("count", values::count, desk);
+    let count = fields.read("count", values::nodes, desk);
     let names = fields.read("names", values::names, desk);
     if let (Some(_), Some(_), Some(tree)) = (count, &names, fields.get("names")) {
         desk.wrong::<()>(&tree.span, "[nodes] takes only one of count, names");
     }
-    let place = desk.place(&fields.span);
+    let place = fields.place("count", desk);
     let counted = (1..=count.unwrap_or(0)).map(|no| Name { text: format!("n{no}"), place: place.clone() });
     let names = names.unwrap_or_else(|| counted.collect());
     draft.nodes.extend(names.into_iter().map(|name| Node { name, ..default.clone() }));
@@ -108,7 +108,10 @@ fn shape(tree: &Tree, draft: &mut Draft, desk: &mut Desk<'_>) -> Option<()> {
     about_a_link(&mut fields, desk).apply(&mut draft.topology.class);
     let shape = fields.read("shape", |tree, key, desk| values::word(tree, key, desk, SHAPES), desk);
     let hub = fields.read("hub", values::name, desk);
-    let degree = fields.read("degree", values::count, desk);
+    let degree = fields.read("degree", values::nodes, desk);
+    for key in ["shape", "degree"] {
+        draft.keys.insert(key, fields.place(key, desk));
+    }
     let shape = shape.unwrap_or("mesh");
     for (key, needs) in [("hub", "star"), ("degree", "random")] {
         if let Some(tree) = fields.get(key).filter(|_| shape != needs) {
@@ -122,6 +125,8 @@ fn shape(tree: &Tree, draft: &mut Draft, desk: &mut Desk<'_>) -> Option<()> {
         "links" => Shape::Links,
         "random" => match degree {
             Some(degree) => Shape::Random(usize::try_from(degree).unwrap_or(usize::MAX)),
+            // What is wrong with it was said.
+            None if fields.get("degree").is_some() => Shape::Mesh,
             None => desk.wrong(&fields.span, "shape = \"random\" needs `degree`")?,
         },
         _ => Shape::Mesh,

@@ -1,10 +1,12 @@
 //! Readers of single values.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::fields::Fields;
 use super::tree::{Desk, Kind, Tree};
 use crate::plan::Spread;
+use crate::scenario::NODES_MAX;
 use crate::scenario::model::{Name, Who};
 use crate::scenario::units::{self, Rate, When};
 
@@ -52,17 +54,27 @@ pub(super) fn integer(tree: &Tree, key: &str, desk: &mut Desk<'_>) -> Option<i64
 
 /// 1 to a million.
 pub(super) fn count(tree: &Tree, key: &str, desk: &mut Desk<'_>) -> Option<u32> {
-    match integer(tree, key, desk)? {
-        number @ 1..=1_000_000 => u32::try_from(number).ok(),
-        number => desk.wrong(&tree.span, format!("`{key}` must be 1 to 1000000, not {number}")),
-    }
+    within(tree, key, desk, 1..=1_000_000)
+}
+
+/// 1 to as many as there may be nodes.
+pub(super) fn nodes(tree: &Tree, key: &str, desk: &mut Desk<'_>) -> Option<u32> {
+    within(tree, key, desk, 1..=NODES_MAX as u32)
 }
 
 /// 0 to a million.
 pub(super) fn weight(tree: &Tree, key: &str, desk: &mut Desk<'_>) -> Option<u32> {
-    match integer(tree, key, desk)? {
-        number @ 0..=1_000_000 => u32::try_from(number).ok(),
-        number => desk.wrong(&tree.span, format!("`{key}` must be 0 to 1000000, not {number}")),
+    within(tree, key, desk, 0..=1_000_000)
+}
+
+fn within(tree: &Tree, key: &str, desk: &mut Desk<'_>, allowed: RangeInclusive<u32>) -> Option<u32> {
+    let number = integer(tree, key, desk)?;
+    match u32::try_from(number) {
+        Ok(number) if allowed.contains(&number) => Some(number),
+        _ => {
+            let (least, most) = (allowed.start(), allowed.end());
+            desk.wrong(&tree.span, format!("`{key}` must be {least} to {most}, not {number}"))
+        }
     }
 }
 

@@ -14,7 +14,7 @@ fn blocks(language: &str) -> Vec<&'static str> {
 #[test]
 fn every_example_is_a_scenario_or_a_piece_of_one() {
     let head = "name = \"t\"\ntitle = \"T\"\nabout = \"A\"\nduration = \"60h\"\n";
-    let nodes = "[nodes]\nnames = [\"berlin\", \"rome\", \"oslo\"]\n";
+    let nodes = "[nodes]\nnames = [\"berlin\", \"rome\", \"oslo\"]\n[[workload]]\ncollection = \"stock\"\ncount = 1\n";
     let files = |name: &str| match name {
         "data.ndjson" | "writes.ndjson" => {
             let begin = if name == "data.ndjson" { "`{\"collection\"" } else { "`{\"at\"" };

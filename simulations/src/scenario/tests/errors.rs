@@ -72,7 +72,7 @@ fn topologies_that_cannot_be() {
     is("[[link]]\na = \"berlin\"\nb = \"paris\"", "test.toml:7:5: unknown node `paris`; there are: berlin, rome, oslo");
     is(
         "[topology]\nshape = \"links\"\n[[link]]\na = \"berlin\"\nb = \"rome\"",
-        "test.toml:1:1: the nodes are not connected: add links, or another shape",
+        "test.toml:6:9: the nodes are not connected: add links, or another shape",
     );
     is(
         "survivors = [\"berlin\", \"oslo\"]\n[topology]\nshape = \"line\"",
@@ -93,7 +93,7 @@ fn topologies_that_cannot_be() {
         "test.toml:8:8: the members of space `s` are not connected by links among themselves",
     );
     is("[[node]]\nname = \"any\"", "test.toml:6:8: no node can be called `any`: that word means something");
-    is("[topology]\nshape = \"random\"\ndegree = 3", "test.toml:1:1: 3 nodes have at most 2 links each, not 3");
+    is("[topology]\nshape = \"random\"\ndegree = 3", "test.toml:7:10: 3 nodes have at most 2 links each, not 3");
 }
 
 #[test]
@@ -194,7 +194,8 @@ fn faults_that_cannot_be() {
 
 #[test]
 fn assertions_that_cannot_be() {
-    let assert = |that: &str| format!("[[assert]]\nname = \"a\"\ncollection = \"x\"\nthat = {that}");
+    let load = "[[workload]]\ncollection = \"x\"\ncount = 5";
+    let assert = |that: &str| format!("[[assert]]\nname = \"a\"\ncollection = \"x\"\nthat = {that}\n{load}");
     let syntax = said(&assert("\"entity.stock >\""));
     let expected = "test.toml:8:23: the assertion is not CEL: Syntax error: mismatched input '<EOF>' expecting ";
     assert!(syntax.starts_with(expected), "{syntax}");
@@ -210,6 +211,86 @@ fn assertions_that_cannot_be() {
         "[[assert]]\nname = \"a\"\nthat = \"present\"",
         "test.toml:7:8: the assertion names `present`; it may name node, views, conflicts, writes, spaces",
     );
+}
+
+#[test]
+fn too_many_faults() {
+    is(
+        "faults = \"at 1m crash rome for 1s; at 2m..50m flap rome from * down 100ms up 100ms\"",
+        "test.toml:5:36: this is up to 14400 faults, with those before it 14401: too many; allowed: 5000",
+    );
+    assert!(read(&with("faults = \"at 2m..50m flap rome from * down 1s up 1s\"")).is_ok());
+    is(
+        "[random]\nrate = \"10/s\"\nlasts = \"1ms\"\nstability = \"1ms\"\nkinds = [\"reset\"]",
+        "test.toml:5:1: [random] comes to about 35294 faults, with those spelled out: too many; allowed: 5000; lower `rate`, or shorten `during`",
+    );
+}
+
+#[test]
+fn assertions_about_nothing() {
+    let assert = |that: &str| format!("[[assert]]\nname = \"a\"\nthat = \"{that}\"");
+    for (that, gives) in [
+        ("1 + 1", "the result of a calculation"),
+        ("size(views)", "a number"),
+        ("[true]", "a list"),
+        ("true ? size(views) : 2", "a number"),
+        ("'yes'", "string"),
+    ] {
+        is(&assert(that), &format!("test.toml:7:8: the assertion gives {gives}; it must give true or false"));
+    }
+    is(&assert("is_ok(views)"), "test.toml:7:8: the assertion calls `is_ok`, which CEL does not have");
+    let never = said(&assert("1 < 'a'"));
+    assert!(never.starts_with("test.toml:7:8: the assertion can never be evaluated: "), "{never}");
+    for fine in ["size(views) > 2", "1 < 2", "size(views) == 1 ? true : node == 'rome'", "!(node in spaces)"] {
+        assert!(read(&with(&assert(fine))).is_ok(), "{fine}");
+    }
+    let load = "[[workload]]\ncollection = \"stock\"\ncount = 5\n[[write]]\nat = \"1m\"\nnode = \"rome\"\n\
+                collection = \"old\"\nid = \"a\"\ndelete = true\n";
+    let of =
+        |collection: &str| format!("{load}[[assert]]\nname = \"a\"\ncollection = \"{collection}\"\nthat = \"present\"");
+    is(
+        &of("stokc"),
+        "test.toml:16:14: nothing is ever written in collection `stokc`: the assertion would be about nothing; there are: old, stock",
+    );
+    assert!(read(&with(&of("stock"))).is_ok() && read(&with(&of("old"))).is_ok());
+    is(
+        &format!("{0}\n{0}", assert("true")),
+        "test.toml:10:8: there are two assertions `a`; failures are told apart by it",
+    );
+}
+
+#[test]
+fn problems_stand_where_their_key_does() {
+    is("[topology]\nshape = \"random\"\ndegree = 900", "test.toml:7:10: `degree` must be 1 to 512, not 900");
+    let whole = |text: &str| read(text).expect_err("it is wrong").to_string();
+    let head = "title = \"T\"\nabout = \"A\"\n";
+    let nodes = "[nodes]\ncount = 900\nnaems = 3\n";
+    assert_eq!(
+        whole(&format!("name = \"t\"\n{head}duration = \"1h\"\n{nodes}")),
+        "test.toml:6:9: `count` must be 1 to 512, not 900\n\
+         test.toml:7:1: unknown key `naems` in [nodes]; allowed: clock_offset, clock_drift_ppm, commit, count, names"
+    );
+    assert_eq!(
+        whole(&format!("name = \"T\"\n{head}duration = \"0s\"\n[nodes]\ncount = 2\n")),
+        "test.toml:1:8: the name `T` must be 1 to 64 of a-z, 0-9 and -\ntest.toml:4:12: `duration` must be longer than 0s"
+    );
+    let many = "[nodes]\ncount = 512\n[[node]]\nname = \"more\"\n";
+    assert_eq!(
+        whole(&format!("name = \"t\"\n{head}duration = \"1h\"\n{many}")),
+        "test.toml:8:8: 513 nodes are too many; at most 512"
+    );
+}
+
+#[test]
+fn a_fault_that_cannot_be_read_hides_nothing() {
+    let piece =
+        "faults = \"at 5m cuddle rome; at 6m heal; at 2h isolate rome\"\n[[assert]]\nname = \"a\"\nthat = \"what\"";
+    let said = said(piece);
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!(lines.len(), 3, "{said}");
+    assert!(lines[0].starts_with("test.toml:5:17: unknown fault `cuddle`"), "{said}");
+    assert_eq!(lines[1], "test.toml:5:42: a fault at 2h is beyond the duration of 1h");
+    assert!(lines[2].starts_with("test.toml:8:8: the assertion names `what`"), "{said}");
 }
 
 #[test]

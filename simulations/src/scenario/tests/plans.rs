@@ -192,6 +192,31 @@ fn a_damaged_plan_is_refused() {
 }
 
 #[test]
+fn random_faults_that_are_too_many_by_chance_are_told_and_of_any_kind() {
+    let piece = "[random]\nrate = \"60/h\"\nlasts = \"1s\"\nstability = \"1s\"\nkinds = [\"reset\", \"cut\"]";
+    let piece = piece.replace("\"cut\"", "\"isolate\", \"half-open\"");
+    let text = with(&piece).replace("1h\"\n", "24h\"\n");
+    let scenario = read(&text).expect("4,200 are expected");
+    let (mut left_out, mut kinds) = (0, BTreeSet::new());
+    for seed in 0..40 {
+        let plan = scenario.plan(seed);
+        assert_eq!(plan.check(), Ok(()));
+        let json = serde_json::to_string(&plan).expect("JSON");
+        assert_eq!(json.contains("left_out"), plan.left_out > 0);
+        if plan.left_out > 0 {
+            left_out += 1;
+            assert_eq!(plan.faults.len(), 5_000);
+            let late = plan.faults.iter().filter(|fault| fault.at > plan.duration / 2).count();
+            assert!((2_000..3_000).contains(&late), "seed {seed}: {late} in the second half");
+            kinds.extend(
+                plan.faults.iter().map(|fault| std::mem::discriminant(&fault.fault)).map(|kind| format!("{kind:?}")),
+            );
+        }
+    }
+    assert!(left_out > 0 && kinds.len() == 3, "{left_out}, {kinds:?}");
+}
+
+#[test]
 fn a_hundred_nodes_are_planned() {
     let nodes = (0..100).fold(Draft::new("hundred", "T", std::time::Duration::from_secs(600)), |draft, no| {
         draft.node(Node::new(&format!("n{no}")))
@@ -200,4 +225,12 @@ fn a_hundred_nodes_are_planned() {
     let plan = scenario.plan(1);
     assert_eq!(plan.check(), Ok(()));
     assert_eq!((plan.links.len(), plan.writes.len()), (4_950, 10_000));
+}
+
+#[test]
+fn what_the_quic_lane_cannot_do_is_known_before_it_is_run() {
+    let of = |name: &str| Scenario::of_library(name).expect("known").expect("fine");
+    assert_eq!((of("cloned-node").not_on_quic(), of("cloned-node").quic()), (vec!["clone"], false));
+    assert_eq!((of("delete-against-update").not_on_quic(), of("delete-against-update").quic()), (vec!["replay"], true));
+    assert!(of("ferry").not_on_quic().is_empty());
 }
