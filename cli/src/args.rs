@@ -20,9 +20,17 @@ Examples:
 
 Exit codes: 0 ok, 1 failed, 2 wrong usage; those of `tombolo sim` are in its help. Results go to stdout, everything else to stderr.";
 
+/// `0.1.0 (1a2b3c4d5e6f)`: with the commit that it was built from, where that is known.
+pub(crate) const fn version() -> &'static str {
+    match option_env!("TOMBOLO_VERSION") {
+        Some(version) => version,
+        None => env!("CARGO_PKG_VERSION"),
+    }
+}
+
 /// A sync node that keeps working offline: every site takes writes, all sites end up with the same bytes
 #[derive(clap::Parser, Debug)]
-#[command(name = "tombolo", version, after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "tombolo", version = version(), after_help = EXAMPLES, max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,

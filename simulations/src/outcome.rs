@@ -200,6 +200,12 @@ pub struct Stats {
     pub convergence_us: u64,
     /// What really hit, by name: `crash in a commit`, `cut during a transfer`, … and how often.
     pub hits: BTreeMap<String, u64>,
+    /// Assertions of the scenario, by name, and how often each was evaluated in the end. Those that were not come to are not here.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub assertions: BTreeMap<String, u64>,
+    /// Numbers of the writes that were refused and never acknowledged; none: the run ended before its oracles looked at that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_writes: Option<Vec<u32>>,
 }
 
 impl Stats {

@@ -28,7 +28,7 @@ fn plan(seed: u64) -> Plan {
 }
 
 fn outcome(verdict: Verdict, hash: u64) -> Outcome {
-    let stats = Stats { frames: 3, virtual_us: 1_000, ..Stats::default() };
+    let stats = Stats { inputs: 3, virtual_us: 1_000, ..Stats::default() };
     let mut bytes = [0; 32];
     bytes[..8].copy_from_slice(&hash.to_le_bytes());
     Outcome { verdict, hash: bytes, stats, trace: None }
@@ -190,4 +190,34 @@ fn a_share_of_the_runs_is_done_twice_and_a_difference_ends_all() {
     assert_eq!(equal, 2);
     assert!(one.is_some() && other.is_some() && one != other);
     assert!(unequal.to_string().contains("after 2 equal events"), "{unequal}");
+}
+
+#[test]
+fn two_assertions_that_fail_are_two_kinds_of_failures() {
+    let text = "name = \"two\"\ntitle = \"t\"\nabout = \"a\"\nduration = \"1m\"\nsurvivors = \"all\"\n\
+                [nodes]\nnames = [\"a\", \"b\"]\n\
+                [[write]]\nat = \"1s\"\nnode = \"any\"\ncollection = \"x\"\nid = \"1\"\nput = { v = 1 }\n\
+                [[assert]]\nname = \"not a\"\nthat = \"writes.all(w, w.node != 'a')\"\n\
+                [[assert]]\nname = \"not b\"\nthat = \"writes.all(w, w.node != 'b')\"\n";
+    let scenario = Scenario::parse("two.toml", text, &|_| Err("no files".into())).expect("fine");
+    let (subjects, interrupted, known_bad) = ([Subject::of(&scenario)], AtomicBool::new(false), KnownBad::default());
+    let campaign = Campaign {
+        subjects: &subjects,
+        seeds: "0..8".parse().expect("seeds"),
+        shard: "1/1".parse().expect("a shard"),
+        known_bad: &known_bad,
+        time_budget: None,
+        threads: 1,
+        failures_max: FAILURES_MAX,
+        selftest_every: 0,
+        interrupted: &interrupted,
+    };
+    let findings = campaign.run(&crate::world::run, &mut |_, _| {});
+    let kinds = kinds(&findings.failures);
+    let mut places: Vec<&str> = kinds.iter().map(|(failure, _)| failure.violation.place.as_str()).collect();
+    places.sort_unstable();
+    assert_eq!(places, ["`not a` is false", "`not b` is false"]);
+    assert_eq!(kinds.iter().map(|(_, alike)| alike).sum::<usize>(), 8);
+    let told = &kinds[0].0.violation.detail;
+    assert!(told.contains("; writes = [{") && told.contains("\"node\":"), "{told}");
 }

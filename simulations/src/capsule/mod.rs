@@ -85,7 +85,7 @@ pub struct Capsule {
 pub struct Header {
     /// See [`FORMAT`].
     pub format: u32,
-    /// Version of the program that wrote it.
+    /// Version of the program that wrote it, with its commit where the program knows that.
     pub tombolo: String,
     /// Name of the scenario.
     pub scenario: String,
@@ -100,10 +100,10 @@ pub struct Header {
 }
 
 impl Header {
-    /// What to know before a capsule of another version of the program is replayed: its format is the same, the product is not.
+    /// What to know before a capsule of another version of the program than `ours` is replayed: its format is the same, the
+    /// product is not.
     #[must_use]
-    pub fn other_version(&self) -> Option<String> {
-        let ours = env!("CARGO_PKG_VERSION");
+    pub fn other_version(&self, ours: &str) -> Option<String> {
         (self.tombolo != ours).then(|| {
             format!(
                 "tombolo {} wrote this capsule, this is {ours}: its plan is replayed, but the run may be another one",

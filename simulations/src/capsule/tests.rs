@@ -160,9 +160,9 @@ fn damage_is_said_with_file_and_line() {
 #[test]
 fn a_capsule_of_another_version_is_told() {
     let mut header = capsule().header;
-    assert_eq!(header.other_version(), None);
+    assert_eq!(header.other_version(env!("CARGO_PKG_VERSION")), None);
     header.tombolo = "0.0.7".to_owned();
-    let told = header.other_version().expect("another one");
+    let told = header.other_version(env!("CARGO_PKG_VERSION")).expect("another one");
     assert!(told.starts_with("tombolo 0.0.7 wrote this capsule, this is "), "{told}");
 }
 

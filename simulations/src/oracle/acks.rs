@@ -27,6 +27,8 @@ pub(super) struct Ack {
 #[derive(Debug, Default)]
 pub(super) struct Acks {
     pub(super) writes: BTreeMap<u32, Ack>,
+    /// Writes that were answered with a refusal and nothing else.
+    pub(super) refused: BTreeSet<u32>,
     /// Per process and space the last acknowledged position of each feed.
     last: BTreeMap<(NodeNo, usize), BTreeMap<FeedId, u64>>,
     /// Nodes that lost their memory once: they may do a write twice.
@@ -51,10 +53,16 @@ fn receipt_of(outcome: &WriteOutcome) -> Result<Option<Receipt>, Fault> {
 impl Acks {
     /// An answer to a planned write.
     pub(super) fn answered(&mut self, no: u32, node: NodeNo, space: usize, reply: &Reply) -> Result<(), Fault> {
-        let Reply::Written(Ok(outcome)) = reply else { return Ok(()) };
-        if outcome.writes.iter().any(Result::is_err) {
-            return Ok(());
-        }
+        let outcome = match reply {
+            Reply::Written(Ok(outcome)) if outcome.writes.iter().all(Result::is_ok) => outcome,
+            _ => {
+                if !self.writes.contains_key(&no) {
+                    self.refused.insert(no);
+                }
+                return Ok(());
+            }
+        };
+        self.refused.remove(&no);
         let receipt = receipt_of(outcome)?;
         if let Some(receipt) = receipt {
             let last = self.last.entry((node, space)).or_default().entry(receipt.feed).or_default();

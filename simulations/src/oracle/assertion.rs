@@ -12,8 +12,9 @@ use tombolo_crdt::json::Json;
 
 use super::acks::Acks;
 use super::fault::Fault;
+use super::shown::shown;
 use super::values::Rows;
-use crate::outcome::Oracle;
+use crate::outcome::{Oracle, Stats};
 use crate::plan::{Action, NodeNo, Over, Plan};
 
 /// Why an expression cannot be used.
@@ -45,15 +46,18 @@ type Why = (&'static str, String);
 /// Evaluates an assertion. `Err`: it is false, no bool, or cannot be evaluated; which of them.
 fn holds(program: &Program, scope: Scope) -> Result<(), Why> {
     let mut context = Context::default();
-    for (name, value) in scope {
-        context.add_variable_from_value(name, value);
+    for (name, value) in &scope {
+        context.add_variable_from_value(*name, value.clone());
     }
-    match program.execute(&context) {
-        Ok(Value::Bool(true)) => Ok(()),
-        Ok(Value::Bool(false)) => Err(("is false", String::new())),
-        Ok(_) => Err(("gives no bool", String::new())),
-        Err(error) => Err(("cannot be evaluated", format!(": {error}"))),
-    }
+    let (what, more) = match program.execute(&context) {
+        Ok(Value::Bool(true)) => return Ok(()),
+        Ok(Value::Bool(false)) => ("is false", String::new()),
+        Ok(_) => ("gives no bool", String::new()),
+        Err(error) => ("cannot be evaluated", format!(": {error}")),
+    };
+    let values = shown(program.expression(), &scope);
+    let values = if values.is_empty() { values } else { format!("; {values}") };
+    Err((what, more + &values))
 }
 
 fn text(text: &str) -> Value {
@@ -143,8 +147,14 @@ fn writes(plan: &Plan, acks: &Acks, space: usize) -> Value {
     list(all.collect())
 }
 
-/// Checks the assertions about `space` at one survivor.
-pub(super) fn check(plan: &Plan, acks: &Acks, (space, node): (usize, NodeNo), rows: &Rows) -> Result<(), Fault> {
+/// Checks the assertions about `space` at one survivor, and counts in `stats` how often each was evaluated.
+pub(super) fn check(
+    plan: &Plan,
+    acks: &Acks,
+    (space, node): (usize, NodeNo),
+    rows: &Rows,
+    stats: &mut Stats,
+) -> Result<(), Fault> {
     let name = text(plan.nodes.get(node).map_or("", |node| node.name.as_str()));
     for assertion in &plan.assertions {
         let failed = |about: &str, (what, more): Why| {
@@ -156,7 +166,9 @@ pub(super) fn check(plan: &Plan, acks: &Acks, (space, node): (usize, NodeNo), ro
         match &assertion.over {
             Over::Entity { space: of, collection } if *of == space => {
                 let program = program()?;
+                let evaluated = stats.assertions.entry(assertion.name.clone()).or_default();
                 for ((_, id), state) in rows.iter().filter(|((at, _), _)| at == collection) {
+                    *evaluated += 1;
                     let scope = entity(id, state, &name);
                     holds(&program, scope).map_err(|why| failed(&format!(" for {collection}/{id}"), why))?;
                 }
@@ -170,6 +182,7 @@ pub(super) fn check(plan: &Plan, acks: &Acks, (space, node): (usize, NodeNo), ro
                     ("writes", writes(plan, acks, space)),
                     ("spaces", list(spaces.map(|space| text(&space.name)).collect())),
                 ]);
+                *stats.assertions.entry(assertion.name.clone()).or_default() += 1;
                 holds(&program()?, scope).map_err(|why| failed("", why))?;
             }
             Over::Entity { .. } | Over::Node { .. } => {}
@@ -228,6 +241,15 @@ mod tests {
     #[test]
     fn what_is_false_no_bool_or_an_error_does_not_hold() {
         let what = |expression| says(expression).unwrap_err().0;
+        let more = |expression| says(expression).unwrap_err().1;
+        assert_eq!(
+            more("entity.stock > 3 && conflicts.size() == 0 || entity.deep['x'] != null"),
+            "; conflicts = {}, entity.deep.x = null, entity.stock = 3"
+        );
+        assert_eq!(more("entity.tags.all(tag, tag == 'b')"), "; entity.tags = [\"a\"]");
+        let missing = more("entity.deep.y.z > 1");
+        assert!(missing.ends_with("; entity.deep = {\"x\":null}"), "{missing}");
+        assert_eq!(more("1 > 2"), "");
         assert_eq!(what("entity.stock > 3"), "is false");
         assert_eq!(what("entity.stock"), "gives no bool");
         assert_eq!(what("entity.other > 1"), "cannot be evaluated");

@@ -24,6 +24,7 @@ mod model;
 mod permission;
 mod quiet;
 mod replay;
+mod shown;
 mod stream;
 mod survivors;
 #[cfg(test)]

@@ -18,6 +18,8 @@ impl Oracles {
     ) -> Result<(), Fault> {
         stats.entities = 0;
         stats.conflicts = 0;
+        stats.assertions.clear();
+        stats.refused_writes = Some(self.acks.refused.iter().copied().collect());
         let mut feeds = 0;
         for (index, space) in self.spaces.clone().into_iter().enumerate() {
             for (node, engine) in survivors {
@@ -62,7 +64,7 @@ impl Oracles {
         self.streams(space, group, &rows)?;
         self.damage.iter().filter(|seen| seen.space() == space).try_for_each(|seen| seen.check(&ledger))?;
         for node in nodes {
-            assertion::check(&self.plan, &self.acks, (index, node), &rows)?;
+            assertion::check(&self.plan, &self.acks, (index, node), &rows, stats)?;
         }
         stats.entities += rows.values().filter(|state| state.is_present()).count() as u64;
         stats.conflicts += rows.values().filter(|s| s.is_present() && !s.conflicts().is_empty()).count() as u64;

@@ -24,6 +24,7 @@ mod read;
 mod units;
 mod valid;
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::plan::Plan;
@@ -90,6 +91,19 @@ impl Scenario {
     #[must_use]
     pub fn plan(&self, seed: u64) -> Plan {
         expand::plan(&self.0, seed)
+    }
+
+    /// Where the writes stand that it spells out and that a run refused: `FILE:LINE`. `refused` are the numbers of writes in
+    /// the plan of this seed, ascending; of a write that several nodes ask, all have to be among them. O(writes).
+    #[must_use]
+    pub fn refused_lines(&self, seed: u64, refused: &[u32]) -> BTreeSet<String> {
+        if refused.is_empty() || self.0.writes.is_empty() {
+            return BTreeSet::new();
+        }
+        let all_refused = |numbers: &BTreeSet<u32>| numbers.iter().all(|no| refused.binary_search(no).is_ok());
+        let numbers = expand::numbers(&self.0, seed);
+        let lines = numbers.into_iter().filter(|(_, numbers)| all_refused(numbers));
+        lines.filter_map(|(index, _)| Some(self.0.writes.get(index)?.place.file_and_line())).collect()
     }
 
     /// Its name.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Where something was written. Nowhere, if it came from Rust.
@@ -28,6 +29,14 @@ impl Place {
     #[must_use]
     pub const fn column(&self) -> usize {
         self.column
+    }
+
+    /// `FILE:LINE`.
+    pub(super) fn file_and_line(&self) -> String {
+        match &self.file {
+            Some(file) => format!("{file}:{}", self.line),
+            None => self.to_string(),
+        }
     }
 
     /// So many characters further in the same line.
@@ -131,6 +140,12 @@ impl Source {
 
     pub(super) fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The name of a file that lies beside this one, as it is found from where this one is.
+    pub(super) fn beside(&self, name: &str) -> String {
+        let folder = Path::new(&*self.file).parent().unwrap_or(Path::new(""));
+        folder.join(name).display().to_string()
     }
 
     /// Place of a byte offset. O(log lines + line).

@@ -15,6 +15,7 @@ use tombolo_sim::report::{diagram, shiviz};
 use super::lane::lane;
 use super::sources::Source;
 use super::stop::Stop;
+use crate::args::version;
 use crate::error::CliError;
 use crate::human;
 use crate::ui::Ui;
@@ -100,6 +101,7 @@ fn keep_one(
     };
     let mut header = Header::new(&failure.scenario, failure.seed, keeping.lane, &source.named);
     header.minimal = small.complete;
+    version().clone_into(&mut header.tombolo);
     let drawings = [(DIAGRAM_HTML, diagram(&small.plan, &outcome)), (SHIVIZ_LOG, shiviz(&small.plan, &outcome))];
     let drawings: Vec<_> = drawings.into_iter().filter_map(|(name, content)| Some((name, content?))).collect();
     let capsule = Capsule {

@@ -11,6 +11,7 @@ use tombolo_sim::trace::Event;
 
 use super::failures::size;
 use super::lane::lane;
+use crate::args::version;
 use crate::error::{CliError, Kind};
 use crate::ui::Ui;
 
@@ -38,7 +39,7 @@ pub(super) fn run(ui: &mut Ui, args: &ReplayArgs) -> Result<(), CliError> {
     let header = &capsule.header;
     let (scenario, seed, lane_name) = (&header.scenario, header.seed, header.lane.name());
     ui.note(format!("scenario {scenario}, seed {seed}, lane {lane_name}: {}", size(Size::of(&capsule.plan))));
-    if let Some(other) = header.other_version() {
+    if let Some(other) = header.other_version(version()) {
         ui.warn(other);
     }
     let replay = capsule.replay(lane(capsule.header.lane));
@@ -65,7 +66,7 @@ fn document(capsule: &Capsule, replay: &Replay) -> serde_json::Value {
     );
     json!({
         "capsule": capsule.header,
-        "other_version": capsule.header.other_version(),
+        "other_version": capsule.header.other_version(version()),
         "result": word(replay.sameness),
         "verdict": replay.outcome.verdict,
         "divergence": divergence,

@@ -8,13 +8,14 @@ use tombolo_sim::campaign::{self, Campaign, Findings, Finished, Progress, SELFTE
 use tombolo_sim::capsule::{Again, LaneName};
 use tombolo_sim::report::Summary;
 use tombolo_sim::report::files::write_report;
-use tombolo_sim::report::summary::{Worst, annotations, junit, text};
+use tombolo_sim::report::summary::{Worst, annotations, junit, text, warnings};
 use tombolo_sim::report::words::span;
 
 use super::failures::{Keeping, Kept, keep};
 use super::lane::{LaneArg, lane};
 use super::sources::{self, Source};
 use super::stop::Stop;
+use crate::args::version;
 use crate::duration;
 use crate::error::{CliError, Kind};
 use crate::human;
@@ -138,7 +139,7 @@ pub(in crate::commands) fn cores() -> usize {
 }
 
 fn explore(ui: &Ui, campaign: &Campaign<'_>, name: LaneName, sources: &[Source]) -> (Summary, Findings) {
-    let mut summary = Summary::default();
+    let mut summary = Summary { tombolo: version().to_owned(), ..Summary::default() };
     for source in sources {
         summary.source(source.scenario.name(), &source.named);
         if name == LaneName::Quic {
@@ -147,7 +148,7 @@ fn explore(ui: &Ui, campaign: &Campaign<'_>, name: LaneName, sources: &[Source])
     }
     let mut line = Line::new(ui);
     let findings = campaign.run(lane(name), &mut |run, progress| {
-        take_in(&mut summary, run);
+        take_in(&mut summary, run, sources);
         line.show(progress);
     });
     line.bar.iter().for_each(ProgressBar::finish_and_clear);
@@ -155,7 +156,11 @@ fn explore(ui: &Ui, campaign: &Campaign<'_>, name: LaneName, sources: &[Source])
     (summary, findings)
 }
 
-fn take_in(summary: &mut Summary, run: &Finished<'_>) {
+fn take_in(summary: &mut Summary, run: &Finished<'_>, sources: &[Source]) {
+    let scenario = sources.iter().map(|source| &source.scenario).find(|scenario| scenario.name() == run.scenario);
+    if let (Some(scenario), Some(refused)) = (scenario, &run.outcome.stats.refused_writes) {
+        summary.judged(run.scenario, || scenario.refused_lines(run.seed, refused));
+    }
     summary.add(run.scenario, run.seed, run.outcome, run.wall);
     if let Some(plan) = run.plan {
         summary.planned(plan);
@@ -218,8 +223,9 @@ fn tell(ui: &mut Ui, summary: &Summary, findings: &Findings, kept: &[Kept]) -> R
             }
         }
     }
+    warnings(summary).iter().for_each(|warning| ui.warn(warning));
     let runs = human::count(findings.progress.runs);
-    let of = findings.progress.of.map_or("without end".to_owned(), human::count);
+    let of = findings.progress.of.map_or(String::new(), |of| format!(" of {}", human::count(of)));
     let why = match findings.stopped {
         None | Some(campaign::Stop::NotDeterministic) => return Ok(()),
         Some(campaign::Stop::TimeBudget) => "the time was up",
@@ -227,7 +233,8 @@ fn tell(ui: &mut Ui, summary: &Summary, findings: &Findings, kept: &[Kept]) -> R
         Some(campaign::Stop::Interrupted) => "interrupted",
         Some(campaign::Stop::NoThreads) => "the system gives no thread",
     };
-    ui.note(format!("{why} after {runs} of {of} runs"));
+    let plural = if findings.progress.of.unwrap_or(findings.progress.runs) == 1 { "" } else { "s" };
+    ui.note(format!("{why} after {runs}{of} run{plural}"));
     Ok(())
 }
 

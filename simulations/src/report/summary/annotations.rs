@@ -1,6 +1,6 @@
 //! Failures as lines that a hosted CI shows beside the change.
 
-use super::{Summary, Worst, repro};
+use super::{Summary, Worst, repro, warnings};
 
 /// Most annotations: CI services show ten of a kind for one step and drop the others.
 const ANNOTATIONS_MAX: usize = 10;
@@ -34,6 +34,7 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
             lines.push(command("warning", &title, why));
         }
     }
+    lines.extend(warnings(summary).iter().map(|told| command("warning", "this run shows less than it seems", told)));
     lines
 }
 

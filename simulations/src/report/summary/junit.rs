@@ -11,6 +11,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use thiserror::Error;
 
+use super::text::converged;
 use super::{Failure, ScenarioSummary, Summary, Worst, repro};
 use crate::report::words::{moment, span};
 
@@ -109,7 +110,7 @@ fn more(told: Vec<String>, count: u64) -> String {
 
 fn numbers(scenario: &ScenarioSummary) -> String {
     let convergence = &scenario.convergence_us;
-    let time = |percent| span(Duration::from_micros(convergence.quantile(percent)));
+    let time = |percent| converged(scenario, convergence.quantile(percent));
     format!(
         "{} seeds: {} held, {} violated, {} inconclusive; {} events, {} of virtual time; converged in {} (half), {} (99 of 100)\n",
         scenario.seeds,

@@ -11,8 +11,9 @@ mod junit;
 mod page;
 mod text;
 mod totals;
+mod warnings;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,7 @@ pub use histogram::Histogram;
 pub use junit::{JunitError, junit};
 pub use page::page;
 pub use text::text;
+pub use warnings::warnings;
 
 use super::files;
 use super::words::{clip, fault_kind, micros};
@@ -82,6 +84,12 @@ pub struct ScenarioSummary {
     pub planned: BTreeMap<String, Count>,
     /// Random faults that were drawn and left out of their plans, which hold no more.
     pub left_out: u64,
+    /// Runs of which it is known which writes were refused: those that came to their end.
+    pub judged: u64,
+    /// Writes that the scenario spells out and that were refused in each of these runs: `FILE:LINE`.
+    pub always_refused: BTreeSet<String>,
+    /// Assertions, by name, and how often each was evaluated. Those that no run came to are not here.
+    pub assertions: BTreeMap<String, u64>,
     /// What really hit, by the world's own words; `skipped KIND`: what the lane cannot do.
     pub hits: BTreeMap<String, Count>,
     /// Virtual time from healing to equal and silent survivors, of the runs that held.
@@ -178,6 +186,18 @@ impl Summary {
         }
     }
 
+    /// Takes in which spelled out writes a run refused that came to its end. `refused` is asked only if it can matter.
+    pub fn judged(&mut self, scenario: &str, refused: impl FnOnce() -> BTreeSet<String>) {
+        let scenario = self.scenario(scenario);
+        if scenario.judged == 0 {
+            scenario.always_refused = refused();
+        } else if !scenario.always_refused.is_empty() {
+            let refused = refused();
+            scenario.always_refused.retain(|line| refused.contains(line));
+        }
+        scenario.judged += 1;
+    }
+
     /// Says what else the command line takes.
     pub fn options(&mut self, scenario: &str, options: &str) {
         options.clone_into(&mut self.scenario(scenario).options);
@@ -257,6 +277,9 @@ impl ScenarioSummary {
         for (what, times) in &outcome.stats.hits {
             count(&mut self.hits, what, *times);
         }
+        for (name, times) in &outcome.stats.assertions {
+            *self.assertions.entry(name.clone()).or_default() += times;
+        }
         match &outcome.verdict {
             Verdict::Held => self.held(seed, &outcome.stats),
             Verdict::Violated(violation) => {
@@ -318,6 +341,15 @@ impl ScenarioSummary {
                 known.runs += counted.runs;
             }
         }
+        for (name, times) in &other.assertions {
+            *self.assertions.entry(name.clone()).or_default() += times;
+        }
+        match (self.judged, other.judged) {
+            (_, 0) => {}
+            (0, _) => self.always_refused.clone_from(&other.always_refused),
+            _ => self.always_refused.retain(|line| other.always_refused.contains(line)),
+        }
+        self.judged += other.judged;
         self.convergence_us.merge(&other.convergence_us);
         self.traffic_percent.merge(&other.traffic_percent);
         self.conflicted += other.conflicted;

@@ -2,7 +2,8 @@
 
 use super::charts::{Bar, bars, distribution};
 use super::hits::{Line, compare, together};
-use super::text::{bytes, number, per_second, ratio, time};
+use super::text::{bytes, conflicts, converged, number, per_second, ratio, time};
+use super::warnings::{assertions, of_scenario};
 use super::{Count, ScenarioSummary, Summary, Worst, repro};
 use crate::report::files::{CAPSULES, DIAGRAM_HTML, capsule_name};
 use crate::report::html::{self, escape};
@@ -107,10 +108,10 @@ fn scenarios(summary: &Summary) -> String {
             time(scenario.wall_us),
             number(totals.writes),
             number(totals.refused),
-            number(totals.conflicts),
-            time(convergence.quantile(50)),
-            time(convergence.quantile(99)),
-            time(convergence.max),
+            conflicts(scenario),
+            converged(scenario, convergence.quantile(50)),
+            converged(scenario, convergence.quantile(99)),
+            converged(scenario, convergence.max),
             ratio(totals.bytes_sent, totals.bytes_missing),
             ratio(totals.entries, totals.commits),
         ];
@@ -217,8 +218,12 @@ fn details(name: &str, scenario: &ScenarioSummary) -> String {
         number(scenario.conflicted),
         bytes(totals.queue_peak),
     );
+    let assertions = assertions(scenario).map_or(String::new(), |told| format!("Assertions evaluated: {told}."));
+    let warnings: String =
+        of_scenario(name, scenario).iter().map(|told| format!(" <b>{}.</b>", escape(told))).collect();
+    let checked = format!("<p>{}{warnings}</p>", escape(&assertions));
     format!(
-        "<section id=\"{0}\"><h2>{0}</h2><p>{seeds}{slowest}</p><p>{bytes}</p><div class=\"charts\">{1}{2}{3}</div></section>\n",
+        "<section id=\"{0}\"><h2>{0}</h2><p>{seeds}{slowest}</p><p>{bytes}</p>{checked}<div class=\"charts\">{1}{2}{3}</div></section>\n",
         escape(name),
         distribution("Time to converge, of the runs that held", &scenario.convergence_us, time),
         distribution("Bytes sent for each byte missing", &scenario.traffic_percent, |percent| ratio(percent, 100)),

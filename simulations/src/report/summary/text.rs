@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::hits::compare;
+use super::warnings::{assertions, of_scenario};
 use super::{Failure, ScenarioSummary, Summary, Worst, repro};
 use crate::report::words::{clip, moment, span};
 
@@ -20,8 +21,18 @@ const DETAIL_CHARS_MAX: usize = 160;
 pub fn text(summary: &Summary) -> String {
     let head =
         ["scenario", "seeds", "held", "violated", "unsure", "events", "virtual", "wall", "converged ½", "99 %", "most"];
-    let mut rows = vec![head.into_iter().chain(["sent/missing", "batch", "conflicts"]).map(str::to_owned).collect()];
-    rows.extend(summary.scenarios.iter().map(|(name, scenario)| row(name, scenario)));
+    let lost = |of: fn(&ScenarioSummary) -> u64| summary.scenarios.values().any(|scenario| of(scenario) > 0);
+    // Columns that say that something is wrong, or nothing.
+    let mut extra: Vec<Extra> =
+        vec![("refused", |scenario| scenario.totals.refused), ("unanswered", |scenario| scenario.totals.unanswered)];
+    extra.retain(|(_, of)| lost(*of));
+    let heads = head.into_iter().chain(["sent/missing", "batch", "conflicts"]);
+    let heads = heads.chain(extra.iter().map(|(head, _)| *head));
+    let mut rows = vec![heads.map(str::to_owned).collect()];
+    rows.extend(summary.scenarios.iter().map(|(name, scenario)| {
+        let more = extra.iter().map(|(_, of)| number(of(scenario)));
+        row(name, scenario).into_iter().chain(more).collect()
+    }));
     let mut out = table(&rows);
     out.push('\n');
     for (name, scenario) in &summary.scenarios {
@@ -40,10 +51,12 @@ pub fn text(summary: &Summary) -> String {
     out
 }
 
+/// A column: its head and its number.
+type Extra = (&'static str, fn(&ScenarioSummary) -> u64);
+
 fn row(name: &str, scenario: &ScenarioSummary) -> Vec<String> {
     let (totals, convergence) = (&scenario.totals, &scenario.convergence_us);
-    let known = |text: String| if convergence.count == 0 { "-".to_owned() } else { text };
-    let quantile = |percent| known(time(convergence.quantile(percent)));
+    let quantile = |percent| converged(scenario, convergence.quantile(percent));
     vec![
         name.to_owned(),
         number(scenario.seeds),
@@ -55,11 +68,21 @@ fn row(name: &str, scenario: &ScenarioSummary) -> Vec<String> {
         time(scenario.wall_us),
         quantile(50),
         quantile(99),
-        known(time(convergence.max)),
+        converged(scenario, convergence.max),
         ratio(totals.bytes_sent, totals.bytes_missing),
         ratio(totals.entries, totals.commits),
-        number(totals.conflicts),
+        conflicts(scenario),
     ]
+}
+
+/// Conflicts in the end; `-` if no run came to it, as runs that fail do not.
+pub(super) fn conflicts(scenario: &ScenarioSummary) -> String {
+    if scenario.held == 0 { "-".to_owned() } else { number(scenario.totals.conflicts) }
+}
+
+/// Of the runs that held, a time to converge; `-` if none did.
+pub(super) fn converged(scenario: &ScenarioSummary, us: u64) -> String {
+    if scenario.convergence_us.count == 0 { "-".to_owned() } else { time(us) }
 }
 
 fn attention(name: &str, scenario: &ScenarioSummary, out: &mut String) {
@@ -83,6 +106,12 @@ fn attention(name: &str, scenario: &ScenarioSummary, out: &mut String) {
     if scenario.left_out > 0 {
         let left_out = number(scenario.left_out);
         out.push_str(&format!("too many {name}: {left_out} random faults were drawn and left out\n"));
+    }
+    if let Some(told) = assertions(scenario) {
+        out.push_str(&format!("assertions {name}: evaluated: {told}\n"));
+    }
+    for warning in of_scenario(name, scenario) {
+        out.push_str(&format!("warning {warning}\n"));
     }
     let lines = compare(scenario).0;
     for line in lines.iter().filter(|line| line.skipped.times > 0) {

@@ -7,14 +7,14 @@ use super::made::{fault, outcome, plan, violation};
 use crate::outcome::{Outcome, Verdict};
 use crate::plan::Fault;
 use crate::report::files::{self, REPORT_HTML, REPORT_JSON, capsule_name, quoted, write_report};
-use crate::report::summary::{Histogram, SEEDS_KEPT_MAX, Summary, Worst, annotations, junit, page, text};
+use crate::report::summary::{Histogram, SEEDS_KEPT_MAX, Summary, Worst, annotations, junit, page, text, warnings};
 
 const EVIL: &str = "]]></failure><script>\u{1}\"'&\n::error::x,y%";
 
 fn run(seed: u64, verdict: Verdict) -> Outcome {
     let mut outcome = outcome(verdict, Vec::new());
     let stats = &mut outcome.stats;
-    (stats.frames, stats.commits, stats.entries) = (1_000, 10, 35);
+    (stats.inputs, stats.commits, stats.entries) = (1_000, 10, 35);
     (stats.bytes_sent, stats.bytes_missing) = (1_500 + seed, 1_000);
     (stats.convergence_us, stats.virtual_us, stats.queue_peak) = (1_000_000 + seed * 10_000, 60_000_000, seed);
     stats.conflicts = seed % 2;
@@ -65,7 +65,7 @@ fn a_summary_counts_what_came() {
     let shops = &summary.scenarios["two shops"];
     assert_eq!((shops.seeds, shops.held, shops.violated, shops.inconclusive), (200, 195, 5, 0));
     assert_eq!((shops.first_seed, shops.last_seed), (Some(0), Some(199)));
-    assert_eq!((shops.totals.frames, shops.totals.queue_peak, shops.wall_us), (200_000, 199, 1_000_000));
+    assert_eq!((shops.totals.inputs, shops.totals.queue_peak, shops.wall_us), (200_000, 199, 1_000_000));
     assert_eq!((shops.planned["crash"].times, shops.planned["crash"].runs), (400, 200));
     assert_eq!((shops.hits["crash"].times, shops.hits["a crash in the middle of a commit"].runs), (200, 67));
     assert_eq!(shops.failures.iter().map(|failure| failure.seed).collect::<Vec<_>>(), [39, 79, 119, 159, 199]);
@@ -259,4 +259,41 @@ fn a_failure_can_be_doubted_and_seeds_can_be_left() {
         "{}",
         text(&summary)
     );
+}
+
+#[test]
+fn what_tests_nothing_is_told() {
+    let ended = |seed: u64, evaluated: u64, refused: &[&str]| {
+        let mut outcome = run(seed, Verdict::Held);
+        outcome.stats.refused = refused.len() as u64;
+        outcome.stats.assertions.insert("no room has two guests".to_owned(), evaluated);
+        let mut summary = Summary::default();
+        summary.add("hotel", seed, &outcome, Duration::ZERO);
+        summary.judged("hotel", || refused.iter().map(|line| (*line).to_owned()).collect());
+        summary
+    };
+    let mut summary = ended(0, 0, &["w:1", "w:2"]);
+    assert!(warnings(&summary)[1].ends_with("the write at w:1 was refused in the run"), "{:?}", warnings(&summary));
+    summary.merge(&Summary::default());
+    summary.merge(&ended(1, 0, &["w:3", "w:2"]));
+    let told = warnings(&summary);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("`no room has two guests` was never evaluated"), "{told:?}");
+    assert!(told[1].ends_with("the write at w:2 was refused in all 2 runs"), "{told:?}");
+    let shown = text(&summary);
+    assert!(shown.contains("refused\n") && !shown.contains("unanswered"), "{shown}");
+    assert!(told.iter().all(|told| shown.contains(told) && page(&summary).contains(told)), "{shown}");
+    assert_eq!(annotations(&summary).len(), 2);
+    summary.merge(&ended(2, 7, &[]));
+    assert_eq!(warnings(&summary), Vec::<String>::new());
+    assert!(text(&summary).contains("assertions hotel: evaluated: `no room has two guests` 7 times\n"));
+}
+
+#[test]
+fn of_runs_that_failed_nothing_is_said_that_nobody_knows() {
+    let mut summary = Summary::default();
+    summary.add("hotel", 0, &run(0, Verdict::Violated(violation(5, "no"))), Duration::ZERO);
+    let xml = junit(&summary).expect("XML");
+    assert!(xml.contains("converged in - (half), - (99 of 100)"), "{xml}");
+    assert!(text(&summary).lines().nth(1).is_some_and(|row| row.ends_with(" -")), "{}", text(&summary));
 }

@@ -7,7 +7,7 @@ mod survivors;
 mod values;
 mod writes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
 
@@ -48,6 +48,12 @@ pub(super) fn plan(draft: &Draft, seed: u64) -> Plan {
         assertions: assertions(draft),
         left_out,
     }
+}
+
+/// The writes that the scenario spells out, by index, with their numbers in the plan of a seed. O(writes).
+pub(super) fn numbers(draft: &Draft, seed: u64) -> BTreeMap<usize, BTreeSet<u32>> {
+    let (dice, names) = (Dice::new(seed), Names::of(draft));
+    writes::numbers(draft, &names, &spaces(draft, &names, &dice), &dice)
 }
 
 fn nodes(draft: &Draft, dice: &Dice) -> Vec<NodePlan> {

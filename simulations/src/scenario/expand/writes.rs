@@ -8,7 +8,7 @@ use tombolo_crdt::rules::Role;
 use super::values::{Kind, Pen};
 use crate::Dice;
 use crate::plan::{Action, Edit, InitialEntity, NodeNo, PlannedWrite, SpacePlan};
-use crate::scenario::model::{Amount, Draft, Pick, Who, Workload, Write};
+use crate::scenario::model::{Amount, Draft, Pick, Who, Workload};
 use crate::scenario::names::Names;
 use crate::scenario::units::When;
 
@@ -24,6 +24,8 @@ struct Unnumbered<'d> {
     node: NodeNo,
     space: usize,
     retried: bool,
+    /// Index of the write of the scenario that it comes from; none: it is made up.
+    spelled: Option<usize>,
     said: Said<'d>,
 }
 
@@ -42,16 +44,37 @@ pub(super) fn writes(
     initial: &[InitialEntity],
     dice: &Dice,
 ) -> Vec<PlannedWrite> {
+    let all = by_time(draft, names, spaces, dice);
+    let mut there = initial.iter().map(|entity| (entity.space, entity.collection.clone(), entity.id.clone())).collect();
+    (1..).zip(all).map(|(no, write)| write.number(no, &mut there)).collect()
+}
+
+/// The writes of the scenario by index, each with the numbers that it has in the plan: several, if several nodes ask it.
+pub(super) fn numbers(
+    draft: &Draft,
+    names: &Names,
+    spaces: &[SpacePlan],
+    dice: &Dice,
+) -> BTreeMap<usize, BTreeSet<u32>> {
+    let mut numbers: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
+    for (no, write) in (1..).zip(by_time(draft, names, spaces, dice)) {
+        if let Some(index) = write.spelled {
+            numbers.entry(index).or_default().insert(no);
+        }
+    }
+    numbers
+}
+
+fn by_time<'d>(draft: &'d Draft, names: &Names, spaces: &[SpacePlan], dice: &Dice) -> Vec<Unnumbered<'d>> {
     let mut all = Vec::new();
-    for (no, write) in draft.writes.iter().enumerate() {
-        spelled(draft, names, spaces, write, dice.fork(&format!("write/{no}")), &mut all);
+    for no in 0..draft.writes.len() {
+        spelled(draft, names, spaces, no, dice.fork(&format!("write/{no}")), &mut all);
     }
     for (no, load) in draft.workloads.iter().enumerate() {
         made(draft, names, spaces, load, dice.fork(&format!("workload/{no}")), &mut all);
     }
     all.sort_by_key(|write| write.at);
-    let mut there = initial.iter().map(|entity| (entity.space, entity.collection.clone(), entity.id.clone())).collect();
-    (1..).zip(all).map(|(no, write)| write.number(no, &mut there)).collect()
+    all
 }
 
 /// Entities that were written and not deleted since, as far as the order of time says: space, collection, id.
@@ -59,7 +82,7 @@ type There = BTreeSet<(usize, String, String)>;
 
 impl Unnumbered<'_> {
     fn number(self, no: u32, there: &mut There) -> PlannedWrite {
-        let Unnumbered { at, node, space, retried, said } = self;
+        let Unnumbered { at, node, space, retried, spelled: _, said } = self;
         let edits = match said {
             Said::Edits(edits) => edits,
             Said::Made { load, edits, seed } => {
@@ -108,10 +131,11 @@ fn spelled<'d>(
     draft: &'d Draft,
     names: &Names,
     spaces: &[SpacePlan],
-    write: &'d Write,
+    index: usize,
     mut dice: Dice,
     all: &mut Vec<Unnumbered<'d>>,
 ) {
+    let Some(write) = draft.writes.get(index) else { return };
     let space = draft.space_no(write.space.as_ref()).unwrap_or(0);
     let edit = |(collection, id, action): &(String, String, _)| {
         let action: &Action = action;
@@ -120,7 +144,7 @@ fn spelled<'d>(
     for node in writers(&write.node, names, spaces.get(space), &mut dice) {
         let at = moment(write.at, &mut dice);
         let said = Said::Edits(write.edits.iter().map(edit).collect());
-        all.push(Unnumbered { at, node, space, retried: write.retried, said });
+        all.push(Unnumbered { at, node, space, retried: write.retried, spelled: Some(index), said });
     }
 }
 
@@ -152,7 +176,7 @@ fn made<'d>(
         let twin = dice.pick(&others).copied().filter(|_| dice.chance_ppm(load.twins_ppm));
         for node in std::iter::once(node).chain(twin) {
             let said = Said::Made { load, edits: edits.clone(), seed: dice.number() };
-            all.push(Unnumbered { at, node, space, retried, said });
+            all.push(Unnumbered { at, node, space, retried, spelled: None, said });
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What was written, with its place: TOML and lines of NDJSON alike.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
+use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -83,20 +85,33 @@ impl Tree {
         None
     }
 
-    /// JSON that stands at one place.
-    pub(super) fn of_json(value: Value, span: &Range<usize>) -> Self {
-        let kind = match value {
-            Value::Null => Kind::Null,
-            Value::Bool(value) => Kind::Bool(value),
-            Value::Number(value) => Kind::Number(value),
-            Value::String(value) => Kind::Text(value),
-            Value::Array(items) => Kind::List(items.into_iter().map(|item| Self::of_json(item, span)).collect()),
-            Value::Object(fields) => {
-                let entry = |(key, value)| Entry { key, span: span.clone(), value: Self::of_json(value, span) };
-                Kind::Table(fields.into_iter().map(entry).collect())
+    /// JSON that stands verbatim at an offset of the source. Every value has its own place; a key has that of its value.
+    /// O(text × depth), and JSON is at most 128 deep.
+    pub(super) fn of_json(text: &str, offset: usize) -> Result<Self, serde_json::Error> {
+        let at = |part: &RawValue| offset + (part.get().as_ptr().addr() - text.as_ptr().addr());
+        let below = |part: &RawValue| Self::of_json(part.get(), at(part));
+        let begin = offset + (text.len() - text.trim_start().len());
+        let kind = match text.trim_start().as_bytes().first() {
+            Some(b'{') => {
+                let fields: BTreeMap<String, &RawValue> = serde_json::from_str(text)?;
+                let entry = |(key, part): (String, &RawValue)| {
+                    let value = below(part)?;
+                    Ok(Entry { key, span: value.span.clone(), value })
+                };
+                Kind::Table(fields.into_iter().map(entry).collect::<Result<_, serde_json::Error>>()?)
             }
+            Some(b'[') => {
+                let items: Vec<&RawValue> = serde_json::from_str(text)?;
+                Kind::List(items.into_iter().map(below).collect::<Result<_, _>>()?)
+            }
+            _ => match serde_json::from_str(text)? {
+                Value::Bool(value) => Kind::Bool(value),
+                Value::Number(value) => Kind::Number(value),
+                Value::String(value) => Kind::Text(value),
+                Value::Null | Value::Array(_) | Value::Object(_) => Kind::Null,
+            },
         };
-        Self { span: span.clone(), kind }
+        Ok(Self { span: begin..begin + text.trim().len(), kind })
     }
 
     /// As JSON, for the content of entities.

@@ -38,7 +38,11 @@ fn lines(
         Ok(text) => text,
         Err(reason) => return desk.wrong::<()>(&tree.span, format!("file `{name}`: {reason}")).unwrap_or(()),
     };
-    let source = Source::new(&name, &text);
+    if text.trim().is_empty() {
+        let message = format!("file `{name}` is empty: there must be {what} in it");
+        return desk.wrong::<()>(&tree.span, message).unwrap_or(());
+    }
+    let source = Source::new(&desk.source.beside(&name), &text);
     let mut desk = Desk { source: &source, problems: desk.problems };
     let mut offset = 0;
     for line in text.split_inclusive('\n') {
@@ -47,9 +51,8 @@ fn lines(
         if line.trim().is_empty() {
             continue;
         }
-        match serde_json::from_str(line) {
-            Ok(value) => {
-                let tree = Tree::of_json(value, &span);
+        match serde_json::from_str::<Value>(line).and_then(|_| Tree::of_json(line, span.start)) {
+            Ok(tree) => {
                 if let Some(mut fields) = Fields::of(&tree, what, &mut desk) {
                     read(&mut fields, &mut desk);
                     fields.finish(&mut desk);

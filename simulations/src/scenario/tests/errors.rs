@@ -315,11 +315,38 @@ fn files_that_scenarios_name() {
     assert_eq!(
         of("\n{\"at\":\"2m\",\"node\":\"paris\",\"collection\":\"x\",\"id\":\"a\",\"delete\":true}", script)
             .expect_err("unknown"),
-        "w.ndjson:2:1: unknown node or zone `paris`; there are: berlin, oslo, rome"
+        "w.ndjson:2:19: unknown node or zone `paris`; there are: berlin, oslo, rome"
     );
     assert_eq!(
         of("{\"collection\":\"x\",\"id\":\"a\",\"valeu\":{}}", "[[initial]]\nfile = \"w.ndjson\"")
             .expect_err("unknown"),
-        "w.ndjson:1:1: a line of initial data needs `value`\nw.ndjson:1:1: unknown key `valeu` in a line of initial data; allowed: collection, id, value"
+        "w.ndjson:1:1: a line of initial data needs `value`\nw.ndjson:1:36: unknown key `valeu` in a line of initial data; allowed: collection, id, value"
     );
+    assert_eq!(
+        of(" \n", script).expect_err("empty"),
+        "test.toml:6:8: file `w.ndjson` is empty: there must be a line of a script in it"
+    );
+}
+
+#[test]
+fn files_are_named_from_where_the_user_is() {
+    let files = |_: &str| Ok("{\"collection\":\"x\"}".to_owned());
+    let text = with("[[initial]]\nfile = \"w.ndjson\"");
+    let said = Scenario::parse("of/mine/test.toml", &text, &files).expect_err("wrong").to_string();
+    assert!(said.starts_with("of/mine/w.ndjson:1:1: "), "{said}");
+}
+
+#[test]
+fn lines_that_were_refused_are_told_by_file_and_line() {
+    let write = |at: &str, node: &str| {
+        format!("{{\"at\":\"{at}\",\"node\":\"{node}\",\"collection\":\"x\",\"id\":\"a\",\"put\":{{}}}}\n")
+    };
+    let text = write("2m", "rome") + &write("1m", "*");
+    let files = |_: &str| Ok(text.clone());
+    let scenario = Scenario::parse("test.toml", &with("[[script]]\nfile = \"w.ndjson\""), &files).expect("fine");
+    let lines = |refused: &[u32]| scenario.refused_lines(7, refused).into_iter().collect::<Vec<_>>();
+    assert_eq!(lines(&[]), Vec::<String>::new());
+    assert_eq!(lines(&[1, 2]), Vec::<String>::new(), "one of three was taken");
+    assert_eq!(lines(&[1, 2, 3]), ["w.ndjson:2"]);
+    assert_eq!(lines(&[4]), ["w.ndjson:1"]);
 }
