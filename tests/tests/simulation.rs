@@ -119,3 +119,32 @@ fn results_are_the_same_whatever_the_threads() {
     };
     assert_eq!(report("1"), report("3"));
 }
+
+#[test]
+fn a_scenario_with_data_can_be_taken_out_of_the_library_and_out_of_a_capsule() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let run = |args: &[&str]| {
+        let output = sim(dir.path(), args);
+        (output.status.code(), text(&output.stdout), text(&output.stderr))
+    };
+    assert_eq!(run(&["show", "transfers", "--as", "mine", "--to", "mine"]).0, Some(0));
+    let (code, out, err) = run(&["run", "mine/mine.toml", "transfers", "--seeds", "0"]);
+    assert_eq!(code, Some(0), "{out}{err}");
+    assert!(out.contains("assertions mine: evaluated: "), "{out}");
+    assert_eq!(run(&["show", "transfers", "--as", "mine", "--to", "mine"]).0, Some(74), "nothing is overwritten");
+    let (_, out, err) = run(&["show", "transfers"]);
+    assert!(out.starts_with("name = \"transfers\"") && err.contains("--to DIR"), "{err}");
+
+    let toml = dir.path().join("mine/mine.toml");
+    let mut scenario = std::fs::read_to_string(&toml).expect("there");
+    scenario.push_str("\n[[assert]]\nname = \"never\"\nthat = \"views.size() > 99\"\n");
+    std::fs::write(&toml, scenario).expect("written");
+    std::fs::write(dir.path().join("bad.txt"), "mine 3\nferry 1\n").expect("written");
+    let options = ["--seeds", "0", "--minimise-budget", "1s", "--report", "out", "--known-bad", "bad.txt"];
+    let (code, out, err) = run(&[&["run", "mine/mine.toml"], options.as_slice()].concat());
+    assert_eq!(code, Some(1), "{out}{err}");
+    assert!(out.contains("it is false; views = {"), "{out}");
+    assert!(err.contains("1 known bad seed first: 1 did not hold; 1 passed over"), "{err}");
+    let capsule = "out/capsules/mine-0/scenario.toml";
+    assert_eq!(run(&["run", capsule, "--seeds", "0", "--minimise-budget", "0s"]).0, Some(1));
+}

@@ -85,7 +85,8 @@ pub(super) fn readme(capsule: &Capsule) -> String {
          Left of the plan: {} (of {}); {minimal}.\n\n\
          Again, from this directory:\n\n    tombolo sim replay .\n\n\
          Again, from the scenario:\n\n    {}\n\n\
-         As a test: copy repro.rs into the tests directory of a crate that depends on tombolo-sim.\n\
+         As a test, for faults of tombolo itself: copy repro.rs into the tests directory of a crate that depends on tombolo-sim.\n\
+         For faults of your own data, keep the scenario and a line `{} {}` in a file of known bad seeds.\n\
          To look at: diagram.html in any browser.\n",
         header.scenario,
         header.seed,
@@ -97,6 +98,8 @@ pub(super) fn readme(capsule: &Capsule) -> String {
         size(&capsule.plan),
         size(original),
         run_again(&header.source, header.seed, header.lane),
+        header.scenario,
+        header.seed,
     )
 }
 

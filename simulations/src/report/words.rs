@@ -158,7 +158,10 @@ pub fn fault(plan: &Plan, planned: &PlannedFault) -> String {
         Fault::SlowReader { bytes_per_second, .. } => format!("{a} reads {bytes_per_second} B/s"),
         Fault::Crash { unsynced, in_commit, in_repair, .. } => crash(&a, *unsynced, *in_commit, *in_repair),
         Fault::Pause { .. } => format!("{a} stands still"),
-        Fault::ClockJump { by_ms, .. } => format!("clock of {a} jumps by {by_ms} ms"),
+        Fault::ClockJump { by_ms, .. } => {
+            let sign = if *by_ms < 0 { '-' } else { '+' };
+            format!("clock of {a} jumps by {sign}{}", span(Duration::from_millis(by_ms.unsigned_abs())))
+        }
         Fault::DiskFull { .. } => format!("disk of {a} is full"),
         Fault::DiskError { after, .. } => format!("disk of {a} fails once, after {after} operations"),
         Fault::DiskSlow { factor, .. } => format!("disk of {a} × {factor} slower"),

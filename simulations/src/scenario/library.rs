@@ -48,6 +48,11 @@ pub fn find(name: &str) -> Option<&'static str> {
     LIBRARY.iter().find(|(known, _)| *known == name).map(|(_, toml)| *toml)
 }
 
+/// The files of data that a TOML of the library names.
+pub fn files_of(toml: &str) -> impl Iterator<Item = &'static Entry> {
+    FILES.iter().filter(move |(name, _)| toml.contains(&format!("file = \"{name}\"")))
+}
+
 impl Scenario {
     /// One of the [`library`]; none if there is none of this name.
     ///

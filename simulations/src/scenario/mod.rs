@@ -24,13 +24,14 @@ mod read;
 mod units;
 mod valid;
 
-use std::collections::BTreeSet;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::plan::Plan;
 
 pub use language::{End, Statement, What};
-pub use library::{Entry, find, library};
+pub use library::{Entry, files_of, find, library};
 pub use model::{
     Amount, Assert, ContentShape, Draft, Initial, LinkChange, LinkClass, Mix, Name, Node, Pick, Random, RandomKind,
     Shape, Space, Survivors, Topology, Who, Workload, Write,
@@ -81,10 +82,25 @@ impl Scenario {
     /// # Errors
     /// As [`parse`](Self::parse); also a file that cannot be read.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
+        Ok(Self::load_with_files(path)?.0)
+    }
+
+    /// The same, with its text and the files that it names: name and text of each.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with_files(path: &Path) -> Result<(Self, String, BTreeMap<String, String>), ScenarioError> {
         let file = path.display().to_string();
         let text = read_bounded(path, SCENARIO_BYTES_MAX).map_err(|reason| ScenarioError::whole(&file, reason))?;
         let folder = path.parent().unwrap_or(Path::new(""));
-        Self::parse(&file, &text, &|name| read_bounded(&folder.join(name), DATA_BYTES_MAX))
+        let files = RefCell::new(BTreeMap::new());
+        let read = |name: &str| {
+            let text = read_bounded(&folder.join(name), DATA_BYTES_MAX)?;
+            files.borrow_mut().insert(name.to_owned(), text.clone());
+            Ok(text)
+        };
+        let scenario = Self::parse(&file, &text, &read)?;
+        Ok((scenario, text, files.into_inner()))
     }
 
     /// The plan of a seed: the same for the same scenario and seed, everywhere. O(nodes² + writes + faults²).

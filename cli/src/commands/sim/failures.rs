@@ -103,7 +103,10 @@ fn keep_one(
     header.minimal = small.complete;
     version().clone_into(&mut header.tombolo);
     let drawings = [(DIAGRAM_HTML, diagram(&small.plan, &outcome)), (SHIVIZ_LOG, shiviz(&small.plan, &outcome))];
-    let drawings: Vec<_> = drawings.into_iter().filter_map(|(name, content)| Some((name, content?))).collect();
+    let drawings = drawings.into_iter().filter_map(|(name, content)| Some((name, content?)));
+    // The scenario of the capsule is to run from there. Those of other folders cannot lie beside it.
+    let beside = source.files.iter().filter(|(name, _)| !name.contains(['/', '\\']));
+    let more: Vec<_> = beside.map(|(name, text)| (name.as_str(), text.clone())).chain(drawings).collect();
     let capsule = Capsule {
         header,
         scenario_toml: Some(source.toml.clone()),
@@ -113,7 +116,7 @@ fn keep_one(
         violation,
     };
     let wanted = capsule_dir(keeping.out, &failure.scenario, failure.seed);
-    let path = capsule.write(&wanted, &drawings).map_err(|error| {
+    let path = capsule.write(&wanted, &more).map_err(|error| {
         CliError::failed("the capsule could not be written")
             .cause(error)
             .hint("name a directory with room: --report DIR")

@@ -1,11 +1,13 @@
 //! `sim run`.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use indicatif::ProgressBar;
 use tombolo_sim::campaign::{self, Campaign, Findings, Finished, Progress, SELFTEST_EVERY, Seeds, Shard, Subject};
 use tombolo_sim::capsule::{Again, LaneName};
+use tombolo_sim::outcome::Verdict;
 use tombolo_sim::report::Summary;
 use tombolo_sim::report::files::write_report;
 use tombolo_sim::report::summary::{Worst, annotations, junit, text, warnings};
@@ -147,11 +149,21 @@ fn explore(ui: &Ui, campaign: &Campaign<'_>, name: LaneName, sources: &[Source])
         }
     }
     let mut line = Line::new(ui);
+    let (mut ran, mut failed) = (BTreeSet::new(), BTreeSet::new());
     let findings = campaign.run(lane(name), &mut |run, progress| {
+        if campaign.known_bad.has(run.scenario, run.seed) {
+            ran.insert((run.scenario.to_owned(), run.seed));
+            if run.outcome.verdict != Verdict::Held {
+                failed.insert((run.scenario.to_owned(), run.seed));
+            }
+        }
         take_in(&mut summary, run, sources);
         line.show(progress);
     });
     line.bar.iter().for_each(ProgressBar::finish_and_clear);
+    if !campaign.known_bad.seeds.is_empty() {
+        ui.note(sources::told_of_known_bad(campaign.known_bad, &ran, &failed));
+    }
     summary.elapsed_us = u64::try_from(findings.elapsed.as_micros()).unwrap_or(u64::MAX);
     (summary, findings)
 }

@@ -1,10 +1,10 @@
 //! The scenarios of a command line: names of the library and files.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tombolo_sim::campaign::KnownBad;
-use tombolo_sim::scenario::{Scenario, find, library};
+use tombolo_sim::scenario::{Scenario, files_of, find, library};
 
 use super::lane::LaneArg;
 use super::ls::of_library;
@@ -17,8 +17,17 @@ pub(super) struct Source {
     pub(super) scenario: Scenario,
     /// As it was given.
     pub(super) toml: String,
+    /// The files that it names: name and text.
+    pub(super) files: BTreeMap<String, String>,
     /// How the command line names it.
     pub(super) named: String,
+}
+
+impl Source {
+    fn of_library(name: &str, toml: &str) -> Result<Self, CliError> {
+        let files = files_of(toml).map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        Ok(Self { scenario: of_library(name)?, toml: toml.to_owned(), files, named: name.to_owned() })
+    }
 }
 
 /// Those that are named; none: the whole library, as far as it may run on this lane.
@@ -26,7 +35,7 @@ pub(super) fn load(ui: &Ui, named: &[String], lane: LaneArg) -> Result<Vec<Sourc
     let mut sources = Vec::new();
     if named.is_empty() {
         for (name, toml) in library() {
-            sources.push(Source { scenario: of_library(name)?, toml: (*toml).to_owned(), named: (*name).to_owned() });
+            sources.push(Source::of_library(name, toml)?);
         }
         let all = sources.len();
         sources.retain(|source| lane.takes(&source.scenario));
@@ -64,15 +73,18 @@ pub(super) fn load(ui: &Ui, named: &[String], lane: LaneArg) -> Result<Vec<Sourc
 fn one(named: &str) -> Result<Source, CliError> {
     let is_file = named.ends_with(".toml") || named.contains(['/', '\\']);
     if !is_file {
-        let toml = find(named).ok_or_else(|| unknown(named))?.to_owned();
-        return Ok(Source { scenario: of_library(named)?, toml, named: named.to_owned() });
+        let toml = find(named).ok_or_else(|| unknown(named))?;
+        return Source::of_library(named, toml);
     }
     let path = Path::new(named);
     let wrong =
         |error: &dyn ToString| CliError::usage(format!("the scenario {named} cannot be run")).cause(error.to_string());
-    let scenario = Scenario::load(path).map_err(|error| wrong(&error).hint("docs/scenarios.md has all keys"))?;
-    let toml = std::fs::read_to_string(path).map_err(|error| wrong(&error))?;
-    Ok(Source { scenario, toml, named: named.to_owned() })
+    if !path.is_file() {
+        return Err(CliError::usage(format!("there is no file {named}")));
+    }
+    let loaded = Scenario::load_with_files(path);
+    let (scenario, toml, files) = loaded.map_err(|error| wrong(&error).hint("docs/scenarios.md has all keys"))?;
+    Ok(Source { scenario, toml, files, named: named.to_owned() })
 }
 
 /// There is no such scenario.
@@ -81,6 +93,26 @@ pub(super) fn unknown(name: &str) -> CliError {
     CliError::usage(format!("there is no scenario `{name}`"))
         .cause(format!("the library has {}", names.join(", ")))
         .hint("a file is named with its ending: `tombolo sim run mine.toml`")
+}
+
+/// What came of the known bad seeds that were run: nobody would know otherwise that they were.
+pub(super) fn told_of_known_bad(
+    known: &KnownBad,
+    ran: &BTreeSet<(String, u64)>,
+    failed: &BTreeSet<(String, u64)>,
+) -> String {
+    let pairs = || known.seeds.iter().map(|known| (known.scenario.clone(), known.seed));
+    let (run, bad) =
+        (pairs().filter(|pair| ran.contains(pair)).count(), pairs().filter(|pair| failed.contains(pair)).count());
+    let plural = if run == 1 { "" } else { "s" };
+    let passed = known.seeds.len() - run;
+    let passed = if passed == 0 {
+        String::new()
+    } else {
+        format!("; {passed} passed over: of other scenarios or shards, or not come to")
+    };
+    let held = if bad == 0 { "held".to_owned() } else { format!("{bad} did not hold") };
+    format!("{run} known bad seed{plural} first: {held}{passed}")
 }
 
 /// The known bad seeds; those of scenarios and lanes that are not to be run now are passed over.
