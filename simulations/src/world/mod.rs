@@ -232,7 +232,10 @@ impl World<'_> {
                 }
             }
         }
-        let why = self.difference().unwrap_or_else(|| "they still talk".to_owned());
+        let why = self.difference().unwrap_or_else(|| match self.is_connected() {
+            true => "they still talk".to_owned(),
+            false => "they are not all connected".to_owned(),
+        });
         let detail = format!("the survivors did not {what} within {:?}: {why}", self.plan.patience);
         Err(self.violation(Oracle::Liveness, &format!("did not {what}"), detail))
     }
