@@ -17,7 +17,7 @@ use tombolo_transport::{Link, Which, keep};
 use super::agenda::SessionId;
 use super::io::{ConnId, Now, Output};
 use super::news::NEWS_MAX;
-use super::session::{Conn, PAGES_MAX, Session, have_wait};
+use super::session::{Conn, PAGES_MAX, PROBES_ASKED_MAX, SPACES_MAX, Session, have_wait};
 use super::space::Space;
 use super::step::After;
 use super::talk::Talk;
@@ -110,15 +110,10 @@ fn begin(conn: &mut Conn, space: SpaceId) {
     }
 }
 
-/// Questions and answers about chains that are kept until the step ends.
-const PROBES_ASKED_MAX: usize = 256;
 /// First wait before a session that neither moves nor agrees is begun anew; doubles up to [`STALL_WAIT_MAX`].
 const STALL_WAIT_MIN: Duration = Duration::from_secs(30);
 /// Longest such wait.
 const STALL_WAIT_MAX: Duration = Duration::from_secs(3600);
-
-/// Most spaces a peer may name.
-const SPACES_MAX: usize = 4096;
 
 fn note_page(conn: &mut Conn, page: FrontierPage) {
     let Some(session) = conn.sessions.get_mut(&page.space) else { return };

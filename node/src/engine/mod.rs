@@ -243,6 +243,7 @@ impl Engine {
 
     /// Panics if an invariant of the memory is broken. The simulator calls it after every step; O(feeds).
     pub fn check_invariants(&self) {
+        self.conns.values().for_each(Conn::check_bounds);
         for space in self.spaces.values() {
             for (id, feed) in &space.feeds {
                 // A hash per feed and step is for debug builds.

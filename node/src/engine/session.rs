@@ -12,6 +12,13 @@ pub(super) const IN_FLIGHT_MAX: usize = 32;
 /// Pages of a frontier kept until the last has come: 262,144 feeds, 15 MB.
 pub(super) const PAGES_MAX: usize = 64;
 
+/// Chains that are probed at once in one session; more forks than that are one defect.
+pub(super) const PROBES_MAX: usize = 16;
+/// Questions and answers about chains that are kept until the step ends.
+pub(super) const PROBES_ASKED_MAX: usize = 256;
+/// Most spaces a peer may name.
+pub(super) const SPACES_MAX: usize = 4096;
+
 /// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
 const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
 /// Entries that came from elsewhere are acknowledged to a peer after this long, together with those that come until then:
@@ -77,6 +84,18 @@ impl Conn {
             offer: BTreeMap::new(),
             sessions: BTreeMap::new(),
             room: BTreeMap::new(),
+        }
+    }
+}
+
+impl Conn {
+    /// Panics if something that grows with what the peer says is beyond its bound. O(spaces).
+    pub(super) fn check_bounds(&self) {
+        assert!(self.theirs.len() <= SPACES_MAX, "the spaces a peer names are bounded");
+        for session in self.sessions.values() {
+            assert!(session.pages.len() <= PAGES_MAX, "pages of a frontier are bounded");
+            assert!(session.probes.len() <= PROBES_MAX, "probes are bounded");
+            assert!(session.asked.len() <= PROBES_ASKED_MAX, "questions about chains are bounded");
         }
     }
 }

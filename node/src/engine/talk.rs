@@ -10,7 +10,7 @@ use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage,
 
 use super::io::{ConnId, Now, Output};
 use super::news::Moved;
-use super::session::Session;
+use super::session::{PROBES_MAX, Session};
 use super::space::Space;
 use super::transfer;
 use crate::store::{Snapshot, StoreError};
@@ -21,8 +21,6 @@ const REFUSALS_MAX: usize = 4096;
 const HAVE_FEEDS_MAX: usize = 1024;
 /// Runs of held entries named per feed (at most 20 bytes each).
 const HELD_RUNS_MAX: usize = 32;
-/// Chains that are probed at once in one session; more forks than that are one defect.
-const PROBES_MAX: usize = 16;
 
 /// One session after a commit.
 pub(super) struct Talk<'a> {

@@ -9,13 +9,15 @@ use super::error::StoreError;
 ///
 /// A second panic while the first unwinds still ends the process: redb does that on some files with dozens of flipped bits.
 pub(super) fn guarded<T, E: Into<StoreError>>(run: impl FnOnce() -> Result<T, E>) -> Result<T, StoreError> {
+    attempt(run)?.map_err(Into::into)
+}
+
+/// The same for what has errors of another kind.
+pub(super) fn attempt<T>(run: impl FnOnce() -> T) -> Result<T, StoreError> {
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(run));
     GUARDED.set(outer);
-    match result {
-        Ok(result) => result.map_err(Into::into),
-        Err(_) => Err(StoreError::Panicked),
-    }
+    result.map_err(|_| StoreError::Panicked)
 }
 
 thread_local! {

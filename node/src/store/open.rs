@@ -2,13 +2,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableError, TableHandle};
 
 use super::codec::{Fields, with_sum, without_sum};
 use super::error::StoreError;
+use super::guard::{self, guarded};
 use super::layout::{FORMAT_VERSION, Table, state};
 
 /// What every redb file starts with.
@@ -142,7 +142,7 @@ impl At<'_> {
 
     /// Runs redb's opening. What it has no error for, it panics at.
     fn guard(&self, open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
-        match catch_unwind(AssertUnwindSafe(open)) {
+        match guard::attempt(open) {
             Ok(opened) => opened.map_err(|error| self.database(error)),
             Err(_) => Err(self.damaged("redb panicked while opening it".to_owned())),
         }
@@ -163,8 +163,7 @@ pub(super) fn file(options: &StoreOptions) -> Result<Database, OpenError> {
         other => other?,
     }
     let database = at.guard(|| builder(options).open(&options.path))?;
-    check_format(&at, &database)?;
-    Ok(database)
+    checked(&at, database)
 }
 
 /// Opens what `backend` holds, filling it first if asked to and it is empty.
@@ -175,11 +174,22 @@ pub(super) fn backend(backend: impl StorageBackend, options: &StoreOptions) -> R
         return Err(OpenError::Missing { path: at.path() });
     }
     let database = at.guard(|| builder(options).create_with_backend(backend))?;
-    if options.create && is_blank(&database).map_err(|error| at.store(error))? {
-        initialise(&database).map_err(|error| at.store(error))?;
+    if options.create && guarded(|| is_blank(&database)).map_err(|error| at.store(error))? {
+        guarded(|| initialise(&database)).map_err(|error| at.store(error))?;
     }
-    check_format(&at, &database)?;
-    Ok(database)
+    checked(&at, database)
+}
+
+/// A database whose format is known here.
+fn checked(at: &At<'_>, database: Database) -> Result<Database, OpenError> {
+    match check_format(at, &database) {
+        Ok(()) => Ok(database),
+        Err(error) => {
+            // What is damaged may not close in order.
+            guard::close(Some(database));
+            Err(error)
+        }
+    }
 }
 
 fn check_magic(at: &At<'_>) -> Result<(), OpenError> {
@@ -243,7 +253,7 @@ fn initialise(database: &Database) -> Result<(), StoreError> {
 }
 
 fn check_format(at: &At<'_>, database: &Database) -> Result<(), OpenError> {
-    match format(database) {
+    match guarded(|| format(database)) {
         Ok(Some(FORMAT_VERSION)) => Ok(()),
         Ok(Some(found)) if found > FORMAT_VERSION => {
             Err(OpenError::Newer { path: at.path(), found, supported: FORMAT_VERSION })

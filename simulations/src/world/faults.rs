@@ -270,7 +270,8 @@ impl World<'_> {
             process.wake_scheduled = None;
             process.dial_scheduled = None;
         }
-        for (id, _) in self.net.of(node) {
+        // It may have forgotten connections that others know, and learn so, and the other way round.
+        for (id, _) in self.net.of(node).into_iter().chain(self.net.facing(node)) {
             self.hear(id);
         }
         self.release(node)?;

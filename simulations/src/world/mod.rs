@@ -21,7 +21,7 @@ mod step;
 
 use std::time::Duration;
 
-use tombolo_crdt::SpaceId;
+use tombolo_crdt::{Digest, SpaceId};
 
 use crate::luck::Luck;
 use crate::oracle::{Oracles, Traffic, difference};
@@ -42,6 +42,8 @@ pub(crate) use setup::prepare;
 
 /// Events after which a run is given up as inconclusive: some ten minutes of computing.
 const EVENTS_MAX: u64 = 50_000_000;
+/// Reconnects of the survivors until one brings nothing new.
+const SILENCE_TRIES: u32 = 8;
 /// How often quiet is looked for.
 const QUIET_STEP: Duration = Duration::from_millis(100);
 
@@ -232,26 +234,44 @@ impl World<'_> {
                 }
             }
         }
-        let why = self.difference().unwrap_or_else(|| "they still talk".to_owned());
+        let why = self.difference().unwrap_or_else(|| match self.is_connected() {
+            true => "they still talk".to_owned(),
+            false => "they are not all connected".to_owned(),
+        });
         let detail = format!("the survivors did not {what} within {:?}: {why}", self.plan.patience);
         Err(self.violation(Oracle::Liveness, &format!("did not {what}"), detail))
     }
 
-    /// Reconnects the survivors: with nothing new that must cost a constant and then end.
+    /// Reconnects the survivors: with nothing new that must cost a constant and then end. A neighbour that is left unwell may
+    /// still bring something new; then it is tried again.
     fn silence(&mut self) -> Result<Option<String>, Violation> {
-        let before = self.traffic;
-        self.reset_survivors();
-        if let Some(why) = self.quiet("fall silent after reconnecting")? {
-            return Ok(Some(why));
+        for _ in 0..SILENCE_TRIES {
+            let (before, had) = (self.traffic, self.frontiers());
+            self.reset_survivors();
+            if let Some(why) = self.quiet("fall silent after reconnecting")? {
+                return Ok(Some(why));
+            }
+            if self.frontiers() != had {
+                self.stats.hit("something new came while survivors reconnected");
+                continue;
+            }
+            let took = Traffic {
+                bytes: self.traffic.bytes - before.bytes,
+                transferred: self.traffic.transferred - before.transferred,
+                connections: self.traffic.connections - before.connections,
+                wasted: self.traffic.wasted - before.wasted,
+            };
+            self.oracles.reconnected(self.now, took)?;
+            return Ok(None);
         }
-        let took = Traffic {
-            bytes: self.traffic.bytes - before.bytes,
-            transferred: self.traffic.transferred - before.transferred,
-            connections: self.traffic.connections - before.connections,
-            wasted: self.traffic.wasted - before.wasted,
-        };
-        self.oracles.reconnected(self.now, took)?;
-        Ok(None)
+        Ok(Some(format!("something new came in each of {SILENCE_TRIES} reconnects")))
+    }
+
+    /// What the survivors have, by space.
+    fn frontiers(&self) -> Vec<Option<Digest>> {
+        let engines = self.plan.survivors.iter().filter_map(|node| self.hosts.get(*node)?.process.as_ref());
+        let of = |space| engines.clone().find_map(|process| Some(process.engine.frontier(space)?.digest()));
+        self.spaces.iter().map(|space| of(*space)).collect()
     }
 
     /// Whether nothing is on its way among the survivors, and nobody works.

@@ -319,6 +319,7 @@ impl World<'_> {
         if way.stream > 0 && self.hosts[pid].full {
             // It has no room: what it turns away comes again.
             self.traffic.wasted += bytes as u64;
+            self.stats.hit("entries reached a node without room");
         }
         let decoded = self.decoder.decode(way.conn, way.stream, &message.bytes);
         match decoded {

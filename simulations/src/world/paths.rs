@@ -91,7 +91,8 @@ impl Paths {
         self.lossy.retain(|way, _| !of(way));
         let mut changed = Vec::new();
         for counts in [&mut self.closed, &mut self.clogged] {
-            changed.extend(counts.extract_if(.., |way, _| of(way)).map(|(way, _)| way));
+            changed.extend(counts.keys().filter(|way| of(way)).copied());
+            counts.retain(|way, _| !of(way));
         }
         changed
     }

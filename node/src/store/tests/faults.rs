@@ -219,3 +219,26 @@ fn the_reserve_is_a_hundredth_of_the_volume_within_bounds() {
         assert!(matches!(error, StoreError::Full { latched: true, .. }), "ENOSPC");
     }
 }
+
+#[test]
+fn a_damaged_name_of_a_table_is_told_when_the_store_is_opened() {
+    let folder = Folder::new();
+    filled(&folder);
+    let path = folder.options().path;
+    let whole = std::fs::read(&path).unwrap();
+    let mut refused = 0;
+    for name in Table::ALL.map(Table::name) {
+        for at in (0..whole.len() - name.len()).filter(|at| whole[*at..].starts_with(name.as_bytes())) {
+            let mut bytes = whole.clone();
+            bytes[at] = 0xff;
+            std::fs::write(&path, bytes).unwrap();
+            match Store::open(folder.options()) {
+                // A page that is not used any more.
+                Ok(_) => {}
+                Err(OpenError::Damaged { .. } | OpenError::Foreign { .. }) => refused += 1,
+                Err(other) => panic!("{name} at {at}: {other:?}"),
+            }
+        }
+    }
+    assert!(refused >= Table::COUNT, "{refused}");
+}

@@ -18,7 +18,7 @@ const MARKS: [(&str, &[&str]); 17] = [
     ("crash", &["crash"]),
     ("pause", &["pause"]),
     ("clock_jump", &["clock jump"]),
-    ("disk_full", &["a write met a volume without room"]),
+    ("disk_full", &["without room", "a disk that was full"]),
     ("disk_error", &["a disk error hit"]),
     ("disk_slow", &["slow disk"]),
     ("bit_flips", &["bit flips", "damaged"]),
