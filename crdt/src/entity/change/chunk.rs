@@ -143,8 +143,11 @@ fn read_deps(input: &mut Cursor<'_>) -> Result<Vec<ChangeHash>, ChangeError> {
     Ok(deps)
 }
 
-/// The contents of a chunk up to the table of columns. The dependencies must be sorted.
-pub(super) fn write_header(own: &Own, actors: &Actors) -> Vec<u8> {
+/// What messages that are there for their length are made of.
+pub(super) const PADDING: u8 = b' ';
+
+/// The contents of a chunk up to the table of columns, with a message of `padding` bytes. The dependencies must be sorted.
+pub(super) fn write_header(own: &Own, actors: &Actors, padding: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
     put_uleb(&mut out, own.deps.len() as u64);
     for dep in &own.deps {
@@ -154,8 +157,8 @@ pub(super) fn write_header(own: &Own, actors: &Actors) -> Vec<u8> {
     put_uleb(&mut out, own.seq);
     put_uleb(&mut out, own.start_op);
     put_sleb(&mut out, own.time);
-    // No message.
-    put_uleb(&mut out, 0);
+    put_uleb(&mut out, padding as u64);
+    out.resize(out.len() + padding, PADDING);
     put_uleb(&mut out, actors.others.len() as u64);
     for other in &actors.others {
         put_sized(&mut out, other.as_bytes());

@@ -26,9 +26,10 @@ use crate::{ChangeHash, FeedId};
 pub const CHANGE_BYTES_MAX: usize = 1 << 20;
 /// Operations a change may have however short it is, and as many predecessors. A longer change may have one per byte.
 ///
-/// Runs make a hundred bytes stand for any number of operations, and each takes about a hundred bytes and 30 ns. All
-/// writes but those of more than this many equal list elements or deletions in one go have a byte per operation.
-pub const CHANGE_OPS_FREE: usize = 1 << 16;
+/// Runs make a hundred bytes stand for any number of operations, and each takes about a hundred bytes and 30 ns: what
+/// others make us do has to cost them bytes. Nearly all writes have a byte per operation anyway; a longer run of equal
+/// list elements or of deletions is given a message that is as long as it takes.
+pub const CHANGE_OPS_FREE: usize = 1 << 10;
 /// Bytes that the keys of all operations of a change may have together, each counted as often as it is used: runs of one
 /// key would multiply it. Writes of less than 4 MiB have no more.
 pub const CHANGE_KEY_BYTES_MAX: usize = 4 << 20;
@@ -104,15 +105,23 @@ impl Change {
         }
         own.deps.sort_unstable();
         let actors = Actors::of(own.actor, ops::named(&own.ops));
-        let mut contents = chunk::write_header(&own, &actors);
-        columns::write(&ops::write(&own.ops, &actors), &mut contents);
+        let mut operations = Vec::new();
+        columns::write(&ops::write(&own.ops, &actors), &mut operations);
+        let preds: usize = own.ops.iter().map(|op| op.pred.len()).sum();
+        let rows = preds.max(own.ops.len());
+        if rows > CHANGE_BYTES_MAX {
+            return Err(ChangeError::TooLarge);
+        }
+        let padding = if rows > CHANGE_OPS_FREE { rows.saturating_sub(operations.len()) } else { 0 };
+        let mut contents = chunk::write_header(&own, &actors, padding);
+        contents.append(&mut operations);
         let (hash, bytes) = chunk::close(&contents);
         if bytes.len() > CHANGE_BYTES_MAX {
             return Err(ChangeError::TooLarge);
         }
         budget(bytes.len()).check(&own.ops)?;
         #[cfg(debug_assertions)]
-        assert!(reference::encode(&own) == bytes, "Automerge encodes this change in another way");
+        assert!(reference::encode(&own, padding) == bytes, "Automerge encodes this change in another way");
         Ok(Self { hash, actor: own.actor, seq: own.seq, start_op: own.start_op, deps: own.deps, bytes, ops: own.ops })
     }
 
@@ -144,6 +153,12 @@ impl Change {
     #[must_use]
     pub fn max_op(&self) -> u64 {
         self.start_op + self.ops.len() as u64 - 1
+    }
+
+    /// How many operations it has.
+    #[must_use]
+    pub fn operations(&self) -> usize {
+        self.ops.len()
     }
 
     /// The chunk.

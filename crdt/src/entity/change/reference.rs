@@ -10,8 +10,8 @@ use crate::FeedId;
 use crate::entity::doc::{Action, Key, Kind, Operation, Value};
 use crate::entity::id::OpId;
 
-/// The bytes Automerge gives a change of ours.
-pub(super) fn encode(own: &Own) -> Vec<u8> {
+/// The bytes Automerge gives a change of ours with a message of `padding` spaces.
+pub(super) fn encode(own: &Own, padding: usize) -> Vec<u8> {
     let expanded = ExpandedChange {
         operations: own.ops.iter().map(legacy_operation).collect(),
         actor_id: actor_id(own.actor),
@@ -19,7 +19,7 @@ pub(super) fn encode(own: &Own) -> Vec<u8> {
         seq: own.seq,
         start_op: NonZeroU64::new(own.start_op).expect("counters begin with 1"),
         time: own.time,
-        message: None,
+        message: (padding > 0).then(|| " ".repeat(padding)),
         deps: own.deps.iter().map(|dep| automerge::ChangeHash(*dep.as_bytes())).collect(),
         extra_bytes: Vec::new(),
         author: None,

@@ -160,7 +160,7 @@ proptest! {
 
     #[test]
     fn both_write_and_read_the_same(own in own()) {
-        let theirs = reference::encode(&own);
+        let theirs = reference::encode(&own, 0);
         let parsed = Change::parse(&theirs, feed(0)).unwrap();
         prop_assert_eq!(format!("{:?}", &parsed.ops), format!("{:?}", &own.ops));
         prop_assert!(same(&parsed, &oracle::parse(&theirs, feed(0)).unwrap()));
@@ -172,7 +172,7 @@ proptest! {
     fn both_refuse_what_automerge_writes_and_this_version_does_not(
         own in own(), wrong in wrong(), at in any::<Index>(), message in prop::option::of("\\PC{0,9}"),
     ) {
-        let mut expanded = automerge::Change::try_from(reference::encode(&own).as_slice()).unwrap().decode();
+        let mut expanded = automerge::Change::try_from(reference::encode(&own, 0).as_slice()).unwrap().decode();
         expanded.message = message;
         spoil(&mut expanded, wrong, at);
         let encoded = automerge::Change::from(expanded);

@@ -331,7 +331,15 @@ fn the_writer_keeps_to_the_limits_of_the_reader() {
     let most = CHANGE_OPS_FREE as u64;
     let change = Change::build(nulls(most)).unwrap();
     assert_eq!(Change::parse(change.bytes(), feed(0)), Ok(change));
-    assert_eq!(Change::build(nulls(most + 1)).err(), Some(ChangeError::TooLarge));
+    // From here on a message makes up for the bytes that the operations do not have.
+    for more in [most + 1, 65_536] {
+        let change = Change::build(nulls(more)).unwrap();
+        assert!((more as usize..more as usize + 100).contains(&change.bytes().len()), "{}", change.bytes().len());
+        assert_eq!(Change::parse(change.bytes(), feed(0)), Ok(change));
+    }
+    for more in [CHANGE_BYTES_MAX as u64, CHANGE_BYTES_MAX as u64 + 1] {
+        assert_eq!(Change::build(nulls(more)).err(), Some(ChangeError::TooLarge));
+    }
     // A byte per operation: as many as there are.
     let mut numbers = nulls(100_000);
     for op in &mut numbers.ops {

@@ -54,7 +54,7 @@ fn apply(bytes: &mut Vec<u8>, edit: &Edit) {
 
 /// Edits near the end change the columns; those in the header are mostly refused at once.
 fn contents(own: &Own) -> Vec<u8> {
-    let bytes = reference::encode(own);
+    let bytes = reference::encode(own, 0);
     let (_, input) = chunk::open(&bytes).unwrap();
     bytes[bytes.len() - input.len()..].to_vec()
 }

@@ -47,7 +47,7 @@ pub(super) fn nulls(count: u64) -> Own {
 }
 
 fn both(what: &str, own: &Own) {
-    let bytes = reference::encode(own);
+    let bytes = reference::encode(own, 0);
     time(&format!("{what}, read"), own.ops.len(), bytes.len(), || {
         assert!(Change::parse(&bytes, feed(0)).is_ok());
     });
@@ -58,7 +58,7 @@ fn both(what: &str, own: &Own) {
         assert!(Change::build(copy(own)).is_ok());
     });
     time(&format!("{what}, written by Automerge"), own.ops.len(), bytes.len(), || {
-        assert!(!reference::encode(&copy(own)).is_empty());
+        assert!(!reference::encode(&copy(own), 0).is_empty());
     });
     time(&format!("{what}, copied for writing"), own.ops.len(), bytes.len(), || {
         assert!(copy(own).start_op > 0);

@@ -2,10 +2,14 @@
 //!
 //! [`Range::verify`] is the only way from bytes of a peer to entries: what it returns is chained, sealed and canonical.
 
+mod range;
+
 use ed25519_dalek::{Signature as DalekSignature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use crate::entry::{Content, ENTRY_BYTES_MAX, EntryError, Ext, unknown_extension};
+pub use range::{Range, RangeError, VerifiedEntry, VerifiedRange};
+
+use crate::entry::{Ext, unknown_extension};
 use crate::hash::{Tagged, tag};
 use crate::{ChainHash, FeedId, NodeId, SpaceId};
 
@@ -161,160 +165,4 @@ impl Signature {
 pub fn seal_message(feed: FeedId, seq: u64, chain: ChainHash) -> [u8; 32] {
     let hash = Tagged::new(tag::SEAL).bytes(&[FEED_VERSION]).bytes(feed.as_bytes()).number(seq);
     hash.bytes(chain.as_bytes()).finish()
-}
-
-/// A run of entries of one feed that ends at a seal: how feeds travel. At most one stride.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Range {
-    /// The feed's opening, encoded: names author and space, so that a range can be verified by itself.
-    #[serde(with = "serde_bytes")]
-    pub opening: Vec<u8>,
-    /// Position of the first entry.
-    pub from: u64,
-    /// chain(from − 1).
-    pub previous: ChainHash,
-    /// The entries, encoded.
-    pub entries: Vec<serde_bytes::ByteBuf>,
-    /// Signature over the last position.
-    pub seal: Signature,
-}
-
-/// Why a range is rejected. Always the sender's fault; nothing is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum RangeError {
-    /// The opening is too long, malformed or not canonical.
-    #[error("malformed feed opening")]
-    Opening,
-    /// Written by a later version in a way this one must not skip. Held by the sender until we are upgraded.
-    #[error("feed of a later version: upgrade this node")]
-    Unsupported,
-    /// Empty, position 0, or beyond the limits of a stride.
-    #[error("range of {entries} entries and {bytes} bytes is empty or over a stride")]
-    Stride {
-        /// How many entries.
-        entries: usize,
-        /// How many bytes they have together.
-        bytes: usize,
-    },
-    /// First entry of the feed, and `previous` is not the opening's hash.
-    #[error("the range does not begin at its opening")]
-    Start,
-    /// An entry's envelope is malformed.
-    #[error("entry {seq}: {source}")]
-    Entry {
-        /// Position of the entry.
-        seq: u64,
-        /// What is wrong with it.
-        source: EntryError,
-    },
-    /// The seal is not the author's signature over these entries.
-    #[error("the seal does not match the entries")]
-    Seal,
-}
-
-/// An entry whose place in its feed is proven.
-#[derive(Clone, Debug)]
-pub struct VerifiedEntry {
-    /// Position in the feed.
-    pub seq: u64,
-    /// chain(seq).
-    pub chain: ChainHash,
-    /// The encoded entry.
-    pub bytes: Vec<u8>,
-    /// The decoded entry, or why it is held.
-    pub content: Content,
-}
-
-/// A range that is chained, sealed by its author and canonical. Only [`Range::verify`] makes one.
-#[derive(Clone, Debug)]
-pub struct VerifiedRange {
-    opening: Opening,
-    feed: FeedId,
-    previous: ChainHash,
-    entries: Vec<VerifiedEntry>,
-    seal: Signature,
-}
-
-impl VerifiedRange {
-    /// The feed's opening.
-    #[must_use]
-    pub fn opening(&self) -> &Opening {
-        &self.opening
-    }
-
-    /// The feed.
-    #[must_use]
-    pub fn feed(&self) -> FeedId {
-        self.feed
-    }
-
-    /// chain before the first entry.
-    #[must_use]
-    pub fn previous(&self) -> ChainHash {
-        self.previous
-    }
-
-    /// The entries, by position.
-    #[must_use]
-    pub fn entries(&self) -> &[VerifiedEntry] {
-        &self.entries
-    }
-
-    /// Takes the entries out.
-    #[must_use]
-    pub fn into_entries(self) -> Vec<VerifiedEntry> {
-        self.entries
-    }
-
-    /// The author's signature over the last position.
-    #[must_use]
-    pub fn seal(&self) -> Signature {
-        self.seal
-    }
-}
-
-impl Range {
-    /// Bytes of all entries together.
-    #[must_use]
-    pub fn entry_bytes(&self) -> usize {
-        self.entries.iter().map(|entry| entry.len()).sum()
-    }
-
-    /// Proves the range: limits, chain, seal, canonical envelopes. Costs one signature check (~38 µs) and a hash and a
-    /// decode per entry; touches no state, so it can run anywhere.
-    ///
-    /// # Errors
-    /// See [`RangeError`].
-    pub fn verify(self) -> Result<VerifiedRange, RangeError> {
-        let bytes = self.entry_bytes();
-        let count = self.entries.len();
-        let fits = count <= STRIDE_ENTRIES_MAX && bytes <= STRIDE_BYTES_MAX;
-        let alone = count == 1 && bytes <= ENTRY_BYTES_MAX;
-        if count == 0 || self.from == 0 || self.from.checked_add(count as u64).is_none() || !(fits || alone) {
-            return Err(RangeError::Stride { entries: count, bytes });
-        }
-        let opening = Opening::decode(&self.opening)?;
-        let feed = opening.feed();
-        if self.from == 1 && self.previous != opening.chain() {
-            return Err(RangeError::Start);
-        }
-        let mut last = self.previous;
-        let mut entries = Vec::with_capacity(count);
-        for (seq, bytes) in (self.from..).zip(self.entries) {
-            last = chain(feed, seq, last, &bytes);
-            entries.push((seq, last, bytes.into_vec()));
-        }
-        let end = self.from + count as u64 - 1;
-        if !self.seal.verify(opening.node.as_bytes(), &seal_message(feed, end, last)) {
-            return Err(RangeError::Seal);
-        }
-        let entries = entries.into_iter().map(|(seq, chain, bytes)| {
-            let content =
-                Content::decode(&bytes, opening.kind, seq).map_err(|source| RangeError::Entry { seq, source })?;
-            Ok(VerifiedEntry { seq, chain, bytes, content })
-        });
-        let entries = entries.collect::<Result<Vec<_>, RangeError>>()?;
-        Ok(VerifiedRange { opening, feed, previous: self.previous, entries, seal: self.seal })
-    }
 }

@@ -1,0 +1,154 @@
+//! Judging: what an entry waits for, or its verdict. Depends on the entry, what it rests on, and the rules; on nothing else.
+
+use tombolo_crdt::defect::{self, Defect};
+use tombolo_crdt::entity::{Change, ChangeError, Clock};
+use tombolo_crdt::entry::{Body, CHANGE_BYTES_MAX, Content, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, EntityChange, Entry};
+use tombolo_crdt::feed::FeedKind;
+use tombolo_crdt::names::{check_collection, check_id};
+use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::{ChainHash, ChangeHash, NodeId};
+
+use super::held::Blocker;
+use super::rows::RowFault;
+use super::settle::Candidate;
+use super::space::Space;
+use super::{Work, past};
+use crate::store::StoreError;
+
+/// A change ready to be applied.
+pub(super) struct Ready {
+    pub(super) change: Change,
+    pub(super) past: Clock,
+}
+
+pub(super) enum Judged {
+    Apply(Vec<Ready>),
+    Refused(Verdict),
+}
+
+enum Prepared {
+    Ready(Ready),
+    Refused(Verdict),
+    Blocked(Blocker),
+}
+
+impl Work<'_> {
+    /// The first dependency that is not settled here.
+    pub(super) fn missing_dep(&mut self, space: &Space, entry: &Entry) -> Result<Option<Blocker>, StoreError> {
+        for dep in entry.deps.iter().filter(|_| !defect::is(Defect::DepsIgnored)) {
+            let Some(feed) = space.feeds.get(&dep.feed).filter(|feed| feed.row.seq >= dep.seq) else {
+                return Ok(Some(Blocker::Dep(dep.feed, dep.seq)));
+            };
+            let chain = if feed.row.seq == dep.seq {
+                Some(feed.row.chain)
+            } else {
+                self.batch.entry_chain(dep.feed, dep.seq)?
+            };
+            if chain != Some(dep.chain) || feed.opening.kind != FeedKind::Data {
+                return Ok(Some(Blocker::Fork(dep.feed, dep.seq)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The verdict of a data entry; `Err`: what it waits for.
+    pub(super) fn judge_data(
+        &mut self,
+        space: &mut Space,
+        candidate: &Candidate,
+        read: Vec<Result<Change, ChangeError>>,
+        author: NodeId,
+        heads: &[ChainHash],
+    ) -> Result<Result<Judged, Blocker>, StoreError> {
+        let structure = Ok(Ok(Judged::Refused(Verdict::Structure)));
+        let Content::Known(entry) = &candidate.content else { return structure };
+        let Body::Data(changes) = &entry.body else { return structure };
+        let mut verdict = None;
+        let mut ready = Vec::with_capacity(changes.len());
+        if fits(entry, changes) {
+            let read = read.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
+            for (change, read) in changes.iter().zip(read) {
+                let parsed = read.unwrap_or_else(|| Change::parse(&change.change, candidate.feed));
+                match self.prepare(space, parsed, change)? {
+                    Prepared::Ready(change) => ready.push(change),
+                    Prepared::Refused(code) => verdict = Some(verdict.map_or(code, |v: Verdict| v.min(code))),
+                    Prepared::Blocked(blocker) => return Ok(Err(blocker)),
+                }
+            }
+        } else {
+            verdict = Some(Verdict::Structure);
+        }
+        if verdict != Some(Verdict::Structure) {
+            let before = self.rules_before(space, candidate, entry);
+            verdict = space.rules.judge_author(author, heads, &before).or(verdict);
+        }
+        Ok(Ok(verdict.map_or(Judged::Apply(ready), Judged::Refused)))
+    }
+
+    /// Rules heads of the predecessor and of every dependency.
+    fn rules_before(&self, space: &Space, candidate: &Candidate, entry: &Entry) -> Vec<Vec<ChainHash>> {
+        let own = (candidate.feed, candidate.seq - 1);
+        let all = std::iter::once(own).chain(entry.deps.iter().map(|dep| (dep.feed, dep.seq)));
+        all.filter_map(|(feed, seq)| Some(space.feeds.get(&feed)?.rules_at(seq).1.to_vec())).collect()
+    }
+
+    /// Looks at one change: the gate, and its dependencies in its own entity.
+    fn prepare(
+        &mut self,
+        space: &Space,
+        parsed: Result<Change, ChangeError>,
+        change: &EntityChange,
+    ) -> Result<Prepared, StoreError> {
+        let parsed = match parsed {
+            Ok(parsed) => parsed,
+            Err(ChangeError::Unknown) => return Ok(Prepared::Blocked(Blocker::Later)),
+            Err(_) => return Ok(Prepared::Refused(Verdict::Structure)),
+        };
+        let (collection, id) = (change.collection.as_str(), change.id.as_str());
+        let no = space.row.no;
+        // A change that was refused in an earlier entry of its feed stays refused: whoever depends on it must get the
+        // same answer everywhere, whichever of the two entries has arrived.
+        if self.batch.refused_change(no, collection, id, parsed.hash())?.is_some() {
+            return Ok(Prepared::Refused(Verdict::Structure));
+        }
+        let row = match self.rows.get(&mut self.batch, no, collection, id) {
+            Ok(row) => row,
+            Err(RowFault::Store(error)) => return Err(error),
+            Err(RowFault::Damaged(_)) => {
+                return Ok(Prepared::Blocked(Blocker::Damaged(collection.to_owned(), id.to_owned())));
+            }
+        };
+        let past = if parsed.deps() == row.state.heads() {
+            row.state.clock().clone()
+        } else {
+            match past::clock_at(&self.batch, self.pasts, (no, collection, id), &row.state, parsed.deps())? {
+                Ok(clock) => clock,
+                Err(missing) => return self.absent(no, collection, id, missing),
+            }
+        };
+        match row.state.gate(&parsed, &past) {
+            Ok(()) => Ok(Prepared::Ready(Ready { change: parsed, past })),
+            Err(_) => Ok(Prepared::Refused(Verdict::Structure)),
+        }
+    }
+
+    /// A dependency that is not applied in its entity: refused, or not here yet.
+    fn absent(&mut self, no: u32, collection: &str, id: &str, hash: ChangeHash) -> Result<Prepared, StoreError> {
+        Ok(match self.batch.refused_change(no, collection, id, hash)? {
+            Some(_) => Prepared::Refused(Verdict::Depends),
+            None => Prepared::Blocked(Blocker::Change(collection.to_owned(), id.to_owned(), hash)),
+        })
+    }
+}
+
+/// Limits that are part of the verdict, and one change per entity.
+fn fits(entry: &Entry, changes: &[EntityChange]) -> bool {
+    let ascending =
+        changes.windows(2).all(|pair| matches!(pair, [a, b] if (&a.collection, &a.id) < (&b.collection, &b.id)));
+    let named = |change: &EntityChange| check_collection(&change.collection).is_ok() && check_id(&change.id).is_ok();
+    entry.hlc.is_valid()
+        && changes.len() <= ENTRY_CHANGES_MAX
+        && entry.deps.len() <= ENTRY_DEPS_MAX
+        && ascending
+        && changes.iter().all(|c| c.origin == 0 && c.change.len() <= CHANGE_BYTES_MAX && named(c))
+}
