@@ -34,7 +34,28 @@ pub(crate) struct SpaceStatus {
     pub(crate) held: Vec<Held>,
     pub(crate) refused: u64,
     pub(crate) poisoned: u64,
+    pub(crate) frozen: Vec<Frozen>,
+    pub(crate) disputed: Vec<Disputed>,
+    pub(crate) repaired: u64,
     pub(crate) members: Vec<MemberStatus>,
+}
+
+/// An entity that is frozen.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Frozen {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+    pub(crate) reason: String,
+}
+
+/// An entity that differs from a member's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Disputed {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+    pub(crate) with: String,
 }
 
 /// Entries of one feed that wait.

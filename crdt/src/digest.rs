@@ -34,6 +34,18 @@ impl Sum {
     }
 }
 
+/// Buckets in which the rows of two nodes are compared that differ: 64 KiB of sums, and some 250 rows each in a space
+/// of a million.
+pub const BUCKETS: usize = 4_096;
+
+/// The bucket of an entity: the first 12 bits of a hash of its name.
+#[must_use]
+pub fn bucket(collection: &str, id: &str) -> u16 {
+    let hash = Tagged::new(tag::BUCKET).sized(collection.as_bytes()).sized(id.as_bytes()).finish16();
+    let [high, low, ..] = hash;
+    u16::from_be_bytes([high, low]) >> 4
+}
+
 /// What a space's entities and refusals add up to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StateSums {
@@ -60,6 +72,13 @@ impl StateSums {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn buckets_are_final_and_none_is_left_empty() {
+        assert_eq!([bucket("orders", "o-17"), bucket("", ""), bucket("a", "bc"), bucket("ab", "c")], [0; 4]);
+        let met: std::collections::BTreeSet<u16> = (0..100_000).map(|id| bucket("cities", &format!("c{id}"))).collect();
+        assert_eq!((met.len(), met.last().copied().map(usize::from)), (BUCKETS, Some(BUCKETS - 1)));
+    }
 
     #[test]
     fn sums_do_not_depend_on_order_and_removing_undoes_adding() {

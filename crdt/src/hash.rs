@@ -24,6 +24,8 @@ pub mod tag {
     pub const REFUSED: &str = "tombolo/1 refused";
     /// sum 1 ‖ sum 2 → state digest.
     pub const STATE: &str = "tombolo/1 state";
+    /// (collection, id) → the bucket in which two nodes compare the entity.
+    pub const BUCKET: &str = "tombolo/1 bucket";
     /// What the one-time key of an invite signs: (space, node).
     pub const ADMIT: &str = "tombolo/1 admit";
     /// Idempotency key → the 16 bytes kept in an entry.

@@ -17,6 +17,8 @@ pub const PROTOCOL_VERSION: u16 = 1;
 pub const FRONTIER_PAGE_MAX: usize = 4096;
 /// Flag bit: a receiver that does not know the kind must close the connection instead of skipping the frame.
 const MUST_UNDERSTAND: u8 = 1;
+/// The kind that came after the first version, so that there are peers that do not know it.
+const AUDIT: u8 = 16;
 
 /// First frame of each side.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -150,6 +152,37 @@ pub struct Probe {
     pub chain: Option<Option<ChainHash>>,
 }
 
+/// A row as two nodes compare it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RowSum {
+    /// Collection of the entity.
+    pub collection: String,
+    /// Its id.
+    pub id: String,
+    /// First half of what its row adds to the state digest.
+    pub sum: [u8; 16],
+}
+
+/// What rows add up to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sums {
+    /// Of every bucket, modulo 2¹²⁸, little-endian.
+    Buckets(Vec<[u8; 16]>),
+    /// Of every row in the named buckets.
+    Rows(Vec<u16>, Vec<RowSum>),
+}
+
+/// Finds the entities that differ where frontiers are equal and states are not.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Audit {
+    /// The space.
+    pub space: SpaceId,
+    /// The frontier at which the rows were read.
+    pub frontier: Digest,
+    /// What they add up to.
+    pub sums: Sums,
+}
+
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -183,6 +216,8 @@ pub enum Frame {
     Probe(Probe),
     /// Kind 15: the sender holds nothing more to say on this connection and will close it.
     Bye(NodeId),
+    /// Kind 16: may be skipped.
+    Audit(Audit),
 }
 
 /// What a frame could not be read as.
@@ -213,7 +248,7 @@ pub enum FrameError {
 }
 
 /// Kinds with their names (metrics) and limits, by kind byte − 1.
-const KINDS: [(&str, usize); 15] = [
+const KINDS: [(&str, usize); 16] = [
     ("hello", 16 * 1024),
     ("rules", 128),
     ("rules_done", 16),
@@ -229,6 +264,7 @@ const KINDS: [(&str, usize); 15] = [
     ("refused", 512 * 1024),
     ("probe", 256),
     ("bye", 64),
+    ("audit", 128 * 1024),
 ];
 
 impl Frame {
@@ -251,6 +287,7 @@ impl Frame {
             Self::Refused(..) => 13,
             Self::Probe(_) => 14,
             Self::Bye(_) => 15,
+            Self::Audit(_) => AUDIT,
         }
     }
 
@@ -280,6 +317,7 @@ impl Frame {
             Self::Refused(space, refused) => payload(kind, &(space, refused)),
             Self::Probe(probe) => payload(kind, probe),
             Self::Bye(node) => payload(kind, node),
+            Self::Audit(audit) => payload(kind, audit),
         };
         debug_assert!(out.len() <= limit(kind).unwrap_or(0), "{} frame of {} bytes", kind_name(kind), out.len());
         out
@@ -327,6 +365,7 @@ impl Frame {
             }
             14 => Self::Probe(read(kind, body)?),
             15 => Self::Bye(read(kind, body)?),
+            AUDIT => Self::Audit(read(kind, body)?),
             _ => return Ok(None),
         };
         Ok(Some(frame))
@@ -345,7 +384,8 @@ pub fn kind_name(kind: u8) -> &'static str {
 }
 
 fn payload<T: Serialize + ?Sized>(kind: u8, value: &T) -> Vec<u8> {
-    postcard::to_extend(value, vec![kind, MUST_UNDERSTAND]).expect("writing to a vector cannot fail")
+    let flags = if kind == AUDIT { 0 } else { MUST_UNDERSTAND };
+    postcard::to_extend(value, vec![kind, flags]).expect("writing to a vector cannot fail")
 }
 
 /// Bytes after the payload are room for later versions and are skipped.
@@ -367,6 +407,7 @@ mod tests {
             (Frame::FrontierRequest(space), 34),
             (Frame::Summary(Summary { space, frontier: digest, state: digest, poisoned: 0, common: None }), 100),
             (Frame::Probe(Probe { space, feed: FeedId::from_bytes([3; 16]), seq: 300, chain: Some(None) }), 54),
+            (Frame::Audit(Audit { space, frontier: digest, sums: Sums::Buckets(vec![[4; 16]; 4096]) }), 65_605),
         ];
         for (frame, length) in frames {
             let bytes = frame.encode();

@@ -5,7 +5,7 @@ use reqwest::Method;
 use crate::args::Context;
 use crate::error::CliError;
 use crate::human;
-use crate::model::{MemberStatus, SpaceStatus, Status};
+use crate::model::{Disputed, Frozen, MemberStatus, SpaceStatus, Status};
 use crate::ui::Ui;
 
 /// Show spaces, peers, lag, and what needs a human
@@ -73,8 +73,19 @@ pub(crate) fn render_space(space: &SpaceStatus) -> String {
             human::count(space.refused)
         ));
     }
-    if space.poisoned > 0 {
-        text.push_str(&format!("\n  ! {} entities are damaged here and frozen", human::count(space.poisoned)));
+    if space.repaired > 0 {
+        text.push_str(&format!("\n  {} damaged rows were built anew from their entries", human::count(space.repaired)));
+    }
+    for Frozen { collection, id, reason } in &space.frozen {
+        text.push_str(&format!("\n  ! {collection}/{id} is damaged here and frozen: {reason}"));
+    }
+    let more = space.poisoned.saturating_sub(space.frozen.len() as u64);
+    if more > 0 {
+        text.push_str(&format!("\n  ! {} more entities are damaged here and frozen", human::count(more)));
+    }
+    for Disputed { collection, id, with } in &space.disputed {
+        let with = human::short(with);
+        text.push_str(&format!("\n  ! {collection}/{id} is another at {with} with the same entries: please report it"));
     }
     text
 }

@@ -4,7 +4,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
-use tombolo_crdt::entity::Write;
+use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::entry::{Body as EntryBody, Entry};
 use tombolo_crdt::json::Json;
 use tombolo_crdt::{Receipt, Revision};
@@ -28,9 +28,12 @@ pub(super) async fn read(
     let known = request::text(&headers, "if-none-match")?;
     let snapshot = app.snapshot()?;
     let space = spaces::resolve(&snapshot, path.space())?;
-    let state = rows::read(&snapshot, space.no, collection, id)?.filter(|state| state.is_present());
+    let read = rows::read(&snapshot, space.no, collection, id);
     drop(snapshot);
-    let state = state.ok_or_else(|| rows::absent(collection, id))?;
+    let state = match read {
+        Ok(state) => state.filter(EntityState::is_present).ok_or_else(|| rows::absent(collection, id))?,
+        Err(problem) => return Err(rows::report(&app, space.space, problem).await),
+    };
     let revision = state.revision();
     let mut response = match known.is_some_and(|known| matches_tag(known, revision)) {
         true => StatusCode::NOT_MODIFIED.into_response(),

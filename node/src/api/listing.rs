@@ -50,7 +50,10 @@ pub(super) async fn list(
         page.visit(collection, id, row)
     })?;
     drop(snapshot);
-    page.finish()
+    match page.finish() {
+        Err(problem) => Err(rows::report(&app, space.space, problem).await),
+        listed => listed,
+    }
 }
 
 struct Page {

@@ -136,7 +136,7 @@ struct Space {
 /// A figure of a space: name, help, value.
 type SpaceFigure = (&'static str, &'static str, fn(&SpaceStatus) -> u64);
 
-const SPACE_FIGURES: [SpaceFigure; 7] = [
+const SPACE_FIGURES: [SpaceFigure; 11] = [
     ("space_entities", "Present entities", |space| space.entities),
     ("space_journal", "Last journal position", |space| space.journal),
     ("space_feeds", "Feeds in the frontier", |space| space.feeds as u64),
@@ -146,6 +146,14 @@ const SPACE_FIGURES: [SpaceFigure; 7] = [
     ("space_held_bytes", "Bytes of entries waiting for a dependency", |space| space.held_bytes),
     ("space_refused_entries", "Refused entries", |space| space.refused),
     ("space_poisoned_entities", "Frozen entities", |space| space.poisoned),
+    ("space_disputed_entities", "Entities that differ from a member's without a reason: a defect", |space| {
+        space.disputed.len() as u64
+    }),
+    ("space_repaired_rows", "Rows built anew since the start", |space| space.care.repaired),
+    ("space_scrubs", "Passes over all rows since the start", |space| space.care.scrubs),
+    ("space_sums_corrected", "State digests found wrong and corrected since the start: a defect", |space| {
+        space.care.sums_corrected
+    }),
 ];
 
 fn spaces(registry: &mut Registry, status: &Status) {

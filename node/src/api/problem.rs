@@ -134,7 +134,9 @@ impl Kind {
             Self::BaseUnknown => "read the entity again and make the change on top of what it is now",
             Self::Full => "make room on the disk; reads go on, and writes are taken again by themselves",
             Self::Store => "try again in a moment; the node reopens its store by itself",
-            Self::Damaged => "`tombolo verify` says what is damaged; other nodes hold whole copies",
+            Self::Damaged => {
+                "what can be rebuilt from its entries is, within seconds: try again; `tombolo status` says what cannot"
+            }
             Self::TicketExpired | Self::TicketUsed => "ask for a new ticket",
             _ => return None,
         })
@@ -164,6 +166,11 @@ impl Problem {
     pub(super) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
         self.more.insert(name.to_owned(), value.into());
         self
+    }
+
+    /// Such a member.
+    pub(super) fn member(&self, name: &str) -> Option<&Value> {
+        self.more.get(name)
     }
 
     pub(super) fn argument(detail: impl Into<String>) -> Self {

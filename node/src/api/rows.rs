@@ -1,10 +1,13 @@
 //! Entities as readers see them.
 
 use axum::http::HeaderValue;
-use tombolo_crdt::Revision;
+use serde_json::Value;
 use tombolo_crdt::entity::EntityState;
+use tombolo_crdt::{Revision, SpaceId};
 
+use super::App;
 use super::problem::{Kind, Problem};
+use crate::engine::Command;
 use crate::store::Snapshot;
 
 /// Decodes a row.
@@ -14,6 +17,16 @@ pub(super) fn decode(collection: &str, id: &str, row: &[u8]) -> Result<EntitySta
             .with("collection", collection)
             .with("id", id)
     })
+}
+
+/// Has the engine look after a row that a reader found damaged. Answers with the problem.
+pub(super) async fn report(app: &App, space: SpaceId, problem: Problem) -> Problem {
+    let name = |key| problem.member(key).and_then(Value::as_str).map(str::to_owned);
+    if let (Kind::Damaged, Some(collection), Some(id)) = (problem.kind, name("collection"), name("id")) {
+        // Whether it is stopping or not, the answer is the same.
+        drop(app.engine.submit(Command::Damaged(space, collection, id), 0).await);
+    }
+    problem
 }
 
 /// An entity; `None`: it was never written.
@@ -43,5 +56,5 @@ pub(super) fn etag(revision: Revision) -> HeaderValue {
 
 /// Text as JSON.
 pub(super) fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    Value::from(text).to_string()
 }

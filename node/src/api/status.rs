@@ -57,6 +57,15 @@ pub(super) fn space(space: &SpaceStatus) -> Value {
         "held_bytes": space.held_bytes,
         "refused": space.refused,
         "poisoned": space.poisoned,
+        "frozen": space.frozen.iter().map(|(collection, id, reason)| {
+            json!({ "collection": collection, "id": id, "reason": reason })
+        }).collect::<Vec<_>>(),
+        "disputed": space.disputed.iter().map(|(collection, id, with)| {
+            json!({ "collection": collection, "id": id, "with": with.to_string() })
+        }).collect::<Vec<_>>(),
+        "repaired": space.care.repaired,
+        "scrubs": space.care.scrubs,
+        "sums_corrected": space.care.sums_corrected,
         "clock_ahead": space.clock_ahead,
         "members": space.members.iter().map(member).collect::<Vec<_>>(),
     })

@@ -83,6 +83,15 @@ pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId,
                 session.asked.push(probe);
             }
         }
+        Frame::Audit(audit) => {
+            if let Some(space) = spaces.get_mut(&audit.space)
+                && conn.sessions.contains_key(&audit.space)
+            {
+                let frontier = space.frontier_digest();
+                space.care.audit.hear(conn.peer, audit, frontier, now.mono);
+                space.care.hurry();
+            }
+        }
         Frame::Bye(_) | Frame::RulesFrontier(..) => {}
         // Taken elsewhere: they carry entries, or need a transaction.
         Frame::Ranges(_) | Frame::RulesRanges(_) | Frame::Join(_) | Frame::JoinRefused(..) => {}
@@ -97,6 +106,7 @@ pub(super) fn concerns(frame: &Frame) -> Option<SpaceId> {
         Frame::Frontier(page) => Some(page.space),
         Frame::Have(have) => Some(have.space),
         Frame::Probe(probe) => Some(probe.space),
+        Frame::Audit(audit) => Some(audit.space),
         Frame::Hello(_) | Frame::RulesDone | Frame::Bye(_) | Frame::RulesFrontier(..) => None,
         Frame::Ranges(_) | Frame::RulesRanges(_) | Frame::Join(_) | Frame::JoinRefused(..) => None,
     }

@@ -103,6 +103,7 @@ fn resolved(space: &Space, blocker: &Blocker) -> bool {
         Blocker::Dep(feed, seq) => space.frontier.seq(*feed) >= *seq,
         Blocker::Rules(hash) => space.rules.knows(*hash),
         Blocker::Change(..) => true,
-        Blocker::Fork(..) | Blocker::Later | Blocker::Damaged(..) => false,
+        Blocker::Damaged(collection, id) => !space.care.rests(collection, id),
+        Blocker::Fork(..) | Blocker::Later => false,
     }
 }

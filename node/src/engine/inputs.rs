@@ -12,6 +12,7 @@ use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 use super::agenda::Agenda;
 use super::io::{Command, ConnId, Input, JoinState, Output, Refusal, Reply, ReplyTo, WriteCommand};
 use super::local::Fault;
+use super::rows::RowFault;
 use super::session::Conn;
 use super::settle::Taken;
 use super::space::{Author, Space};
@@ -139,6 +140,15 @@ impl Parts<'_> {
             Command::Status => {
                 after.status.push(to);
                 return Ok(None);
+            }
+            Command::Damaged(space, collection, id) => {
+                // Reports are cheap to make: only what is damaged indeed is a suspect.
+                if let Some(space) = self.spaces.get_mut(&space)
+                    && let Err(RowFault::Damaged(_)) = work.rows.get(&mut work.batch, space.row.no, &collection, &id)
+                {
+                    space.care.damaged(&collection, &id);
+                }
+                Reply::Done(Ok(()))
             }
             Command::Receipt(receipt) => {
                 Reply::Receipt(super::report::receipt(self.spaces, self.conns, work.node, receipt, &work.batch)?)
@@ -437,6 +447,7 @@ fn refuse_full(command: &Command, full: &str) -> Option<Reply> {
         Command::Invite { .. } | Command::Join(_) | Command::AddPeer(_) | Command::RemovePeer(_) => {
             Some(Reply::Done(Err(refusal())))
         }
-        Command::JoinState(_) | Command::Discovered(..) | Command::Status | Command::Receipt(_) => None,
+        Command::JoinState(_) | Command::Discovered(..) | Command::Status => None,
+        Command::Receipt(_) | Command::Damaged(..) => None,
     }
 }

@@ -140,12 +140,14 @@ pub enum Command {
     Status,
     /// Who has an entry.
     Receipt(Receipt),
+    /// A reader has met a damaged row: space, collection, id.
+    Damaged(SpaceId, String, String),
 }
 
 impl Command {
     /// Whether it may change whom to dial.
     pub(super) fn changes_targets(&self) -> bool {
-        !matches!(self, Self::Write(_) | Self::JoinState(_) | Self::Status | Self::Receipt(_))
+        !matches!(self, Self::Write(_) | Self::JoinState(_) | Self::Status | Self::Receipt(_) | Self::Damaged(..))
     }
 }
 

@@ -95,7 +95,7 @@ impl Work<'_> {
     /// Looks at one change: the gate, and its dependencies in its own entity.
     fn prepare(
         &mut self,
-        space: &Space,
+        space: &mut Space,
         parsed: Result<Change, ChangeError>,
         change: &EntityChange,
     ) -> Result<Prepared, StoreError> {
@@ -115,6 +115,7 @@ impl Work<'_> {
             Ok(row) => row,
             Err(RowFault::Store(error)) => return Err(error),
             Err(RowFault::Damaged(_)) => {
+                space.care.damaged(collection, id);
                 return Ok(Prepared::Blocked(Blocker::Damaged(collection.to_owned(), id.to_owned())));
             }
         };

@@ -108,7 +108,7 @@ impl Work<'_> {
         idempotency: Option<[u8; 16]>,
     ) -> Result<Vec<Written>, Fault> {
         for write in writes {
-            self.load(space.row.no, write)?;
+            self.load(space, write)?;
         }
         let feed = space.own_data_feed;
         let hlc = self.next_hlc();
@@ -145,13 +145,14 @@ impl Work<'_> {
     }
 
     /// Makes sure that the row of a write is there.
-    fn load(&mut self, no: u32, write: &EntityWrite) -> Result<(), Fault> {
+    fn load(&mut self, space: &mut Space, write: &EntityWrite) -> Result<(), Fault> {
         let (collection, id) = (write.collection.as_str(), write.id.as_str());
         check_collection(collection).and_then(|()| check_id(id)).map_err(Refusal::Name)?;
-        match self.rows.get(&mut self.batch, no, collection, id) {
+        match self.rows.get(&mut self.batch, space.row.no, collection, id) {
             Ok(_) => Ok(()),
             Err(RowFault::Store(error)) => Err(error.into()),
             Err(RowFault::Damaged(reason)) => {
+                space.care.damaged(collection, id);
                 let (collection, id) = (collection.to_owned(), id.to_owned());
                 Err(Refusal::Damaged { collection, id, reason: reason.to_string() }.into())
             }

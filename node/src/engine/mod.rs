@@ -13,6 +13,7 @@
 
 mod agenda;
 mod append;
+mod care;
 mod exchange;
 mod held;
 mod holding;
@@ -46,6 +47,7 @@ use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{Digest, FeedId, Hlc, NodeId, SpaceId};
 
+pub use care::CareCounters;
 pub use io::{
     Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Now, Output, Outputs,
     ReceiptState, Refusal, Reply, ReplyTo, Target, WriteCommand, WriteOutcome, Written,

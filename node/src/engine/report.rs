@@ -11,7 +11,7 @@ use super::io::{ConnId, Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::session::{Conn, Session};
 use super::space::Space;
-use super::status::{ConnectionStatus, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
+use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
 use crate::store::{Batch, StoreError};
 
 /// The session with a node about a space, on whatever connection.
@@ -134,6 +134,15 @@ fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -
         );
         Some(HeldStatus { node: feed.opening.node, feed: id.to_string(), seq, entries: 0, reason })
     });
+    let named = |(collection, id): &(String, String)| (collection.clone(), id.clone());
+    let frozen = space.care.frozen().iter().map(|(name, reason)| {
+        let (collection, id) = named(name);
+        (collection, id, reason.clone())
+    });
+    let disputed = space.care.disputed().iter().map(|(name, with)| {
+        let (collection, id) = named(name);
+        (collection, id, *with)
+    });
     SpaceStatus {
         space: space.id,
         name: space.row.name.clone(),
@@ -146,7 +155,10 @@ fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -
         held: held.into_iter().chain(forks).collect(),
         held_bytes: space.held.bytes() as u64,
         refused: space.row.refused,
-        poisoned: space.row.poisoned,
+        poisoned: space.care.frozen().len() as u64,
+        frozen: frozen.take(NAMED_MAX).collect(),
+        disputed: disputed.take(NAMED_MAX).collect(),
+        care: space.care.counters,
         clock_ahead: space.clock_ahead,
         members: space.others(me).into_iter().map(|(node, member)| member_status(space, conns, node, member)).collect(),
     }

@@ -166,6 +166,7 @@ pub(super) struct Session {
     pub(super) asked: Vec<Probe>,
     /// The last frontier we have stated, and the last they have, with their state.
     pub(super) stated: Option<Digest>,
+    pub(super) stated_state: Option<Digest>,
     pub(super) heard: Option<(Digest, Digest)>,
     /// The last frontier that both have said to have.
     pub(super) agreed: Option<Digest>,

@@ -11,6 +11,7 @@ use tombolo_crdt::rules::{Found, Member, Role, Roster, RulesDag};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
 
+use super::care::Care;
 use super::held::Held;
 use super::memory::Memory;
 use super::news::News;
@@ -88,6 +89,7 @@ pub(super) struct Space {
     pub(super) dirty: bool,
     /// Greatest clock reading that was too far ahead to be followed.
     pub(super) clock_ahead: Option<u64>,
+    pub(super) care: Care,
 }
 
 /// This process as an author: what its feeds are opened with.
@@ -159,6 +161,7 @@ impl Space {
             row,
             dirty: false,
             clock_ahead: None,
+            care: Care::default(),
         }
     }
 

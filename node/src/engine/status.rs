@@ -5,6 +5,11 @@ use std::collections::BTreeMap;
 use tombolo_crdt::rules::Role;
 use tombolo_crdt::{Digest, NodeId, SpaceId};
 
+use super::care::CareCounters;
+
+/// Frozen and disputed entities that are named in a status.
+pub(super) const NAMED_MAX: usize = 100;
+
 /// Whether a member has an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerAck {
@@ -66,8 +71,14 @@ pub struct SpaceStatus {
     pub held_bytes: u64,
     /// Refused entries.
     pub refused: u64,
-    /// Frozen entities.
+    /// How many entities are frozen because they cannot be built anew.
     pub poisoned: u64,
+    /// Collection, id and reason of them, at most [`NAMED_MAX`].
+    pub frozen: Vec<(String, String, String)>,
+    /// Collection and id of entities that differ from a member's although each is what its entries give: a defect.
+    pub disputed: Vec<(String, String, NodeId)>,
+    /// What was done for damaged rows since the process started.
+    pub care: CareCounters,
     /// Greatest clock reading seen that is too far ahead to be followed, in milliseconds since 1970.
     pub clock_ahead: Option<u64>,
     /// Every other member.

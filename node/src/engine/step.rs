@@ -7,6 +7,7 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{FeedId, SpaceId};
 
 use super::agenda::{Agenda, SessionId};
+use super::care;
 use super::inputs::Parts;
 use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
 use super::rows::Rows;
@@ -133,6 +134,9 @@ impl Engine {
                 parts.drained(&mut work, id, Taken::default(), after)?;
             }
         }
+        for id in care::due(parts.spaces, now.mono) {
+            parts.tend(&mut work, id, after)?;
+        }
         for input in inputs {
             parts.input(&mut work, input, after)?;
         }
@@ -195,7 +199,8 @@ impl Engine {
         let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
         let oldest = self.spaces.values().filter_map(|space| space.news.oldest()).min();
         let news = oldest.map(|at| (at + have_wait(self.conns.len()), "news"));
-        [self.agenda.first(), news, full, memory].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let care = self.spaces.values().filter_map(|space| space.care.due()).min().map(|at| (at.max(now.mono), "care"));
+        [self.agenda.first(), news, full, memory, care].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Asks for what is remembered of peers to be stored soon.

@@ -63,11 +63,26 @@ impl Talk<'_> {
                 let journal = space.row.journal;
                 space.memory.entry(self.peer).or_default().shared(frontier, journal);
             }
-            if session.stated != Some(frontier) {
+            if session.stated != Some(frontier) || session.stated_state != Some(space.state_digest()) {
                 session.have_at.get_or_insert(self.now.mono + self.have_wait);
             }
         }
         session.diverged &= session.equal(frontier);
+        self.audit(space, session);
+    }
+
+    /// Where both have settled the same and hold different states, the entities that differ are looked for.
+    fn audit(&mut self, space: &mut Space, session: &Session) {
+        if session.diverged {
+            let frontier = space.frontier_digest();
+            space.care.audit.ask(self.peer, frontier, self.now.mono);
+            space.care.hurry();
+        } else {
+            space.care.agreed(self.peer);
+        }
+        for frame in space.care.audit.outgoing(self.peer) {
+            self.send(frame);
+        }
     }
 
     fn send(&mut self, frame: Frame) {
@@ -80,12 +95,14 @@ impl Talk<'_> {
             return false;
         }
         let frontier = space.frontier_digest();
-        let (state, poisoned, journal) = (space.state_digest(), space.row.poisoned, space.row.journal);
+        let (state, journal) = (space.state_digest(), space.row.journal);
+        let poisoned = space.care.frozen().len() as u64;
         let memory = space.memory.entry(self.peer).or_default();
         let common = memory.common().map(|(digest, _)| digest);
         memory.told(frontier, journal);
         session.told = Some(frontier);
         session.stated = Some(frontier);
+        session.stated_state = Some(state);
         self.send(Frame::Summary(Summary { space: space.id, frontier, state, poisoned, common }));
         true
     }
@@ -292,6 +309,7 @@ impl Talk<'_> {
         let journal = space.row.journal;
         space.memory.entry(self.peer).or_default().told(frontier, journal);
         session.stated = Some(frontier);
+        session.stated_state = Some(state);
         let (space, number) = (space.id, session.taken);
         // The number goes with the last frame: it says that all it carried is accounted for.
         let mut rest = feeds.chunks(HAVE_FEEDS_MAX).peekable();

@@ -21,6 +21,24 @@ impl Disk {
         });
     }
 
+    /// Flips the same bit wherever the file holds `bytes`: in what is in use, and in copies that are not any more. Returns
+    /// in how many places. O(size × length) at worst.
+    pub fn flip_bit_in(&self, bytes: &[u8], seed: u64) -> usize {
+        self.damage(seed, |state, dice| {
+            let mut all = vec![0; state.content.len()];
+            state.content.read(0, &mut all);
+            let (offset, bit) = (dice.below(bytes.len()), dice.below(8));
+            let places: Vec<usize> = match bytes {
+                [] => Vec::new(),
+                bytes => (0..all.len()).filter(|at| all[*at..].starts_with(bytes)).collect(),
+            };
+            for at in &places {
+                state.content.write(at + offset, &[bytes[offset] ^ (1 << bit)]);
+            }
+            places.len()
+        })
+    }
+
     /// A block of what was once written lies where another belongs. Returns whether there were two that differ.
     pub fn misdirect(&self, seed: u64) -> bool {
         self.damage(seed, |state, dice| {

@@ -6,6 +6,7 @@
 
 #![expect(clippy::panic, reason = "a world that cannot go on fails its test by panicking")]
 
+mod disks;
 mod pen;
 pub(crate) mod wire;
 
@@ -26,6 +27,7 @@ use tombolo_transport::frame::Frame;
 
 use crate::Dice;
 use crate::disk::Disk;
+pub use disks::Image;
 pub use pen::Pen;
 use wire::{Stream, Wire};
 
@@ -39,9 +41,8 @@ const ROOM: usize = 1 << 20;
 /// Deliveries after which a world that is still talking is said never to fall silent.
 const DELIVERIES_MAX: usize = 1_000_000;
 
-/// A copy of a node's disk.
-#[derive(Debug)]
-pub struct Image(Disk);
+/// What is due later than this is not waited for: nothing but the next pass over all rows.
+const QUIET: Duration = Duration::from_secs(12 * 3600);
 
 /// A node in the world.
 #[derive(Debug)]
@@ -90,38 +91,6 @@ impl World {
         let nodes = (0..count).map(&mut start).collect();
         let (wire, links, deaf) = (Wire::default(), BTreeMap::new(), BTreeSet::new());
         Self { nodes, wire, links, deaf, dice, mono: Duration::ZERO, next: 0 }
-    }
-
-    /// Kills a node and starts it again on what its disk holds. Its connections are gone.
-    pub fn restart(&mut self, node: NodeNo) {
-        let image = self.image(node);
-        self.restore(node, image);
-    }
-
-    /// A copy of a node's disk.
-    #[must_use]
-    pub fn image(&self, node: NodeNo) -> Image {
-        Image(self.nodes[node].disk.image())
-    }
-
-    /// Kills a node and starts it on a copy of its disk that was taken earlier.
-    pub fn restore(&mut self, node: NodeNo, image: Image) {
-        for other in 0..self.nodes.len() {
-            self.disconnect(node, other);
-        }
-        let key = self.nodes[node].key.clone();
-        let seed = self.dice.bytes();
-        self.nodes[node] = SimNode::start(node, key, image.0, seed);
-    }
-
-    /// Fills a node's disk, or gives it room again.
-    pub fn fill_disk(&mut self, node: NodeNo, full: bool) {
-        self.nodes[node].disk.set_free(full.then_some(1 << 20));
-    }
-
-    /// Lets a node's disk fail every write, or work again.
-    pub fn fail_disk(&mut self, node: NodeNo, failing: bool) {
-        self.nodes[node].disk.set_failing(failing);
     }
 
     /// Lets a node read nothing from anybody, or read again.
@@ -285,7 +254,7 @@ impl World {
             delivered += self.deliver(DELIVERIES_MAX);
             assert!(delivered < DELIVERIES_MAX, "the nodes never fall silent");
             let due = self.nodes.iter().enumerate().filter_map(|(no, node)| Some((node.wake?, no))).min();
-            let Some((at, node)) = due else { return };
+            let Some((at, node)) = due.filter(|(at, _)| *at < self.mono + QUIET) else { return };
             self.mono = self.mono.max(at);
             self.nodes[node].wake = None;
             self.step(node, vec![Input::Timer]);

@@ -1,0 +1,211 @@
+//! Care: rows that are damaged or wrong are found and built anew from the entries they came from.
+//!
+//! Three ways lead here. A *scrub* goes through all rows slowly and checks their hashes. Whoever meets a damaged row, a
+//! step or a reader, reports it. And where a peer with the same frontier has another state, an *audit* ([`audit`]) finds
+//! the entities that differ. What is found becomes a *suspect*: its newest entry is looked for, backwards through the
+//! journal ([`rebuild`]), its chain is folded, and the row is replaced if it is not what the fold gives.
+//!
+//! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. One
+//! that differs from a peer's and is what its own chain gives is *disputed*: both nodes keep theirs and say so.
+//!
+//! Everything is done in slices, one per space and step, so that nobody waits long for a step.
+
+pub(super) mod audit;
+mod rebuild;
+mod scrub;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tombolo_crdt::{NodeId, SpaceId};
+
+use super::Work;
+use super::inputs::Parts;
+use super::settle::Taken;
+use super::space::Space;
+use super::step::After;
+use crate::store::StoreError;
+
+/// Entities in doubt at a time; more wait for the next scrub.
+const SUSPECTS_MAX: usize = 1_024;
+/// Frozen and disputed entities remembered with names.
+const NAMED_MAX: usize = 1_024;
+/// Time between two slices of what somebody waits for.
+const SLICE_PAUSE: Duration = Duration::from_millis(1);
+
+/// Collection and id.
+pub(super) type Name = (String, String);
+
+/// Why an entity is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Doubt {
+    /// Its row's hash does not fit.
+    Damaged,
+    /// This peer has the same frontier and another row.
+    Differs(NodeId),
+}
+
+/// An entity in doubt.
+#[derive(Clone, Copy, Debug)]
+struct Suspect {
+    doubt: Doubt,
+    /// Journal position of its newest change, once it is known.
+    newest: Option<u64>,
+}
+
+/// What has been done for a space since the process started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CareCounters {
+    /// Rows that were built anew.
+    pub repaired: u64,
+    /// Passes over all rows that were completed.
+    pub scrubs: u64,
+    /// Sums that were not those of the rows, and were corrected.
+    pub sums_corrected: u64,
+}
+
+/// The care of a space.
+#[derive(Debug, Default)]
+pub(super) struct Care {
+    suspects: BTreeMap<Name, Suspect>,
+    /// Where the search for the suspects' newest changes goes on, backwards.
+    search: Option<u64>,
+    /// Where it began.
+    searched_from: u64,
+    frozen: BTreeMap<Name, String>,
+    /// And with whom.
+    disputed: BTreeMap<Name, NodeId>,
+    scrub: scrub::Scrub,
+    pub(super) audit: audit::Audit,
+    pub(super) counters: CareCounters,
+    /// When the next slice is due; none: not decided yet.
+    next: Option<Duration>,
+}
+
+impl Care {
+    /// Takes note of a row whose hash does not fit.
+    pub(super) fn damaged(&mut self, collection: &str, id: &str) {
+        self.suspect((collection.to_owned(), id.to_owned()), Doubt::Damaged);
+    }
+
+    fn suspect(&mut self, name: Name, doubt: Doubt) {
+        if self.suspects.len() >= SUSPECTS_MAX || self.suspects.contains_key(&name) || self.frozen.contains_key(&name) {
+            return;
+        }
+        tracing::warn!(collection = %name.0, id = %name.1, ?doubt, "a row is to be built anew");
+        self.suspects.insert(name, Suspect { doubt, newest: None });
+        self.search = None;
+        self.next = Some(Duration::ZERO);
+    }
+
+    fn freeze(&mut self, name: Name, reason: String) {
+        tracing::error!(collection = %name.0, id = %name.1, %reason, "an entity is frozen");
+        self.suspects.remove(&name);
+        if self.frozen.len() < NAMED_MAX {
+            self.frozen.insert(name, reason);
+        }
+    }
+
+    /// Whether nothing may be done with an entity now.
+    pub(super) fn rests(&self, collection: &str, id: &str) -> bool {
+        let name = (collection.to_owned(), id.to_owned());
+        self.frozen.contains_key(&name) || self.suspects.get(&name).is_some_and(|s| s.doubt == Doubt::Damaged)
+    }
+
+    /// Entities that cannot be built anew, and why.
+    pub(super) fn frozen(&self) -> &BTreeMap<Name, String> {
+        &self.frozen
+    }
+
+    /// Entities that differ from a peer's although the row is what its own entries give.
+    pub(super) fn disputed(&self) -> &BTreeMap<Name, NodeId> {
+        &self.disputed
+    }
+
+    /// A peer has the same state, so nothing of it differs.
+    pub(super) fn agreed(&mut self, peer: NodeId) {
+        self.disputed.retain(|_, with| *with != peer);
+    }
+
+    /// When it wants to be tended next.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.next
+    }
+
+    /// Asks to be tended in the next step.
+    pub(super) fn hurry(&mut self) {
+        self.next = Some(Duration::ZERO);
+    }
+}
+
+impl Work<'_> {
+    /// One slice of care for a space, if it is due.
+    fn tend(&mut self, space: &mut Space, after: &mut After) -> Result<(), StoreError> {
+        let now = self.now.mono;
+        if *space.care.next.get_or_insert(now + scrub::FIRST_PAUSE) > now {
+            return Ok(());
+        }
+        let mut care = std::mem::take(&mut space.care);
+        let done = care.slice(self, space);
+        if let Ok(Done { pause, tell }) = done {
+            care.next = Some(now + pause);
+            if tell {
+                // All sessions of the space are visited.
+                after.moved.entry(space.id).or_default();
+            }
+        }
+        space.care = care;
+        done.map(drop)
+    }
+}
+
+/// What a slice leaves.
+#[derive(Clone, Copy, Debug)]
+struct Done {
+    /// How long the next may wait.
+    pause: Duration,
+    /// Peers or readers have to hear of it.
+    tell: bool,
+}
+
+impl Care {
+    /// Does a piece of what is most urgent.
+    fn slice(&mut self, work: &mut Work<'_>, space: &mut Space) -> Result<Done, StoreError> {
+        if !self.suspects.is_empty() {
+            let repaired = self.rebuild(work, space)?;
+            return Ok(Done { pause: SLICE_PAUSE, tell: repaired });
+        }
+        if self.audit.wants(space) {
+            let found = self.audit.slice(work, space)?;
+            self.counters.sums_corrected += u64::from(found.sums_corrected);
+            if let Some((peer, names)) = found.differing {
+                names.into_iter().for_each(|name| self.suspect(name, Doubt::Differs(peer)));
+            }
+            return Ok(Done { pause: SLICE_PAUSE, tell: found.sums_corrected || self.audit.speaks() });
+        }
+        let (again, tell) = self.audit.look_again(work.now.mono);
+        let pause = self.scrub(work, space)?;
+        let pause = again.map_or(pause, |at| pause.min(at.saturating_sub(work.now.mono)));
+        Ok(Done { pause, tell })
+    }
+}
+
+impl Parts<'_> {
+    /// One slice of care for a space.
+    pub(super) fn tend(&mut self, work: &mut Work<'_>, id: SpaceId, after: &mut After) -> Result<(), StoreError> {
+        let Some(space) = self.spaces.get_mut(&id) else { return Ok(()) };
+        let repaired = space.care.counters.repaired;
+        work.tend(space, after)?;
+        if space.care.counters.repaired == repaired {
+            return Ok(());
+        }
+        // What was held for a row that was damaged.
+        self.drained(work, id, Taken::default(), after)
+    }
+}
+
+/// The spaces whose care is due now.
+pub(super) fn due(spaces: &BTreeMap<SpaceId, Space>, now: Duration) -> Vec<SpaceId> {
+    let due = |space: &&Space| space.care.due().is_none_or(|at| at <= now);
+    spaces.values().filter(due).map(|space| space.id).collect()
+}

@@ -1,0 +1,195 @@
+//! Rows that are damaged or wrong are found and built anew; what cannot be is frozen, alone, and said.
+
+use tombolo_crdt::SpaceId;
+use tombolo_crdt::entity::{EntityState, Write};
+use tombolo_crdt::json::Json;
+use tombolo_node::chain::{EntityKey, chain, fold};
+use tombolo_node::engine::{Command, Refusal, SpaceStatus};
+use tombolo_node::store::Batch;
+use tombolo_sim::hand::World;
+
+const ENTITIES: usize = 40;
+
+fn put(value: &str) -> Write {
+    Write::Put { value: Json::parse(value.as_bytes()).expect("JSON"), base: None }
+}
+
+/// Two members in step, with some entities that have been written a few times by both.
+fn pair(seed: u64) -> (World, SpaceId) {
+    let mut world = World::new(seed, 2);
+    let space = world.found_space("care");
+    world.connect(0, 1);
+    for round in 0..3 {
+        for no in 0..ENTITIES {
+            let value = format!(r#"{{"n":{round},"of":{no},"text":"some text"}}"#);
+            world.write((no + round) % 2, space, "x", &format!("e{no}"), [put(&value)]).expect("written");
+        }
+        world.settle();
+    }
+    assert_eq!(status(&mut world, 0, space).state, status(&mut world, 1, space).state);
+    (world, space)
+}
+
+fn status(world: &mut World, node: usize, space: SpaceId) -> SpaceStatus {
+    world.space(node, space)
+}
+
+/// Both hold the same, and every row is what its entries give.
+fn sound(world: &mut World, space: SpaceId) {
+    world.connect(0, 1);
+    world.settle();
+    let (a, b) = (status(world, 0, space), status(world, 1, space));
+    assert_eq!((a.frontier, a.state, a.entities), (b.frontier, b.state, b.entities));
+    assert_eq!(world.export(0, space), world.export(1, space));
+    for node in 0..2 {
+        let status = status(world, node, space);
+        assert!(status.frozen.is_empty() && status.disputed.is_empty() && status.held.is_empty(), "{status:?}");
+        let snapshot = world.engine(node).reader().snapshot().expect("a snapshot");
+        let report = tombolo_node::verify::snapshot(&snapshot, &mut |_, _, _| {}).expect("readable");
+        assert_eq!(report.findings, Vec::new());
+    }
+}
+
+#[test]
+fn a_row_that_rots_on_a_cold_disk_is_found_and_built_anew() {
+    let (mut world, space) = pair(81);
+    for id in ["e3", "e17", "e39"] {
+        let row = world.row(0, space, "x", id);
+        world.rot(0, &row);
+    }
+    let before = status(&mut world, 0, space).journal;
+    world.settle();
+    let after = status(&mut world, 0, space);
+    assert_eq!((after.care.repaired, after.care.scrubs, after.journal), (3, 1, before + 3));
+    sound(&mut world, space);
+}
+
+#[test]
+fn a_change_to_a_damaged_row_waits_until_it_is_built_anew() {
+    let (mut world, space) = pair(82);
+    world.disconnect(0, 1);
+    world.write(1, space, "x", "e5", [put(r#"{"n":9}"#)]).expect("written");
+    world.settle();
+    let row = world.row(0, space, "x", "e5");
+    world.rot(0, &row);
+    sound(&mut world, space);
+    assert_eq!(status(&mut world, 0, space).care.repaired, 1);
+    assert!(world.export(0, space).contains(&r#"x/e5 {"n":9}"#.to_owned()));
+}
+
+#[test]
+fn a_writer_is_refused_and_a_reader_need_not_wait_for_the_next_pass() {
+    let (mut world, space) = pair(83);
+    world.settle();
+    let row = world.row(0, space, "x", "e5");
+    world.rot(0, &row);
+    let refused = world.write(0, space, "x", "e5", [put("{}")]);
+    assert!(matches!(refused, Err(Refusal::Damaged { .. })), "{refused:?}");
+    // The first pass comes after five seconds; this is done before.
+    for _ in 0..20 {
+        world.command(0, Command::Status);
+    }
+    assert_eq!((status(&mut world, 0, space).care.repaired, status(&mut world, 0, space).care.scrubs), (1, 0));
+    world.write(0, space, "x", "e5", [put(r#"{"n":10}"#)]).expect("written");
+    let row = world.row(0, space, "x", "e6");
+    world.rot(0, &row);
+    world.command(0, Command::Damaged(space, "x".to_owned(), "e6".to_owned()));
+    world.command(0, Command::Damaged(space, "x".to_owned(), "e7".to_owned()));
+    for _ in 0..20 {
+        world.command(0, Command::Status);
+    }
+    assert_eq!((status(&mut world, 0, space).care.repaired, status(&mut world, 0, space).care.scrubs), (1, 0));
+    sound(&mut world, space);
+}
+
+/// The position in its feed and the bytes of an entity's newest entry.
+fn newest_entry(world: &World, node: usize, space: SpaceId, id: &str) -> Vec<u8> {
+    let state = EntityState::decode(&world.row(node, space, "x", id)).expect("sound");
+    let snapshot = world.engine(node).reader().snapshot().expect("a snapshot");
+    let no = snapshot.space(space).expect("readable").expect("held").no;
+    let at = snapshot.journal(no, state.journal()).expect("readable").expect("there");
+    snapshot.entry(at.feed, at.seq).expect("readable").expect("there").bytes
+}
+
+#[test]
+fn an_entity_whose_history_is_damaged_too_is_frozen_alone() {
+    let (mut world, space) = pair(84);
+    let (row, entry) = (world.row(0, space, "x", "e5"), newest_entry(&world, 0, space, "e5"));
+    world.disconnect(0, 1);
+    world.rot(0, &row);
+    world.rot(0, &entry);
+    world.settle();
+    let status = status(&mut world, 0, space);
+    assert_eq!((status.poisoned, status.frozen.len(), status.care.repaired), (1, 1, 0));
+    let (collection, id, reason) = &status.frozen[0];
+    assert_eq!((collection.as_str(), id.as_str()), ("x", "e5"));
+    assert!(reason.contains("cannot be read: its checksum"), "{reason}");
+    world.write(0, space, "x", "e6", [put(r#"{"n":11}"#)]).expect("others are not concerned");
+    let refused = world.write(0, space, "x", "e5", [put("{}")]);
+    assert!(matches!(refused, Err(Refusal::Damaged { .. })), "{refused:?}");
+}
+
+/// Puts an older state of an entity in the place of its row, as if a change had been forgotten.
+fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str) {
+    let mut row = batch.space(space).expect("readable").expect("held");
+    let stored = batch.row(row.no, "x", id).expect("readable").expect("there");
+    let state = EntityState::decode(&stored).expect("sound");
+    let key = EntityKey { space_no: row.no, collection: "x", id };
+    let links: Result<Vec<_>, _> = chain(batch, key, state.journal()).skip(1).collect();
+    let mut links = links.expect("readable");
+    links.reverse();
+    let older = fold(batch, &links).expect("folds");
+    row.sums.rows.remove(&state.contribution("x", id));
+    row.sums.rows.add(&older.contribution("x", id));
+    batch.put_row(row.no, "x", id, older.encode()).expect("a row");
+    batch.put_space(&row).expect("a space");
+}
+
+#[test]
+fn rows_that_differ_at_equal_frontiers_are_found_by_their_buckets_and_built_anew() {
+    let (mut world, space) = pair(85);
+    for id in ["e7", "e8"] {
+        world.tamper(0, |batch| forget_the_newest_change(batch, space, id));
+    }
+    let (a, b) = (status(&mut world, 0, space), status(&mut world, 1, space));
+    assert_eq!(a.frontier, b.frontier);
+    assert_ne!(a.state, b.state);
+    sound(&mut world, space);
+    assert_eq!(status(&mut world, 0, space).care.repaired, 2);
+    assert_eq!(status(&mut world, 1, space).care.repaired, 0);
+    let told = world.bytes();
+    world.settle();
+    assert_eq!(world.bytes(), told, "and nobody says any more");
+}
+
+#[test]
+fn a_row_that_is_missing_and_one_that_nobody_wrote_are_found() {
+    let (mut world, space) = pair(86);
+    world.tamper(1, |batch| {
+        let mut row = batch.space(space).expect("readable").expect("held");
+        let stored = batch.row(row.no, "x", "e7").expect("readable").expect("there");
+        let state = EntityState::decode(&stored).expect("sound");
+        row.sums.rows.remove(&state.contribution("x", "e7"));
+        row.sums.rows.add(&state.contribution("x", "stranger"));
+        batch.remove_row(row.no, "x", "e7").expect("removed");
+        batch.put_row(row.no, "x", "stranger", stored).expect("a row");
+        batch.put_space(&row).expect("a space");
+    });
+    sound(&mut world, space);
+    assert_eq!(status(&mut world, 1, space).care.repaired, 2);
+    assert_eq!(world.export(1, space).len(), ENTITIES);
+}
+
+#[test]
+fn sums_that_are_not_those_of_the_rows_are_corrected() {
+    let (mut world, space) = pair(87);
+    world.tamper(0, |batch| {
+        let mut row = batch.space(space).expect("readable").expect("held");
+        row.sums.rows.add(&[7; 32]);
+        row.entities += 2;
+        batch.put_space(&row).expect("a space");
+    });
+    sound(&mut world, space);
+    let status = status(&mut world, 0, space);
+    assert_eq!((status.care.sums_corrected, status.care.repaired), (1, 0));
+}
