@@ -148,8 +148,10 @@ mod tests {
         Write::Put { value: Json::parse(text.as_bytes()).unwrap(), base: None }
     }
 
-    /// Path, and (value, actor, entry) of every value.
-    fn shown(blamed: &[Blamed]) -> Vec<(String, Vec<(String, u8, u64)>)> {
+    /// Value, actor, entry.
+    type Of = (String, u8, u64);
+
+    fn shown(blamed: &[Blamed]) -> Vec<(String, Vec<Of>)> {
         let step = |step: &Step| match step {
             Step::Key(key) => key.clone(),
             Step::Index(index) => index.to_string(),

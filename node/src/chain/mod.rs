@@ -4,21 +4,25 @@
 //! is a chain through the journal that costs no row of its own. Order along it is the order of this node's journal,
 //! in which every change comes after those it depends on.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+mod clock;
+mod fold;
+mod past;
+#[cfg(test)]
+mod tests;
 
-use tombolo_crdt::entity::{Change, Clock, EntityState, Provenance};
+use tombolo_crdt::entity::{Change, EntityState};
 use tombolo_crdt::entry::{self, Body};
 use tombolo_crdt::hash::{Tagged, tag};
-use tombolo_crdt::{ChangeHash, FeedId, Hlc, Revision};
+use tombolo_crdt::{FeedId, Hlc, Receipt, Revision};
+
+pub use clock::clock_at;
+pub use fold::{Fold, Needs, fold};
+pub use past::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, Past, PastError, STEP_CHANGES, Until};
 
 use crate::store::{Snapshot, StoreError};
 
 /// Changes that are walked back to find a revision: what a client may be behind. Final with the format.
 pub const BASE_STEPS_MAX: usize = 4_096;
-/// Bytes of changes that are folded to show an older state; beyond it the state counts as unknown. Some hundred
-/// thousand changes.
-pub const FOLD_BYTES_MAX: usize = 64 << 20;
 
 /// An entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,25 @@ pub struct Link {
     pub previous: u64,
     /// Hash of the entity's heads after it.
     pub after: [u8; 16],
+    /// Entities that its entry changes, this one included.
+    pub entities: usize,
+}
+
+impl Link {
+    /// Its entry.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        Receipt { feed: self.feed, seq: self.seq }
+    }
+
+    /// Its change, decoded.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: it does not decode, although it was applied.
+    pub fn parse(&self) -> Result<Change, StoreError> {
+        Change::parse(&self.change, self.feed)
+            .map_err(|error| StoreError::corrupt("entries", format!("a change in {}: {error}", self.receipt())))
+    }
 }
 
 /// The revision of an entity whose heads have this hash: see FORMATS, Digests. Without contracts their version is zeros.
@@ -70,35 +93,52 @@ pub fn chain<'a>(snapshot: &'a Snapshot, key: EntityKey<'a>, newest: u64) -> Cha
     Chain { snapshot, key, next: newest }
 }
 
-impl Chain<'_> {
-    fn link(&self, journal: u64) -> Result<Link, StoreError> {
-        let broken = |what: &str| {
-            let EntityKey { collection, id, .. } = self.key;
-            StoreError::corrupt(
-                "journal",
-                format!("the chain of {collection}/{id} breaks at position {journal}: {what}"),
-            )
-        };
-        let at = self.snapshot.journal(self.key.space_no, journal)?.ok_or_else(|| broken("no such position"))?;
-        let row = self.snapshot.entry(at.feed, at.seq)?.ok_or_else(|| broken("no such entry"))?;
-        let entry = entry::Entry::decode(&row.bytes).map_err(|error| broken(&error.to_string()))?;
-        let Body::Data(changes) = entry.body else { return Err(broken("not a data entry")) };
-        let mut all = changes.into_iter().zip(row.changes);
-        let found = all.find(|(change, _)| change.collection == self.key.collection && change.id == self.key.id);
-        let (change, link) = found.ok_or_else(|| broken("the entry does not change the entity"))?;
-        if link.previous >= journal {
-            return Err(broken("it does not lead backwards"));
-        }
-        Ok(Link {
-            journal,
-            feed: at.feed,
-            seq: at.seq,
-            hlc: entry.hlc,
-            change: change.change,
-            previous: link.previous,
-            after: link.after,
-        })
+/// The change of an entity at a journal position. Two reads of the store, about 5 µs.
+///
+/// # Errors
+/// [`StoreError::Corrupt`]: there is none; any other: the store cannot be read.
+pub fn link(snapshot: &Snapshot, key: EntityKey<'_>, journal: u64) -> Result<Link, StoreError> {
+    let broken = |what: &str| {
+        let EntityKey { collection, id, .. } = key;
+        StoreError::corrupt("journal", format!("the chain of {collection}/{id} breaks at position {journal}: {what}"))
+    };
+    let at = snapshot.journal(key.space_no, journal)?.ok_or_else(|| broken("no such position"))?;
+    let link = in_entry(snapshot, key, at.feed, at.seq)?.ok_or_else(|| broken("no entry that changes the entity"))?;
+    if link.previous >= journal || link.journal != journal {
+        return Err(broken("it does not lead backwards"));
     }
+    Ok(link)
+}
+
+/// The change that an applied entry made to an entity; `None`: it is not here, was refused, or changes others.
+///
+/// # Errors
+/// [`StoreError`]: the store cannot be read, or the entry is damaged.
+pub fn link_of(snapshot: &Snapshot, key: EntityKey<'_>, receipt: Receipt) -> Result<Option<Link>, StoreError> {
+    let Some(link) = in_entry(snapshot, key, receipt.feed, receipt.seq)? else { return Ok(None) };
+    // Another space may have an entity of that name.
+    let at = snapshot.journal(key.space_no, link.journal)?;
+    Ok(at.filter(|at| (at.feed, at.seq) == (receipt.feed, receipt.seq)).map(|_| link))
+}
+
+fn in_entry(snapshot: &Snapshot, key: EntityKey<'_>, feed: FeedId, seq: u64) -> Result<Option<Link>, StoreError> {
+    let Some(row) = snapshot.entry(feed, seq)? else { return Ok(None) };
+    let entry = entry::Entry::decode(&row.bytes)
+        .map_err(|error| StoreError::corrupt("entries", format!("entry {feed}-{seq}: {error}")))?;
+    let Body::Data(changes) = entry.body else { return Ok(None) };
+    let entities = changes.len();
+    let mut all = changes.into_iter().zip(row.changes);
+    let found = all.find(|(change, _)| change.collection == key.collection && change.id == key.id);
+    Ok(found.map(|(change, link)| Link {
+        journal: row.journal,
+        feed,
+        seq,
+        hlc: entry.hlc,
+        change: change.change,
+        previous: link.previous,
+        after: link.after,
+        entities,
+    }))
 }
 
 impl Iterator for Chain<'_> {
@@ -108,13 +148,15 @@ impl Iterator for Chain<'_> {
         if self.next == 0 {
             return None;
         }
-        let link = self.link(self.next);
+        let link = link(self.snapshot, self.key, self.next);
         self.next = link.as_ref().map_or(0, |link| link.previous);
         Some(link)
     }
 }
 
 /// The entity as it was at `revision`; `None`: no such revision among its last [`BASE_STEPS_MAX`], or too much to fold.
+///
+/// Costs what [`Past`] says.
 ///
 /// # Errors
 /// [`StoreError`]: the history cannot be read.
@@ -127,94 +169,10 @@ pub fn state_at(
     if present.revision() == revision {
         return Ok(Some(present));
     }
-    let mut links = chain(snapshot, key, present.journal());
-    let mut found = None;
-    for link in links.by_ref().take(BASE_STEPS_MAX) {
-        let link = link?;
-        if revision_of(&link.after) == revision {
-            found = Some(link);
-            break;
-        }
+    let until = Until::Revision { revision, among: BASE_STEPS_MAX };
+    match Past::new(key, present.journal(), until).whole(snapshot) {
+        Ok(state) => Ok(Some(state)),
+        Err(PastError::Store(error)) => Err(error),
+        Err(_) => Ok(None),
     }
-    let Some(newest) = found else { return Ok(None) };
-    let mut bytes = newest.change.len();
-    let mut older = vec![newest];
-    for link in links {
-        let link = link?;
-        bytes += link.change.len();
-        if bytes > FOLD_BYTES_MAX {
-            return Ok(None);
-        }
-        older.push(link);
-    }
-    older.reverse();
-    fold(snapshot, &older).map(Some)
-}
-
-/// Applies changes, oldest first, to nothing.
-///
-/// # Errors
-/// [`StoreError::Corrupt`]: a stored change does not decode, or lacks what it depends on.
-pub fn fold(snapshot: &Snapshot, links: &[Link]) -> Result<EntityState, StoreError> {
-    let broken = |what: String| StoreError::corrupt("entries", what);
-    let parse = |link: &Link| {
-        let at = (link.feed, link.seq);
-        Change::parse(&link.change, link.feed)
-            .map_err(|error| broken(format!("a change in {}-{}: {error}", at.0, at.1)))
-    };
-    let changes = links.iter().map(parse).collect::<Result<Vec<Change>, _>>()?;
-    let needed = beside_the_heads(&changes);
-    let mut clocks: BTreeMap<ChangeHash, Clock> = BTreeMap::new();
-    let mut rules: BTreeMap<FeedId, Vec<u64>> = BTreeMap::new();
-    let mut state = EntityState::new();
-    for (link, change) in links.iter().zip(&changes) {
-        let past = if change.deps() == state.heads() {
-            state.clock().clone()
-        } else {
-            let mut past = Clock::default();
-            for dep in change.deps() {
-                let clock =
-                    clocks.get(dep).ok_or_else(|| broken(format!("{dep} is not in the chain it belongs to")))?;
-                past.join(clock);
-            }
-            past
-        };
-        if needed.contains(&change.hash()) {
-            let mut after = past.clone();
-            after.take(change);
-            clocks.insert(change.hash(), after);
-        }
-        let rules_seq = rules_seq(snapshot, &mut rules, link)?;
-        let provenance = Provenance { entry_seq: link.seq, hlc: link.hlc, rules_seq };
-        state.apply(change, &past, &provenance, link.journal);
-    }
-    Ok(state)
-}
-
-/// Changes whose clock is asked for: by those that were not made on all heads there are when they come.
-fn beside_the_heads(changes: &[Change]) -> BTreeSet<ChangeHash> {
-    let mut needed = BTreeSet::new();
-    let mut heads: Vec<ChangeHash> = Vec::new();
-    for change in changes {
-        if change.deps() != heads {
-            needed.extend(change.deps().iter().copied());
-        }
-        heads.retain(|head| change.deps().binary_search(head).is_err());
-        if let Err(at) = heads.binary_search(&change.hash()) {
-            heads.insert(at, change.hash());
-        }
-    }
-    needed
-}
-
-/// Position of the entry in the link's feed that stated the rules heads it was written under.
-fn rules_seq(snapshot: &Snapshot, known: &mut BTreeMap<FeedId, Vec<u64>>, link: &Link) -> Result<u64, StoreError> {
-    let stated = match known.entry(link.feed) {
-        Entry::Occupied(known) => known.into_mut(),
-        Entry::Vacant(slot) => {
-            let row = snapshot.feed(link.feed)?;
-            slot.insert(row.map(|row| row.rules.iter().map(|(seq, _)| *seq).collect()).unwrap_or_default())
-        }
-    };
-    Ok(stated.iter().rev().find(|seq| **seq <= link.seq).copied().unwrap_or(0))
 }
