@@ -128,6 +128,21 @@ impl Places {
         touched
     }
 
+    /// Whether a change wrote to the field at `path` (steps of a pointer), to something within it or to what it is within,
+    /// as far as the places are known; or deletes the entity.
+    #[must_use]
+    pub fn touches(&self, change: &Change, path: &[String]) -> bool {
+        let mut left = CLIMB_MAX;
+        change.ops().any(|(_, op)| {
+            let register = op.obj == OpId::ROOT && matches!(&op.key, Key::Map(key) if key == DELETED);
+            let mut within = || {
+                let there = self.path(op, &mut left)?;
+                Some(there.iter().zip(path).all(|(there, asked)| there == asked))
+            };
+            op.is_tombstone() || (!register && within().unwrap_or(false))
+        })
+    }
+
     /// Where an operation acts; `None`: not known. Ids fall on the way to the root, so it ends.
     fn path<'a>(&'a self, op: &'a Operation, left: &mut usize) -> Option<Vec<&'a str>> {
         let mut steps: Vec<&str> = Vec::new();
@@ -193,6 +208,16 @@ mod tests {
         assert!(places.is_complete());
         let after = places.touched(&second);
         assert!(!after.unplaced && after.paths == ["/list"], "{after:?}");
+        let touches = |change: &Change, path: &str| places.touches(change, &pointer::parse(path).unwrap());
+        for (path, by_first, by_second) in [
+            ("/list", true, true),
+            ("/list/0", true, true),
+            ("/a", true, false),
+            ("/a/z", false, false),
+            ("", true, true),
+        ] {
+            assert_eq!((touches(&first, path), touches(&second, path)), (by_first, by_second), "{path}");
+        }
     }
 
     #[test]

@@ -8,9 +8,9 @@ mod clock;
 mod fold;
 mod past;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use tombolo_crdt::entity::{Change, EntityState};
+use tombolo_crdt::entity::Change;
 use tombolo_crdt::entry::{self, Body};
 use tombolo_crdt::hash::{Tagged, tag};
 use tombolo_crdt::{FeedId, Hlc, Receipt, Revision};
@@ -151,28 +151,5 @@ impl Iterator for Chain<'_> {
         let link = link(self.snapshot, self.key, self.next);
         self.next = link.as_ref().map_or(0, |link| link.previous);
         Some(link)
-    }
-}
-
-/// The entity as it was at `revision`; `None`: no such revision among its last [`BASE_STEPS_MAX`], or too much to fold.
-///
-/// Costs what [`Past`] says.
-///
-/// # Errors
-/// [`StoreError`]: the history cannot be read.
-pub fn state_at(
-    snapshot: &Snapshot,
-    key: EntityKey<'_>,
-    present: EntityState,
-    revision: Revision,
-) -> Result<Option<EntityState>, StoreError> {
-    if present.revision() == revision {
-        return Ok(Some(present));
-    }
-    let until = Until::Revision { revision, among: BASE_STEPS_MAX };
-    match Past::new(key, present.journal(), until).whole(snapshot) {
-        Ok(state) => Ok(Some(state)),
-        Err(PastError::Store(error)) => Err(error),
-        Err(_) => Ok(None),
     }
 }
