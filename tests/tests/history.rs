@@ -180,11 +180,18 @@ fn a_field_names_its_author_and_what_it_is_in_conflict_with() {
     let gone = a.api.get(&format!("{path}/blame?path=/gone")).expect(200).json();
     assert_eq!((&gone["fields"], &gone["removed"]["node"]), (&json!([]), &json!(b.id)), "{gone}");
     assert!(stdout(&a, &["blame", "shop/x/1", "/gone"]).contains("is gone"));
-    assert_eq!(a.api.get(&format!("{path}/blame?path=/never")).expect(404).problem(), "not-found");
+    for never in ["/never", "/kept/never"] {
+        let answer = a.api.get(&format!("{path}/blame?path={never}"));
+        assert_eq!((answer.status, answer.problem().as_str()), (404, "not-found"), "{never}: {answer:?}");
+    }
     let some = a.api.get(&format!("{path}/blame?limit=1")).expect(200).json();
     assert_eq!((some["fields"].as_array().map(Vec::len), &some["more"]), (Some(1), &json!(true)));
     a.api.delete(&path).expect(200);
     assert_eq!(a.api.get(&format!("{path}/blame")).expect(404).problem(), "not-found");
+    let again = a.api.put(&path, &json!({"kept": 1})).expect(201);
+    let sold = a.api.get(&format!("{path}/blame?path=/sold")).expect(200).json();
+    assert_eq!(text(&sold["removed"]["receipt"]), again.header("tombolo-receipt").expect("one"), "{sold}");
+    assert_eq!(a.api.get(&format!("{path}/blame?path=/never")).expect(404).problem(), "not-found");
 }
 
 fn store() -> NodeDir {

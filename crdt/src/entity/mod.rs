@@ -217,6 +217,19 @@ impl EntityState {
         }
     }
 
+    /// Forgets where changes came from that have no live operation left, as encoding does: for those who apply many changes
+    /// without encoding. O(the entity).
+    pub fn tidy(&mut self) {
+        let mut used = vec![false; self.lines.len()];
+        for op in self.doc.objects.values().flat_map(doc::Object::live) {
+            if let Some(used) = self.line_of(&op.id).and_then(|at| used.get_mut(at)) {
+                *used = true;
+            }
+        }
+        let mut used = used.into_iter();
+        self.lines.retain(|_| used.next().unwrap_or(true));
+    }
+
     /// Where the line of a live operation is.
     fn line_of(&self, id: &OpId) -> Option<usize> {
         let key = (id.actor(), id.counter());

@@ -109,7 +109,7 @@ impl Places {
             }
             match self.path(op, &mut left) {
                 Some(_) if paths.len() >= PATHS_SEEN_MAX => touched.more = true,
-                Some(path) => {
+                Some((path, _)) => {
                     paths.insert(path);
                 }
                 None => touched.unplaced = true,
@@ -128,34 +128,39 @@ impl Places {
         touched
     }
 
-    /// Whether a change wrote to the field at `path` (steps of a pointer), to something within it or to what it is within,
-    /// as far as the places are known; or deletes the entity.
+    /// Whether a change wrote to the field at `path` (steps of a pointer), to something within it, or over or into what it
+    /// is within (making an object where nothing was is neither), as far as the places are known; or deletes the entity.
     #[must_use]
     pub fn touches(&self, change: &Change, path: &[String]) -> bool {
         let mut left = CLIMB_MAX;
         change.ops().any(|(_, op)| {
             let register = op.obj == OpId::ROOT && matches!(&op.key, Key::Map(key) if key == DELETED);
             let mut within = || {
-                let there = self.path(op, &mut left)?;
-                Some(there.iter().zip(path).all(|(there, asked)| there == asked))
+                let (there, inside) = self.path(op, &mut left)?;
+                let over = there.len() >= path.len() || inside || !op.pred.is_empty();
+                Some(over && there.iter().zip(path).all(|(there, asked)| there == asked))
             };
             op.is_tombstone() || (!register && within().unwrap_or(false))
         })
     }
 
-    /// Where an operation acts; `None`: not known. Ids fall on the way to the root, so it ends.
-    fn path<'a>(&'a self, op: &'a Operation, left: &mut usize) -> Option<Vec<&'a str>> {
-        let mut steps: Vec<&str> = Vec::new();
+    /// Where an operation acts, and whether that is inside of an array or text, which is then where; `None`: not known. Ids
+    /// fall on the way to the root, so it ends.
+    fn path<'a>(&'a self, op: &'a Operation, left: &mut usize) -> Option<(Vec<&'a str>, bool)> {
+        let (mut steps, mut inside): (Vec<&str>, bool) = (Vec::new(), false);
         let (mut object, mut key) = (op.obj, if let Key::Map(key) = &op.key { Some(key.as_str()) } else { None });
         loop {
             *left = left.checked_sub(1)?;
             match key {
                 Some(key) => steps.push(shown_key(&[object], key)?),
-                None => steps.clear(),
+                None => {
+                    steps.clear();
+                    inside = true;
+                }
             }
             if object == OpId::ROOT {
                 steps.reverse();
-                return Some(steps);
+                return Some((steps, inside));
             }
             let (holder, above) = self.known.get(&object)?;
             if *holder >= object {

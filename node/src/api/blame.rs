@@ -131,10 +131,13 @@ async fn removal(
             let present = rows::read(&snapshot, space_no, key.collection, key.id)?;
             let Some(present) = present.filter(|_| wanted()) else { break };
             let page = history::page(&snapshot, key, &present, &asked)?;
-            if let Some(item) = page.items.into_iter().next() {
-                return Ok(Some(item));
-            }
             asked.before = page.before;
+            match page.items.into_iter().next() {
+                // A deletion leaves the fields; the write that brings the entity back removes them.
+                Some(item) if item.touched.deletes => {}
+                Some(item) => return Ok(Some(item)),
+                None => {}
+            }
             if asked.before.is_none() {
                 break;
             }

@@ -9,6 +9,9 @@ use tombolo_crdt::{ChangeHash, FeedId};
 use super::Link;
 use crate::store::{Snapshot, StoreError};
 
+/// Changes after which a fold forgets where those came from that are overwritten: bounds its memory by the state's.
+const TIDY_CHANGES: usize = 1_024;
+
 /// Changes whose clock will be asked for, each with the journal position of the last change that does: those that
 /// changes name which were not made on all heads there were.
 #[derive(Clone, Debug, Default)]
@@ -47,6 +50,8 @@ pub struct Fold {
     clocks: BTreeMap<ChangeHash, Clock>,
     /// Marks in them.
     marks: usize,
+    /// Changes since it was last tidied.
+    untidy: usize,
     rules: BTreeMap<FeedId, Vec<u64>>,
 }
 
@@ -54,7 +59,7 @@ impl Fold {
     /// Begins with nothing. `needs` must name what [`Needs::note`] says of all changes to come.
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        Self { state: EntityState::new(), needs, clocks: BTreeMap::new(), marks: 0, rules: BTreeMap::new() }
+        Self { state: EntityState::new(), needs, clocks: BTreeMap::new(), marks: 0, untidy: 0, rules: BTreeMap::new() }
     }
 
     /// Applies the next change, which comes after all it depends on.
@@ -77,6 +82,11 @@ impl Fold {
         let rules_seq = self.rules_seq(snapshot, link)?;
         let provenance = Provenance { entry_seq: link.seq, hlc: link.hlc, rules_seq };
         self.state.apply(change, &past, &provenance, link.journal);
+        self.untidy += 1;
+        if self.untidy >= TIDY_CHANGES {
+            self.state.tidy();
+            self.untidy = 0;
+        }
         Ok(())
     }
 

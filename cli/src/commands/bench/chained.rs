@@ -60,6 +60,7 @@ pub(super) fn make(count: u64, kept: &[u64], told: &mut dyn FnMut(u64)) -> Resul
             let (change, after) = set_field(&state, 1, number)?;
             let row = row(&change, number, state.journal(), &after);
             state = after;
+            state.tidy();
             batch.put_entry(feed(1), number, &row).map_err(|error| failed(&error))?;
             let row = JournalRow::next(&running, number, JournalKind::Applied, feed(1), number, Vec::new());
             running = row.running;
