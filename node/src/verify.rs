@@ -288,7 +288,7 @@ impl Check<'_, '_> {
     /// The row as its chain gives it, and how many changes that took. `Err`: how they differ.
     fn row(&self, key: EntityKey<'_>, row: &[u8]) -> Result<(EntityState, u64), String> {
         let stored = EntityState::decode(row).map_err(|error| error.to_string())?;
-        let mut past = Past::new(key, stored.journal(), Until::Present);
+        let mut past = Past::new(key, stored.journal(), Until::Present).unbounded();
         let again = loop {
             match past.step(self.snapshot).map_err(|error| error.to_string())? {
                 ControlFlow::Continue(()) => {}

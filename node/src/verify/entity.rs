@@ -82,7 +82,7 @@ pub fn entity_of(
         (Ok(Some(_)), _) => {}
         (Err(error), _) => finding(error.clone()),
     }
-    let mut past = Past::new(key, last, Until::Present);
+    let mut past = Past::new(key, last, Until::Present).unbounded();
     let again = loop {
         match past.step(snapshot) {
             Ok(ControlFlow::Continue(())) => progress("changes", past.changes() as u64, 0),

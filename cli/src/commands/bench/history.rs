@@ -49,7 +49,7 @@ fn measure(ui: &Ui, rounds: u64, histories: &[u64], behind: &[u64]) -> Result<Re
     let chained = make(longest, &kept, &mut |done| bar.set_position(done))?;
     bar.finish_and_clear();
     let snapshot = chained.store.reader().snapshot().map_err(failed)?;
-    let (mut figures, mut alone, mut whole) = (Vec::new(), Vec::new(), Vec::new());
+    let mut figures = Vec::new();
     for history in histories {
         ui.note(format!("{} changes …", human::count(*history)));
         let document = document(&chained, *history)?;
@@ -57,18 +57,9 @@ fn measure(ui: &Ui, rounds: u64, histories: &[u64], behind: &[u64]) -> Result<Re
             let case = Case::new(&chained, *history, *by)?;
             let times = case.measure(&snapshot, &document, rounds)?;
             figures.extend(times.figures(*history, *by));
-            if *by == 0 {
-                alone.push((*history, times.ours.p50()));
-                whole.push((*history, times.ours_whole.p50()));
-            }
         }
     }
-    for (what, times) in [("a change alone", alone), ("with its row", whole)] {
-        if let (Some((_, one)), Some((many, last))) = (times.first(), times.last()) {
-            let name = format!("{what}: {} changes of history against 1", human::count(*many));
-            figures.push(Figure::micros(name, *last).beside_micros("1 change", *one).reach("≤ × 1.2"));
-        }
-    }
+    figures.extend(against(&chained, &snapshot, longest, rounds)?);
     figures.extend(past(&chained, &snapshot, longest, rounds)?);
     Ok(Report::of("history", figures))
 }
@@ -193,6 +184,31 @@ impl Measured {
             if bar { whole.reach("≥ × 1,000") } else { whole },
         ]
     }
+}
+
+/// The longest history against the shortest, in turn. After one change all fields have one origin in the row, later each
+/// has its own, so the row is longer: its length is told.
+fn against(chained: &Chained, snapshot: &Snapshot, longest: u64, rounds: u64) -> Result<Vec<Figure>, CliError> {
+    let (one, many) = (Case::new(chained, 1, 0)?, Case::new(chained, longest, 0)?);
+    let mut times: [Times; 4] = Default::default();
+    let [one_alone, many_alone, one_whole, many_whole] = &mut times;
+    for _ in 0..rounds as usize * REPEATS {
+        one_alone.add(one.ours(snapshot)?);
+        many_alone.add(many.ours(snapshot)?);
+        one_whole.add(one.ours_whole(snapshot)?);
+        many_whole.add(many.ours_whole(snapshot)?);
+    }
+    let longest = human::count(longest);
+    let alone = format!("a change alone: {longest} changes of history against 1");
+    let whole = format!(
+        "with its row ({} bytes against {}): {longest} changes of history against 1",
+        many.row.len(),
+        one.row.len()
+    );
+    Ok(vec![
+        Figure::micros(alone, many_alone.p50()).beside_micros("1 change", one_alone.p50()).reach("≤ × 1.2"),
+        Figure::micros(whole, many_whole.p50()).beside_micros("1 change", one_whole.p50()),
+    ])
 }
 
 /// What looking back costs.

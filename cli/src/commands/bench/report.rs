@@ -136,7 +136,7 @@ impl Report {
 fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Millis => human::duration(Duration::from_secs_f64(value / 1e3)),
-        Unit::Micros if value >= 1e4 => human::duration(Duration::from_secs_f64(value / 1e6)),
+        Unit::Micros if value >= 1e3 => human::duration(Duration::from_secs_f64(value / 1e6)),
         Unit::Micros => format!("{value:.2} µs"),
         Unit::PerSecond => format!("{}/s", human::count(value as u64)),
         Unit::PerMinute => format!("{value:.1}/min"),
