@@ -68,7 +68,7 @@ pub(super) async fn state_at(
         }
         PastError::NotYet => Problem::new(Kind::NotFound, format!("{collection}/{id} had not been written then")),
         PastError::TooLong { limit, .. } => {
-            let hint = "export the space from time to time; a newer revision or moment takes as long";
+            let hint = "its history can be read page by page: `tombolo history`";
             Problem::new(Kind::TooLarge, error.to_string()).with("limit", limit as u64).hint(hint)
         }
     })
