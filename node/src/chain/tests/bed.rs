@@ -106,6 +106,7 @@ impl Bed {
             *seq += 1;
             clocks.insert(change.hash(), past(&clocks, &change).with(&change));
             *row = after.clone();
+            row.tidy();
             made.push(Made { change, provenance, row: after });
         }
         Self::store(shuffled(made, &mut dice), clocks)
@@ -123,6 +124,7 @@ impl Bed {
             state.gate(&one.change, &past).unwrap();
             let previous = state.journal();
             state.apply(&one.change, &past, &one.provenance, journal);
+            state.tidy();
             rows.push(state.clone());
             let change = one.change.bytes().to_vec();
             let (collection, id) = (KEY.collection.to_owned(), KEY.id.to_owned());

@@ -127,7 +127,7 @@ fn clocks_at_older_heads_are_those_of_the_whole_past() {
 /// A refusal of the test's own: the entry is taken out with everything that was made on it, and put back.
 #[test]
 fn an_entry_taken_out_and_put_back_gives_the_same_row() {
-    for seed in 0..SEEDS {
+    for seed in 0..SEEDS / 3 {
         let bed = Bed::new(seed, 4, COUNT);
         let snapshot = bed.snapshot();
         let mut links = chain(&snapshot, KEY, bed.row().journal()).collect::<Result<Vec<_>, _>>().unwrap();
