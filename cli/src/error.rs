@@ -234,6 +234,7 @@ fn default_hint(slug: &str) -> Option<&'static str> {
         "not-found" => "see what there is with `tombolo ls SPACE/COLLECTION`",
         "revision-mismatch" => "read it again with `tombolo get --meta`, then write with the new revision",
         "base-unknown" => "read it again with `tombolo get --meta` and use that revision as --base",
+        "revision-unknown" => "see the revisions it had here with `tombolo history`",
         "invalid-ticket" => "copy the whole line that `tombolo space invite` printed",
         "ticket-expired" | "ticket-used" | "ticket-refused" => {
             "ask for a new one: `tombolo space invite SPACE --role ROLE`"

@@ -3,9 +3,10 @@
 use std::path::Path;
 
 use serde::Serialize;
-use tombolo_node::verify;
+use tombolo_node::verify::{self, VerifyError};
 
 use crate::error::CliError;
+use crate::target::{CollectionRef, EntityRef};
 
 /// What was checked, and what is wrong.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -14,6 +15,46 @@ pub(crate) struct Verified {
     pub(crate) entries: u64,
     pub(crate) entities: u64,
     pub(crate) differences: Vec<String>,
+}
+
+/// What came of one entity.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct VerifiedEntity {
+    pub(crate) entity: String,
+    /// Changes that were folded.
+    pub(crate) changes: u64,
+    /// The revision they lead to.
+    pub(crate) revision: Option<String>,
+    pub(crate) present: bool,
+    pub(crate) differences: Vec<String>,
+}
+
+/// Folds one entity again from its chain. `progress` hears (done, of).
+pub(crate) fn entity(
+    data: &Path,
+    target: &EntityRef,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<VerifiedEntity, CliError> {
+    let store = data.join("store.redb");
+    let CollectionRef { space, collection } = &target.collection;
+    let name = verify::EntityName { space, collection, id: &target.id };
+    let report = verify::entity(&store, name, &mut |_, done, of| progress(done, of)).map_err(|error| {
+        let hint = match error {
+            VerifyError::NoSpace(_) | VerifyError::AmbiguousSpace(_) => "see the spaces with `tombolo space ls`",
+            VerifyError::NoEntity(_) => "see what there is with `tombolo ls SPACE/COLLECTION`",
+            _ => "",
+        };
+        CliError::failed(format!("{target} cannot be verified"))
+            .cause(format!("{}: {error}", store.display()))
+            .hint(hint)
+    })?;
+    Ok(VerifiedEntity {
+        entity: target.to_string(),
+        changes: report.changes,
+        revision: report.revision.map(|revision| revision.to_string()),
+        present: report.present,
+        differences: report.findings.iter().map(|finding| format!("{}: {}", finding.place, finding.detail)).collect(),
+    })
 }
 
 /// Recomputes every chain, seal and hash and folds every row again. `progress` hears (done, of).

@@ -5,12 +5,13 @@
 //!
 //! # Where to start
 //! * [`engine::Engine::step`] is the whole behaviour of a node.
-//! * [`store`] is what it keeps; [`chain`] is the history of an entity; [`verify`] checks both offline.
+//! * [`store`] is what it keeps; [`chain`] and [`history`] are the past of an entity; [`verify`] checks both offline.
 //! * [`runtime::Node::start`] brings a node up in a process.
 
 pub mod api;
 pub mod chain;
 pub mod engine;
+pub mod history;
 pub mod runtime;
 pub mod store;
 pub mod ticket;

@@ -1,7 +1,9 @@
 //! Offline verification: every chain, seal and hash of a store is computed again, and every row is folded again from
 //! its signed entries.
 //!
-//! Nothing is written. Memory stays bounded by the history of one entity.
+//! Nothing is written. Memory is bounded by one entity and eight bytes for each of its changes.
+
+mod entity;
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -15,7 +17,9 @@ use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, FeedId};
 
-use crate::chain::{EntityKey, chain, fold};
+pub use entity::{EntityName, EntityReport, entity, entity_of};
+
+use crate::chain::{EntityKey, Past, Until};
 use crate::store::{FeedRow, JournalRow, OpenError, Snapshot, SpaceRow, Store, StoreError, StoreOptions};
 
 /// Entries or rows read at a time.
@@ -34,6 +38,15 @@ pub enum VerifyError {
     /// It cannot be read any further.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// It does not hold the space of the entity that was asked for.
+    #[error("it holds no space `{0}`")]
+    NoSpace(String),
+    /// Several of its spaces have that name.
+    #[error("several spaces are called `{0}`: use the space's id")]
+    AmbiguousSpace(String),
+    /// Nothing was ever written to the entity that was asked for.
+    #[error("nothing was ever written to {0}")]
+    NoEntity(String),
 }
 
 /// A difference between what is stored and what it should be.
@@ -275,13 +288,16 @@ impl Check<'_, '_> {
     /// The row as its chain gives it, and how many changes that took. `Err`: how they differ.
     fn row(&self, key: EntityKey<'_>, row: &[u8]) -> Result<(EntityState, u64), String> {
         let stored = EntityState::decode(row).map_err(|error| error.to_string())?;
-        let links = chain(self.snapshot, key, stored.journal()).collect::<Result<Vec<_>, _>>();
-        let mut links = links.map_err(|error| error.to_string())?;
-        links.reverse();
-        let again = fold(self.snapshot, &links).map_err(|error| error.to_string())?;
+        let mut past = Past::new(key, stored.journal(), Until::Present).unbounded();
+        let again = loop {
+            match past.step(self.snapshot).map_err(|error| error.to_string())? {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(state) => break state,
+            }
+        };
         if again.encode() != row {
             return Err("the row is not what its entries give".to_owned());
         }
-        Ok((again, links.len() as u64))
+        Ok((again, past.changes() as u64))
     }
 }

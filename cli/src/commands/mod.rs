@@ -1,9 +1,11 @@
 //! One file per subcommand; this one only lists and dispatches.
 
 pub(crate) mod bench;
+mod blame;
 mod demo;
 mod export;
 mod get;
+mod history;
 mod import;
 mod init;
 mod ls;
@@ -41,6 +43,8 @@ pub(crate) enum Command {
     Rm(rm::RmArgs),
     Ls(ls::LsArgs),
     Watch(watch::WatchArgs),
+    History(history::HistoryArgs),
+    Blame(blame::BlameArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
@@ -82,6 +86,8 @@ pub(crate) fn run(ui: &mut Ui, context: &Context, command: &Command) -> Result<(
         Command::Rm(args) => wait(rm::run(ui, context, args)),
         Command::Ls(args) => wait(ls::run(ui, context, args)),
         Command::Watch(args) => wait(watch::run(ui, context, args)),
+        Command::History(args) => wait(history::run(ui, context, args)),
+        Command::Blame(args) => wait(blame::run(ui, context, args)),
         Command::Import(args) => wait(import::run(ui, context, args)),
         Command::Export(args) => wait(export::run(ui, context, args)),
         Command::Verify(args) => verify::run(ui, context, args),

@@ -18,12 +18,14 @@
 //! assert_eq!(state.heads(), [change.hash()]);
 //! ```
 
+mod blame;
 mod canonical;
 mod change;
 mod conflicts;
 mod doc;
 mod gate;
 mod id;
+mod places;
 mod row;
 mod view;
 mod write;
@@ -33,10 +35,12 @@ mod tests;
 
 use std::collections::BTreeMap;
 
+pub use blame::Blamed;
 pub use change::{CHANGE_BYTES_MAX, CHANGE_KEY_BYTES_MAX, CHANGE_OPS_FREE, Change, ChangeError};
 pub use conflicts::{CONFLICT_VALUES_MAX, Conflict, ConflictValue, Step};
 pub use gate::Refusal;
 pub use id::{Clock, Mark, OpId};
+pub use places::{PATHS_MAX, Places, Touched};
 pub use row::RowError;
 pub use write::{PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteError, Writer};
 
@@ -213,6 +217,19 @@ impl EntityState {
         }
     }
 
+    /// Forgets where changes came from that have no live operation left, as encoding does: for those who apply many changes
+    /// without encoding. O(the entity).
+    pub fn tidy(&mut self) {
+        let mut used = vec![false; self.lines.len()];
+        for op in self.doc.objects.values().flat_map(doc::Object::live) {
+            if let Some(used) = self.line_of(&op.id).and_then(|at| used.get_mut(at)) {
+                *used = true;
+            }
+        }
+        let mut used = used.into_iter();
+        self.lines.retain(|_| used.next().unwrap_or(true));
+    }
+
     /// Where the line of a live operation is.
     fn line_of(&self, id: &OpId) -> Option<usize> {
         let key = (id.actor(), id.counter());
@@ -235,7 +252,7 @@ impl EntityState {
     /// h: 16 bytes over the sorted heads.
     #[must_use]
     pub fn heads_hash(&self) -> [u8; 16] {
-        self.heads.iter().fold(Tagged::new(tag::HEADS), |hash, head| hash.bytes(head.as_bytes())).finish16()
+        heads_hash(&self.heads)
     }
 
     /// The version readers see: over h and the contract version, 32 zeros while there are no contracts.
@@ -251,6 +268,12 @@ impl EntityState {
         let key = Tagged::new(tag::ROW).sized(collection.as_bytes()).sized(id.as_bytes());
         key.bytes(&self.canonical_part()).finish()
     }
+}
+
+/// 16 bytes over sorted heads: what is stored of them beside every change.
+#[must_use]
+pub fn heads_hash(heads: &[ChangeHash]) -> [u8; 16] {
+    heads.iter().fold(Tagged::new(tag::HEADS), |hash, head| hash.bytes(head.as_bytes())).finish16()
 }
 
 impl Default for EntityState {

@@ -31,6 +31,23 @@ fn unescape(step: &str) -> Option<String> {
     Some(out)
 }
 
+/// The pointer of some steps: what [`parse`] reads.
+#[must_use]
+pub fn write<S: AsRef<str>>(steps: &[S]) -> String {
+    let mut out = String::new();
+    for step in steps {
+        out.push('/');
+        for char in step.as_ref().chars() {
+            match char {
+                '~' => out.push_str("~0"),
+                '/' => out.push_str("~1"),
+                other => out.push(other),
+            }
+        }
+    }
+    out
+}
+
 /// A step as an array index: decimal digits without a leading zero.
 #[must_use]
 pub fn index(step: &str) -> Option<usize> {
@@ -47,6 +64,9 @@ mod tests {
         assert_eq!(parse(""), Ok(vec![]));
         assert_eq!(parse("/"), Ok(vec![String::new()]));
         assert_eq!(parse("/a~1b/~01/0"), Ok(vec!["a/b".into(), "~1".into(), "0".into()]));
+        for text in ["", "/", "/a~1b/~01/0"] {
+            assert_eq!(write(&parse(text).unwrap()), text);
+        }
         for wrong in ["a", "/~", "/~2"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }

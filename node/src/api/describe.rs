@@ -36,8 +36,8 @@ const OPERATIONS: &[Operation] = &[
     Operation(
         HttpMethod::Get,
         ENTITY,
-        "The entity's canonical JSON",
-        &[],
+        "The entity's canonical JSON, now or as it was",
+        &["at"],
         &["If-None-Match"],
         &[],
         &[("200", "The entity"), ("304", "Not changed")],
@@ -58,6 +58,24 @@ const OPERATIONS: &[Operation] = &[
         &[],
         PATCH_HEADERS,
         &["application/merge-patch+json", "application/json-patch+json", "application/tombolo-ops+json"],
+        OK,
+    ),
+    Operation(
+        HttpMethod::Get,
+        "/v1/spaces/{space}/{collection}/{id}/history",
+        "A page of its changes, the newest first",
+        &["limit", "before", "path"],
+        &[],
+        &[],
+        OK,
+    ),
+    Operation(
+        HttpMethod::Get,
+        "/v1/spaces/{space}/{collection}/{id}/blame",
+        "Which entry made each of its fields what it is",
+        &["path", "limit"],
+        &[],
+        &[],
         OK,
     ),
     Operation(HttpMethod::Delete, ENTITY, "Deletes it", &[], PATCH_HEADERS, &[], OK),
@@ -240,7 +258,7 @@ mod tests {
         }
         let names: Vec<_> =
             entity["get"]["parameters"].as_array().expect("parameters").iter().map(|p| &p["name"]).collect();
-        assert_eq!(names, ["space", "collection", "id", "If-None-Match"]);
+        assert_eq!(names, ["space", "collection", "id", "at", "If-None-Match"]);
         assert!(value["components"]["schemas"]["Problem"].is_object());
     }
 }

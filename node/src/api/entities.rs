@@ -4,36 +4,55 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
+use serde::Deserialize;
 use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::entry::{Body as EntryBody, Entry};
 use tombolo_crdt::json::Json;
 use tombolo_crdt::{Receipt, Revision};
 use uuid::Uuid;
 
-use super::problem::Problem;
-use super::request::{self, PathParts};
+use super::problem::{Kind, Problem};
+use super::request::{self, Params, PathParts, clip};
 use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS, Outcome};
-use super::{ENTITY_BODY_MAX, SharedApp, rows, spaces};
-use crate::chain::EntityKey;
+use super::{ENTITY_BODY_MAX, SharedApp, past, rows, spaces};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 use crate::store::Snapshot;
+
+/// Which state of an entity is read.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct At {
+    /// A revision, a receipt or a moment; none: the present.
+    at: Option<String>,
+}
 
 /// `GET /v1/spaces/{space}/{collection}/{id}`
 pub(super) async fn read(
     State(app): State<SharedApp>,
     path: PathParts,
+    Params(query): Params<At>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let (collection, id) = (path.collection()?, path.id()?);
     let known = request::text(&headers, "if-none-match")?;
+    let until = query.at.as_deref().map(past::until).transpose()?;
     let snapshot = app.snapshot()?;
     let space = spaces::resolve(&snapshot, path.space())?;
-    let read = rows::read(&snapshot, space.no, collection, id);
+    let present = rows::read(&snapshot, space.no, collection, id);
     drop(snapshot);
-    let state = match read {
-        Ok(state) => state.filter(EntityState::is_present).ok_or_else(|| rows::absent(collection, id))?,
+    let present = match present {
+        Ok(present) => present,
         Err(problem) => return Err(rows::report(&app, space.space, problem).await),
     };
+    let state = match (until, present) {
+        (Some(until), Some(present)) => Some(past::state_at(&app, (space.no, collection, id), present, until).await?),
+        (_, present) => present,
+    };
+    let absent = || match &query.at {
+        Some(at) => Problem::new(Kind::NotFound, format!("{collection}/{id} was not there at {}", clip(at))),
+        None => rows::absent(collection, id),
+    };
+    let state = state.filter(EntityState::is_present).ok_or_else(absent)?;
     let revision = state.revision();
     let mut response = match known.is_some_and(|known| matches_tag(known, revision)) {
         true => StatusCode::NOT_MODIFIED.into_response(),
@@ -114,12 +133,13 @@ impl EntityRequest<'_> {
         let expect = request::expectation(headers)?;
         let route = format!("{method} {}", uri.path());
         let idempotency = write::idempotency(app, headers, &route, &bytes)?;
-        let (space, base) = {
-            let snapshot = app.snapshot()?;
-            let space = spaces::resolve(&snapshot, path.space())?;
-            let key = EntityKey { space_no: space.no, collection, id };
-            let base = base.map(|revision| write::base(&snapshot, key, revision)).transpose()?;
-            (space.space, base)
+        let (space, space_no) = {
+            let space = spaces::resolve(&app.snapshot()?, path.space())?;
+            (space.space, space.no)
+        };
+        let base = match base {
+            Some(revision) => Some(write::base(app, (space_no, collection, id), revision).await?),
+            None => None,
         };
         let one = EntityWrite { collection: collection.to_owned(), id: id.to_owned(), expect, write: write(base) };
         let trace = request::trace(headers);
@@ -177,7 +197,7 @@ fn id_in_entry(snapshot: &Snapshot, collection: &str, receipt: Receipt) -> Resul
 /// The answer to a write of one entity.
 fn answer(id: &str, outcome: &Outcome) -> Result<Response, Problem> {
     let Some(written) = outcome.writes.first() else {
-        return Err(Problem::new(super::problem::Kind::Store, "the node did not say what became of the write"));
+        return Err(Problem::new(Kind::Store, "the node did not say what became of the write"));
     };
     let mut response = write::json_response(write::written(id, written).to_string());
     *response.status_mut() = if written.created { StatusCode::CREATED } else { StatusCode::OK };

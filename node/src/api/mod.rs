@@ -3,6 +3,7 @@
 //! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. [`guard`] stands before
 //! everything; [`problem`] says what went wrong.
 
+mod blame;
 mod changes;
 mod describe;
 mod entities;
@@ -14,6 +15,7 @@ mod lines;
 mod listing;
 mod members;
 mod metrics;
+mod past;
 mod problem;
 mod receipts;
 mod refusals;
@@ -32,7 +34,7 @@ use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use changes::{ChangeReader, Told};
 
@@ -76,6 +78,8 @@ pub(crate) struct App {
     dials: DialReports,
     closing: watch::Receiver<bool>,
     http: HttpMetrics,
+    /// Turns of work that takes a while.
+    folds: Semaphore,
     /// Counts from the start of the node.
     clock: Clock,
 }
@@ -95,6 +99,7 @@ impl App {
             dials,
             closing,
             http: HttpMetrics::default(),
+            folds: Semaphore::new(past::FOLDS_MAX),
             clock,
         }
     }
@@ -131,6 +136,8 @@ pub(crate) fn router(app: App) -> Router {
         // An entity may be called `import`.
         .route("/v1/spaces/{space}/{collection}/import", entity.clone().post(import::import))
         .route("/v1/spaces/{space}/{collection}/{id}", entity)
+        .route("/v1/spaces/{space}/{collection}/{id}/history", get(past::history))
+        .route("/v1/spaces/{space}/{collection}/{id}/blame", get(blame::blame))
         .fallback(async || Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all"))
         .method_not_allowed_fallback(async || {
             Problem::new(Kind::MethodNotAllowed, "the path is known, the method is not one of its own")

@@ -26,6 +26,7 @@ pub(super) enum Kind {
     MethodNotAllowed,
     RevisionMismatch,
     BaseUnknown,
+    RevisionUnknown,
     TooLarge,
     UnsupportedMediaType,
     InvalidJson,
@@ -44,7 +45,7 @@ pub(super) enum Kind {
 
 impl Kind {
     /// All kinds, for the description of the API.
-    pub(super) const ALL: [Self; 25] = [
+    pub(super) const ALL: [Self; 26] = [
         Self::Unauthorized,
         Self::ForbiddenHost,
         Self::ForbiddenOrigin,
@@ -56,6 +57,7 @@ impl Kind {
         Self::MethodNotAllowed,
         Self::RevisionMismatch,
         Self::BaseUnknown,
+        Self::RevisionUnknown,
         Self::TooLarge,
         Self::UnsupportedMediaType,
         Self::InvalidJson,
@@ -93,6 +95,9 @@ impl Kind {
             }
             Self::BaseUnknown => {
                 ("base-unknown", StatusCode::PRECONDITION_FAILED, "The base revision is not known here")
+            }
+            Self::RevisionUnknown => {
+                ("revision-unknown", StatusCode::NOT_FOUND, "The entity was never so on this node")
             }
             Self::TooLarge => ("too-large", StatusCode::PAYLOAD_TOO_LARGE, "Over a limit"),
             Self::UnsupportedMediaType => {
@@ -132,6 +137,9 @@ impl Kind {
             Self::SpaceExists => "take another name; `tombolo space ls` lists the spaces of this node",
             Self::RevisionMismatch => "read the entity again and decide; Tombolo-Base merges instead of refusing",
             Self::BaseUnknown => "read the entity again and make the change on top of what it is now",
+            Self::RevisionUnknown => {
+                "`tombolo history` lists the revisions it had here; a receipt or a moment means the same on every node"
+            }
             Self::Full => "make room on the disk; reads go on, and writes are taken again by themselves",
             Self::Store => "try again in a moment; the node reopens its store by itself",
             Self::Damaged => {

@@ -14,7 +14,6 @@ use tombolo_crdt::names::check_id;
 use super::problem::{Kind, Problem};
 use super::request::{self, PathParts, check_collection_name};
 use super::{SharedApp, TRANSACTION_BODY_MAX, spaces, write};
-use crate::chain::EntityKey;
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 
 /// Members that a write of a transaction may have.
@@ -33,19 +32,17 @@ pub(super) async fn transact(
     let bytes = request::read_body(&headers, body, TRANSACTION_BODY_MAX).await?;
     let planned = parse(request::parse_json(&bytes)?)?;
     let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
-    let (space, writes) = {
-        let snapshot = app.snapshot()?;
-        let space = spaces::resolve(&snapshot, path.space())?;
-        let mut writes = Vec::with_capacity(planned.len());
-        for Planned { mut write, base } in planned {
-            if let (Some(revision), Write::Put { base, .. }) = (base, &mut write.write) {
-                let key = EntityKey { space_no: space.no, collection: &write.collection, id: &write.id };
-                *base = Some(write::base(&snapshot, key, revision)?);
-            }
-            writes.push(write);
-        }
-        (space.space, writes)
+    let (space, space_no) = {
+        let space = spaces::resolve(&app.snapshot()?, path.space())?;
+        (space.space, space.no)
     };
+    let mut writes = Vec::with_capacity(planned.len());
+    for Planned { mut write, base } in planned {
+        if let (Some(revision), Write::Put { base, .. }) = (base, &mut write.write) {
+            *base = Some(write::base(&app, (space_no, &write.collection, &write.id), revision).await?);
+        }
+        writes.push(write);
+    }
     let names: Vec<(String, String)> =
         writes.iter().map(|write| (write.collection.clone(), write.id.clone())).collect();
     let command = WriteCommand { space, writes, atomic: true, idempotency, trace: request::trace(&headers) };

@@ -10,10 +10,9 @@ use tombolo_crdt::{Receipt, Revision};
 
 use super::problem::{Kind, Problem};
 use super::spaces::unexpected;
-use super::{SharedApp, request, rows};
-use crate::chain::{self, EntityKey};
+use super::{SharedApp, past, request, rows};
+use crate::chain::{BASE_STEPS_MAX, PastError, Until};
 use crate::engine::{Command, Idempotency, Reply, WriteCommand, WriteOutcome, Written};
-use crate::store::Snapshot;
 
 /// What kinds of partial writes there are, by content type.
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -27,19 +26,30 @@ const RECEIPT: HeaderName = HeaderName::from_static("tombolo-receipt");
 /// `Tombolo-Replayed`
 const REPLAYED: HeaderName = HeaderName::from_static("tombolo-replayed");
 
-/// The view at a base revision.
-pub(super) fn base(snapshot: &Snapshot, key: EntityKey<'_>, revision: Revision) -> Result<Json, Problem> {
-    let present = rows::read(snapshot, key.space_no, key.collection, key.id)?;
+/// The view of an entity at a base revision.
+pub(super) async fn base(
+    app: &SharedApp,
+    (space_no, collection, id): (u32, &str, &str),
+    revision: Revision,
+) -> Result<Json, Problem> {
+    let present = rows::read(&app.snapshot()?, space_no, collection, id)?;
     let current = present.as_ref().filter(|state| state.is_present()).map(|state| state.revision().to_string());
-    let found = match present {
-        Some(present) => chain::state_at(snapshot, key, present, revision)?,
-        None => None,
-    };
-    found.map(|state| state.view()).ok_or_else(|| {
-        let EntityKey { collection, id, .. } = key;
+    let unknown = || {
         let detail = format!("{collection}/{id} was not at revision {revision} here among its last 4,096 changes");
         Problem::new(Kind::BaseUnknown, detail).with("current", current)
-    })
+    };
+    let Some(present) = present else { return Err(unknown()) };
+    if present.revision() == revision {
+        return Ok(present.view());
+    }
+    let newest = present.journal();
+    drop(present);
+    let until = Until::Revision { revision, among: BASE_STEPS_MAX };
+    match past::fold(app, (space_no, collection, id), newest, until).await? {
+        Ok(state) => Ok(state.view()),
+        Err(PastError::Store(error)) => Err(error.into()),
+        Err(_) => Err(unknown()),
+    }
 }
 
 /// Binds `Idempotency-Key` to token, route and everything that the request asks for.

@@ -1,6 +1,8 @@
 //! `bench`: figures through the real API and real sockets, each beside the raw limit measured in the same run.
 
 mod catchup;
+mod chained;
+mod history;
 mod import;
 mod propagate;
 mod raw;
@@ -18,7 +20,7 @@ use crate::error::CliError;
 use crate::interrupt::or_interrupted;
 use crate::ui::Ui;
 
-/// Measure this machine: writes, import, catch-up, reconnect, propagation, reads, simulation
+/// Measure this machine: writes, import, catch-up, reconnect, propagation, reads, history, simulation
 ///
 /// Starts node processes of its own in a temporary directory (in $TMPDIR: put it on the disk that matters) and removes
 /// them. Every figure stands beside the raw limit of the same run: redb alone, QUIC alone, Automerge alone.
@@ -53,6 +55,9 @@ enum Which {
     /// GET latency, memory at rest, time until ready after a restart
     #[command(after_help = "Example:\n  tombolo bench read --file cities.ndjson.gz")]
     Read(Load),
+    /// A change to an entity with up to 100,000 changes of history, beside Automerge; the entity as it was
+    #[command(after_help = "Example:\n  tombolo bench history --rounds 9")]
+    History(history::HistoryLoad),
     /// Simulation: seeds per minute, events per second, memory, the QUIC lane, a hundred nodes
     #[command(after_help = "Example:\n  tombolo bench sim --seconds 30")]
     Sim(sim::SimLoad),
@@ -86,9 +91,10 @@ pub(crate) async fn run(ui: &mut Ui, args: &BenchArgs) -> Result<(), CliError> {
     if cfg!(debug_assertions) {
         ui.warn("This is a debug build: its figures mean nothing. Use `cargo run --release -- bench …`.");
     }
-    // A simulation holds nothing that must be cleaned up, and waits for nothing: a signal just ends it.
+    // These hold nothing that must be cleaned up, and wait for nothing: a signal just ends them.
     let report = match &args.which {
         Which::Sim(load) => sim::run(ui, load)?,
+        Which::History(load) => history::run(ui, load)?,
         which => or_interrupted(measure(ui, which)).await?,
     };
     report.show(ui)
@@ -102,6 +108,7 @@ async fn measure(ui: &Ui, which: &Which) -> Result<report::Report, CliError> {
         Which::Reconnect(load) => reconnect::run(ui, load).await,
         Which::Propagate(load) => propagate::run(ui, load).await,
         Which::Read(load) => read::run(ui, load).await,
+        Which::History(load) => history::run(ui, load),
         Which::Sim(load) => sim::run(ui, load),
     }
 }

@@ -14,6 +14,9 @@ pub(super) enum Unit {
     /// Milliseconds.
     #[serde(rename = "ms")]
     Millis,
+    /// Microseconds.
+    #[serde(rename = "us")]
+    Micros,
     /// Something per second.
     #[serde(rename = "1/s")]
     PerSecond,
@@ -67,6 +70,10 @@ impl Figure {
         Self::new(name, time.as_secs_f64() * 1e3, Unit::Millis)
     }
 
+    pub(super) fn micros(name: impl Into<String>, time: Duration) -> Self {
+        Self::new(name, time.as_secs_f64() * 1e6, Unit::Micros)
+    }
+
     pub(super) fn bytes(name: impl Into<String>, bytes: u64) -> Self {
         Self::new(name, bytes as f64, Unit::Bytes)
     }
@@ -85,6 +92,10 @@ impl Figure {
         self.beside(what, time.as_secs_f64() * 1e3)
     }
 
+    pub(super) fn beside_micros(self, what: impl Into<String>, time: Duration) -> Self {
+        self.beside(what, time.as_secs_f64() * 1e6)
+    }
+
     pub(super) fn reach(mut self, reach: &'static str) -> Self {
         self.reach = Some(reach);
         self
@@ -96,7 +107,7 @@ impl Figure {
             self.name.clone(),
             show(self.value, self.unit),
             raw.map(|raw| format!("{} {}", raw.what, show(raw.value, self.unit))).unwrap_or_default(),
-            raw.map(|raw| format!("× {:.2}", raw.ratio)).unwrap_or_default(),
+            raw.map(|raw| ratio(raw.ratio)).unwrap_or_default(),
             self.reach.map(|reach| format!("to reach: {reach}")).unwrap_or_default(),
         ]
     }
@@ -125,11 +136,17 @@ impl Report {
 fn show(value: f64, unit: Unit) -> String {
     match unit {
         Unit::Millis => human::duration(Duration::from_secs_f64(value / 1e3)),
+        Unit::Micros if value >= 1e3 => human::duration(Duration::from_secs_f64(value / 1e6)),
+        Unit::Micros => format!("{value:.2} µs"),
         Unit::PerSecond => format!("{}/s", human::count(value as u64)),
         Unit::PerMinute => format!("{value:.1}/min"),
         Unit::Bytes => human::bytes(value as u64),
         Unit::Batch => format!("{value:.2}"),
     }
+}
+
+fn ratio(ratio: f64) -> String {
+    if ratio < 1_000.0 { format!("× {ratio:.2}") } else { format!("× {}", human::count(ratio as u64)) }
 }
 
 /// Many measured times.

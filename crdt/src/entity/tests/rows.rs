@@ -22,6 +22,22 @@ fn a_damaged_row_is_not_read() {
     }
 }
 
+#[test]
+fn tidying_forgets_what_encoding_forgets() {
+    let mut world = World::new(2);
+    for n in 0..40 {
+        world.write(n % 2, &put(&format!(r#"{{"a":{n},"l":[{}],"kept":0}}"#, n / 7)));
+        world.sync((n + 1) % 2, n % 2);
+    }
+    let mut state = world.nodes[0].clone();
+    let (row, blamed) = (state.encode(), state.blame(&[], 100));
+    assert_eq!(state.lines.len(), 40);
+    state.tidy();
+    assert!(state.lines.len() <= 4, "{:?}", state.lines);
+    assert_eq!((state.encode(), state.blame(&[], 100)), (row.clone(), blamed));
+    assert_eq!(EntityState::decode(&row).unwrap().lines, state.lines);
+}
+
 fn with_hash(body: &[u8]) -> Vec<u8> {
     [body, &blake3::hash(body).as_bytes()[..16]].concat()
 }

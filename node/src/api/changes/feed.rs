@@ -233,7 +233,7 @@ fn receipt_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Option<Recei
 }
 
 /// A clock reading as RFC 3339 in UTC.
-pub(super) fn rfc3339(hlc: Hlc) -> String {
+pub(in crate::api) fn rfc3339(hlc: Hlc) -> String {
     let millis = hlc.millis();
     let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
     // Days since 0000-03-01, so that leap days end years (after Howard Hinnant's civil_from_days).

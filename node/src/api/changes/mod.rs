@@ -23,6 +23,7 @@ use super::spaces::resolve;
 use crate::runtime::Journals;
 use cursor::{Cursor, Mark};
 use feed::Feed;
+pub(super) use feed::rfc3339;
 pub use reader::{ChangeReader, Told};
 
 /// How long a long poll waits unless the request says otherwise.

@@ -1,0 +1,148 @@
+//! Who made the fields of an entity what they are.
+
+use axum::extract::State;
+use axum::response::Response;
+use serde::Deserialize;
+use tombolo_crdt::Receipt;
+use tombolo_crdt::entity::{Blamed, ConflictValue, EntityState, Step};
+use tombolo_crdt::json::pointer;
+
+use super::changes::rfc3339;
+use super::past::{item, limited, on_a_thread, steps};
+use super::problem::{Kind, Problem};
+use super::request::{Params, PathParts, clip};
+use super::{SharedApp, rows, spaces, write};
+use crate::chain::EntityKey;
+use crate::history::{self, Asked, Authors, Item};
+
+/// Fields that are told, unless the request says otherwise.
+const LIMIT: usize = 1_000;
+/// Most fields that are told at once.
+const LIMIT_MAX: usize = 10_000;
+/// Pages of history in which the removal of a field is looked for: 100,000 changes, half a second.
+const REMOVAL_PAGES: usize = 100;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Query {
+    path: Option<String>,
+    limit: Option<usize>,
+}
+
+/// `GET /v1/spaces/{space}/{collection}/{id}/blame`
+pub(super) async fn blame(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    Params(query): Params<Query>,
+) -> Result<Response, Problem> {
+    let (collection, id) = (path.collection()?, path.id()?);
+    let limit = limited(query.limit, LIMIT, LIMIT_MAX)?;
+    let asked = query.path.unwrap_or_default();
+    let under = steps(&asked)?;
+    let (space_no, mut out, nothing) = {
+        let snapshot = app.snapshot()?;
+        let space_no = spaces::resolve(&snapshot, path.space())?.no;
+        let present = rows::read(&snapshot, space_no, collection, id)?.filter(EntityState::is_present);
+        let present = present.ok_or_else(|| {
+            rows::absent(collection, id)
+                .hint("if it was there once, its history says who deleted it: `tombolo history`")
+        })?;
+        let (fields, more) = present.blame(&under, limit);
+        let mut authors = Authors::new(&snapshot);
+        let mut out = format!("{{\"id\":{},\"revision\":\"{}\"", rows::quote(id), present.revision()).into_bytes();
+        out.extend_from_slice(if more { b",\"more\":true,\"fields\":[" } else { b",\"fields\":[" });
+        for (at, field) in fields.iter().enumerate() {
+            out.extend_from_slice(if at > 0 { b"," } else { b"" });
+            write_field(&mut out, &mut authors, field)?;
+        }
+        out.push(b']');
+        (space_no, out, fields.is_empty() && !under.is_empty())
+    };
+    if nothing {
+        let removed = removal(&app, (space_no, collection, id), under).await?;
+        let nowhere = || {
+            let detail = format!("{collection}/{id} has nothing at `{}`, and had nothing there", clip(&asked));
+            Problem::new(Kind::NotFound, detail).hint("a path is a JSON Pointer: `/field/0`, `~1` for `/`")
+        };
+        let removed = item(&removed.ok_or_else(nowhere)?);
+        out.extend_from_slice(format!(",\"removed\":{removed}").as_bytes());
+    }
+    out.push(b'}');
+    Ok(write::json_response(out))
+}
+
+fn write_field(out: &mut Vec<u8>, authors: &mut Authors<'_>, field: &Blamed) -> Result<(), Problem> {
+    let steps: Vec<String> = field.path.iter().map(step).collect();
+    out.extend_from_slice(format!("{{\"path\":{}", rows::quote(&pointer::write(&steps))).as_bytes());
+    if field.counter {
+        out.extend_from_slice(b",\"counter\":true");
+    }
+    for (at, value) in field.values.iter().enumerate() {
+        match at {
+            0 => out.push(b','),
+            1 => out.extend_from_slice(b",\"others\":[{"),
+            _ => out.extend_from_slice(b"},{"),
+        }
+        write_value(out, authors, value)?;
+    }
+    if field.values.len() > 1 {
+        out.extend_from_slice(b"}]");
+    }
+    if field.unlisted > 0 {
+        out.extend_from_slice(format!(",\"unlisted\":{}", field.unlisted).as_bytes());
+    }
+    out.push(b'}');
+    Ok(())
+}
+
+fn step(step: &Step) -> String {
+    match step {
+        Step::Key(key) => key.clone(),
+        Step::Index(index) => index.to_string(),
+    }
+}
+
+/// A value, exact, and the entry it comes from.
+fn write_value(out: &mut Vec<u8>, authors: &mut Authors<'_>, value: &ConflictValue) -> Result<(), Problem> {
+    let feed = value.id.actor();
+    out.extend_from_slice(b"\"value\":");
+    out.extend_from_slice(&value.value.to_bytes());
+    out.extend_from_slice(format!(",\"node\":\"{}\"", authors.of(feed)?).as_bytes());
+    if let Some(provenance) = value.provenance {
+        let receipt = Receipt { feed, seq: provenance.entry_seq };
+        let time = rfc3339(provenance.hlc);
+        out.extend_from_slice(format!(",\"receipt\":\"{receipt}\",\"time\":\"{time}\"").as_bytes());
+    }
+    Ok(())
+}
+
+/// The last change that wrote to a field that is not there.
+async fn removal(
+    app: &SharedApp,
+    (space_no, collection, id): (u32, &str, &str),
+    path: Vec<String>,
+) -> Result<Option<Item>, Problem> {
+    let names = (collection.to_owned(), id.to_owned());
+    let found = on_a_thread(app, move |app, wanted| {
+        let key = EntityKey { space_no, collection: &names.0, id: &names.1 };
+        let mut asked = Asked { before: None, path: Some(path), limit: 1 };
+        for _ in 0..REMOVAL_PAGES {
+            let snapshot = app.reader.snapshot()?;
+            let present = rows::read(&snapshot, space_no, key.collection, key.id)?;
+            let Some(present) = present.filter(|_| wanted()) else { break };
+            let page = history::page(&snapshot, key, &present, &asked)?;
+            asked.before = page.before;
+            match page.items.into_iter().next() {
+                // A deletion leaves the fields; the write that brings the entity back removes them.
+                Some(item) if item.touched.deletes => {}
+                Some(item) => return Ok(Some(item)),
+                None => {}
+            }
+            if asked.before.is_none() {
+                break;
+            }
+        }
+        Ok::<_, Problem>(None)
+    });
+    found.await?
+}

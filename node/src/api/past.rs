@@ -1,0 +1,182 @@
+//! An entity's past: its history, and how it was.
+//!
+//! What may take longer than a page runs on threads of its own, a few at a time, in steps with a snapshot each.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::Json as AxumJson;
+use axum::extract::State;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tombolo_crdt::Receipt;
+use tombolo_crdt::entity::EntityState;
+use tombolo_crdt::json::pointer;
+
+use super::changes::rfc3339;
+use super::problem::{Kind, Problem};
+use super::request::{Params, PathParts, clip};
+use super::{SharedApp, rows, spaces};
+use crate::chain::{EntityKey, FOLD_CHANGES_MAX, Past, PastError, Until};
+use crate::history::{self, Asked, HistoryError, Item};
+use crate::store::StoreError;
+
+/// States of the past that are made at the same time: each keeps a core busy for up to some ten seconds.
+pub(super) const FOLDS_MAX: usize = 2;
+/// Changes on a page, unless the request says otherwise.
+const HISTORY_LIMIT: usize = 100;
+
+/// A moment, a revision or a receipt.
+pub(super) fn until(text: &str) -> Result<Until, Problem> {
+    if let Ok(revision) = text.trim_matches('"').parse() {
+        return Ok(Until::Revision { revision, among: FOLD_CHANGES_MAX });
+    }
+    if let Ok(receipt) = text.parse() {
+        return Ok(Until::Entry(receipt));
+    }
+    let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
+        let detail = format!("at is `{}`; it must be a revision, a receipt or a moment", clip(text));
+        Problem::argument(detail).hint("write a moment as 2027-01-15T08:00:00Z, with `+` as %2B in a URL")
+    })?;
+    // Nothing was written before 1970.
+    Ok(Until::Time { millis: u64::try_from(moment.timestamp_millis()).unwrap_or(0) })
+}
+
+/// An entity as it was; `present` is its row.
+pub(super) async fn state_at(
+    app: &SharedApp,
+    (space_no, collection, id): (u32, &str, &str),
+    present: EntityState,
+    until: Until,
+) -> Result<EntityState, Problem> {
+    if let Until::Revision { revision, .. } = until
+        && present.revision() == revision
+    {
+        return Ok(present);
+    }
+    let newest = present.journal();
+    drop(present);
+    fold(app, (space_no, collection, id), newest, until).await?.map_err(|error| match error {
+        PastError::Store(error) => error.into(),
+        PastError::Unknown => {
+            let what = match until {
+                Until::Revision { revision, .. } => format!("revision {revision}"),
+                Until::Entry(receipt) => format!("a change in entry {receipt}"),
+                _ => "any change".to_owned(),
+            };
+            Problem::new(Kind::RevisionUnknown, format!("{collection}/{id} never had {what} here"))
+        }
+        PastError::NotYet => Problem::new(Kind::NotFound, format!("{collection}/{id} had not been written then")),
+        PastError::TooLong { limit, .. } => {
+            let hint = "its history can be read page by page: `tombolo history`";
+            Problem::new(Kind::TooLarge, error.to_string()).with("limit", limit as u64).hint(hint)
+        }
+    })
+}
+
+/// Folds the changes of a state of the past, the newest of which is at a journal position or before.
+pub(super) async fn fold(
+    app: &SharedApp,
+    (space_no, collection, id): (u32, &str, &str),
+    newest: u64,
+    until: Until,
+) -> Result<Result<EntityState, PastError>, Problem> {
+    let names = (collection.to_owned(), id.to_owned());
+    on_a_thread(app, move |app, wanted| {
+        let key = EntityKey { space_no, collection: &names.0, id: &names.1 };
+        let mut past = Past::new(key, newest, until);
+        while wanted() {
+            if let ControlFlow::Break(state) = past.step(&app.reader.snapshot()?)? {
+                return Ok(state);
+            }
+        }
+        Err(PastError::Store(StoreError::Closed))
+    })
+    .await
+}
+
+/// Runs what may take a while off the threads that serve requests. `wanted` turns false when nobody waits any more.
+pub(super) async fn on_a_thread<T: Send + 'static>(
+    app: &SharedApp,
+    work: impl FnOnce(&SharedApp, &dyn Fn() -> bool) -> T + Send + 'static,
+) -> Result<T, Problem> {
+    let stopped = |_| Problem::from(crate::runtime::Stopped);
+    let _turn = app.folds.acquire().await.map_err(stopped)?;
+    let waiting = Arc::new(());
+    let (app, still) = (Arc::clone(app), Arc::downgrade(&waiting));
+    let done = tokio::task::spawn_blocking(move || work(&app, &|| still.strong_count() > 0 && !*app.closing.borrow()));
+    let done = done.await;
+    drop(waiting);
+    done.map_err(|error| Problem::new(Kind::Store, format!("a fold ended early: {error}")))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct HistoryQuery {
+    limit: Option<usize>,
+    before: Option<String>,
+    path: Option<String>,
+}
+
+/// `GET /v1/spaces/{space}/{collection}/{id}/history`
+pub(super) async fn history(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    Params(query): Params<HistoryQuery>,
+) -> Result<AxumJson<Value>, Problem> {
+    let (collection, id) = (path.collection()?, path.id()?);
+    let limit = limited(query.limit, HISTORY_LIMIT, history::PAGE_CHANGES)?;
+    let before = query.before.as_deref().map(str::parse::<Receipt>).transpose();
+    let before = before.map_err(|error| Problem::argument(error.to_string()).hint("`before` is what a page said"))?;
+    let asked = Asked { before, path: query.path.as_deref().map(steps).transpose()?, limit };
+    let snapshot = app.snapshot()?;
+    let space_no = spaces::resolve(&snapshot, path.space())?.no;
+    let present = rows::read(&snapshot, space_no, collection, id)?.ok_or_else(|| rows::absent(collection, id))?;
+    let key = EntityKey { space_no, collection, id };
+    let page = history::page(&snapshot, key, &present, &asked)?;
+    let mut answer = Map::new();
+    answer.insert("items".to_owned(), page.items.iter().map(item).collect());
+    answer.extend(page.before.map(|before| ("before".to_owned(), before.to_string().into())));
+    Ok(AxumJson(answer.into()))
+}
+
+pub(super) fn limited(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {
+    let limit = asked.unwrap_or(default);
+    if (1..=most).contains(&limit) {
+        return Ok(limit);
+    }
+    Err(Problem::argument(format!("limit is {limit}; it must be 1 to {most}")))
+}
+
+pub(super) fn steps(text: &str) -> Result<Vec<String>, Problem> {
+    pointer::parse(text).map_err(|error| Problem::argument(error.to_string()))
+}
+
+pub(super) fn item(item: &Item) -> Value {
+    let touched = &item.touched;
+    let mut value = json!({
+        "receipt": item.receipt.to_string(),
+        "node": item.node.to_string(),
+        "time": rfc3339(item.hlc),
+        "revision": item.revision.to_string(),
+        "bytes": item.bytes,
+        "entities": item.entities,
+        "paths": touched.paths,
+    });
+    for (name, is) in [("more_paths", touched.more), ("unknown_paths", touched.unplaced), ("deleted", touched.deletes)]
+    {
+        if is {
+            value[name] = true.into();
+        }
+    }
+    value
+}
+
+impl From<HistoryError> for Problem {
+    fn from(error: HistoryError) -> Self {
+        match error {
+            HistoryError::Store(error) => error.into(),
+            HistoryError::NotHere(_) => Self::argument(error.to_string()).hint("`before` is what a page said"),
+        }
+    }
+}

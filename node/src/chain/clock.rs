@@ -1,0 +1,110 @@
+//! The clock at given heads of an entity, from its present clock and as little of its chain as that takes.
+//!
+//! Walking back from the present, what the walk has left behind is the past of the heads and, where it has come to a
+//! place at which everything older lies in that past, nothing else is needed: the clock there is the present one without
+//! the changes walked over. For heads that this node's entity once had that place is where it had them, however long the
+//! history before.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tombolo_crdt::entity::{Change, Clock, Mark, heads_hash};
+use tombolo_crdt::{ChangeHash, FeedId};
+
+use super::{EntityKey, chain};
+use crate::store::{Snapshot, StoreError};
+
+/// What of the present clock the walk has taken back.
+#[derive(Debug, Default)]
+struct Back {
+    /// By actor the earliest change walked over: its number, from 2 on.
+    open: BTreeMap<FeedId, u64>,
+    /// Marks that are known again.
+    marks: BTreeMap<FeedId, Mark>,
+}
+
+impl Back {
+    /// A change that the place lies before.
+    fn over(&mut self, change: &Change) {
+        self.marks.remove(&change.actor());
+        if change.seq() > 1 {
+            self.open.insert(change.actor(), change.seq());
+        } else {
+            self.open.remove(&change.actor());
+            self.marks.insert(change.actor(), Mark::default());
+        }
+    }
+
+    /// A change that lies before the place: it ends with what its actor had there.
+    fn behind(&mut self, change: &Change) {
+        if self.open.remove(&change.actor()).is_some() {
+            self.marks.insert(change.actor(), Mark { seq: change.seq(), counter: change.max_op() });
+        }
+    }
+
+    fn clock(self, present: &Clock) -> Clock {
+        let marks = present.iter().map(|(actor, mark)| (*actor, self.marks.get(actor).copied().unwrap_or(*mark)));
+        marks.filter(|(_, mark)| mark.seq > 0).collect()
+    }
+}
+
+/// The clock at `heads` (sorted): what lies in their past, themselves included. `present` is the entity's clock, `newest`
+/// the journal position of its last change, `known` remembers clocks of changes. `Err`: a head that is not applied here.
+///
+/// Walks back over the changes that are not in the past of `heads`, to a place this node's entity passed through, and on
+/// to the change before of each actor met: some 5 µs each. Only where it never was at such a place does it walk on.
+///
+/// # Errors
+/// [`StoreError`]: the chain cannot be read.
+pub fn clock_at<'c>(
+    snapshot: &Snapshot,
+    key: EntityKey<'_>,
+    (present, newest): (&Clock, u64),
+    heads: &[ChangeHash],
+    known: &dyn Fn(ChangeHash) -> Option<&'c Clock>,
+) -> Result<Result<Clock, ChangeHash>, StoreError> {
+    let mut clock = Clock::default();
+    let mut wanted: BTreeSet<ChangeHash> = BTreeSet::new();
+    for head in heads {
+        match known(*head) {
+            Some(known) => clock.join(known),
+            None => {
+                wanted.insert(*head);
+            }
+        }
+    }
+    // A head is found, or proven absent, by walking back; its ancestors follow it in the walk.
+    let mut named: BTreeSet<ChangeHash> = wanted.clone();
+    let mut back = Back::default();
+    let mut links = chain(snapshot, key, newest);
+    let mut walked: Option<Change> = None;
+    while !wanted.is_empty() {
+        let Some(link) = links.next().transpose()? else { break };
+        if let Some(change) = walked.take() {
+            back.over(&change);
+        }
+        let change = link.parse()?;
+        let sorted: Vec<ChangeHash> = wanted.iter().copied().collect();
+        if heads_hash(&sorted) == link.after {
+            // Everything from here on is in their past.
+            back.behind(&change);
+            while !back.open.is_empty() {
+                let Some(link) = links.next().transpose()? else { break };
+                back.behind(&link.parse()?);
+            }
+            clock.join(&back.clock(present));
+            return Ok(Ok(clock));
+        }
+        if wanted.remove(&change.hash()) {
+            named.remove(&change.hash());
+            match known(change.hash()) {
+                Some(known) => clock.join(known),
+                None => {
+                    clock.take(&change);
+                    wanted.extend(change.deps().iter().copied());
+                }
+            }
+        }
+        walked = Some(change);
+    }
+    Ok(named.first().map_or(Ok(clock), |missing| Err(*missing)))
+}
