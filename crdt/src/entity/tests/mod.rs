@@ -2,6 +2,7 @@
 
 mod changes;
 mod differential;
+mod forged;
 mod histories;
 mod rows;
 mod writes;
@@ -217,7 +218,7 @@ fn patch_op() -> impl Strategy<Value = PatchOp> {
     ]
 }
 
-fn any_write() -> impl Strategy<Value = Write> {
+pub(super) fn any_write() -> impl Strategy<Value = Write> {
     prop_oneof![
         3 => object().prop_map(|value| Write::Put { value, base: None }),
         3 => object().prop_map(Write::MergePatch),
