@@ -29,16 +29,8 @@ impl Tally {
     }
 }
 
-/// What Automerge 0.12 panics with over changes of its own, when a text has an element that was put concurrently and one of
-/// the values is deleted (op_set2/change/batch.rs:763). Such a history has no answer to compare with.
-const AUTOMERGES_OWN: &str = "exposed value must record the value it replaces";
 /// Histories among which one such panic is taken for bad luck.
 const AUTOMERGES_OWN_ONE_IN: u64 = 1000;
-
-fn is_automerges_own(panic: &(dyn std::any::Any + Send)) -> bool {
-    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());
-    text.is_some_and(|text| text.starts_with(AUTOMERGES_OWN))
-}
 
 /// Histories from consecutive seeds until so many operations are made. A failing seed is printed first.
 fn histories(first: u64, operations: u64) -> Tally {
@@ -46,7 +38,7 @@ fn histories(first: u64, operations: u64) -> Tally {
     for seed in first.. {
         match std::panic::catch_unwind(|| compare::run(&mut Choices::Seed(seed))) {
             Ok(one) => tally.add(one),
-            Err(panic) if is_automerges_own(&*panic) => tally.unanswered += 1,
+            Err(panic) if compare::is_automerges_own(&*panic) => tally.unanswered += 1,
             Err(panic) => {
                 eprintln!("seed {seed} after {tally:?}");
                 std::panic::resume_unwind(panic)
@@ -88,4 +80,24 @@ fn bytes_make_histories_too() {
         tally.add(compare::run(&mut Choices::Bytes(&bytes)));
     }
     assert!(tally.operations > 500, "{tally:?}");
+}
+
+/// The oracle notices what is wrong on purpose.
+#[cfg(feature = "defects")]
+#[test]
+fn deliberate_defects_are_caught() {
+    use tombolo_crdt::defect::{Defect, Guard};
+    for defect in [
+        Defect::LoserDropped,
+        Defect::IncrementTwice,
+        Defect::IncrementMiscounted,
+        Defect::TombstoneByLive,
+        Defect::DeletionForgets,
+        Defect::ProvenanceByArrival,
+    ] {
+        let guard = Guard::set(defect);
+        let caught = std::panic::catch_unwind(|| histories(0, 8_000));
+        drop(guard);
+        assert!(caught.is_err(), "{defect:?}");
+    }
 }
