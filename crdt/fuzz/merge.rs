@@ -1,5 +1,6 @@
 //! Any bytes as the decisions of a history: the oracle of `crdt/tests/oracle` with a fuzzer to decide.
 #![no_main]
+#![expect(dead_code, reason = "the tests need more of the oracle")]
 
 use libfuzzer_sys::fuzz_target;
 

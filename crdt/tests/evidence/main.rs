@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use automerge::transaction::Transactable;
-use automerge::{Automerge, ROOT, ReadDoc, ScalarValue};
+use automerge::{AutoCommit, Automerge, ObjType, ROOT, ReadDoc, ScalarValue};
 use cases::{Answer, Case};
 use tombolo_crdt::entity::{Applied, Change, Clock, EntityState, Provenance, Refusal};
 use tombolo_crdt::{ChangeHash, FeedId};
@@ -160,4 +160,27 @@ fn automerge_drops_honest_changes_beside_equivocation() {
     let mut doc = Automerge::new();
     assert!(doc.apply_changes(changes).is_err());
     assert_eq!(doc.get(ROOT, "h").unwrap(), None);
+}
+
+/// Three authors, all honest, all Automerge: two put another letter in the place of one, and one who has seen only the
+/// lesser of them deletes it. Whoever has both and hears of that is down.
+#[test]
+fn automerge_panics_over_honest_changes_to_a_text() {
+    let mut first = AutoCommit::new().with_actor(chunks::actor(1));
+    let text = first.put_object(ROOT, "t", ObjType::Text).unwrap();
+    first.splice_text(&text, 0, 0, "a").unwrap();
+    let mut second = first.fork().with_actor(chunks::actor(2));
+    first.put(&text, 0, "x").unwrap();
+    second.put(&text, 0, "y").unwrap();
+    let mut third = first.fork().with_actor(chunks::actor(3));
+    third.delete(&text, 0).unwrap();
+    third.commit();
+    first.merge(&mut second).unwrap();
+    let mut all: Vec<Vec<u8>> = first.get_changes(&[]).iter().map(|change| change.raw_bytes().to_vec()).collect();
+    all.extend(third.get_last_local_change().map(|change| change.raw_bytes().to_vec()));
+    let merged = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| first.merge(&mut third)));
+    assert!(merged.is_err(), "a newer Automerge takes it: the oracle needs no exception any more");
+    let (answers, state) = answers(&all);
+    assert_eq!(answers, [Answer::Applied; 4]);
+    assert_eq!(state.view_bytes(), br#"{"t":"y"}"#);
 }

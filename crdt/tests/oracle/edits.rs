@@ -59,6 +59,11 @@ impl History {
                 ObjType::Map | ObjType::Table => edit_map(doc, &object, &mut fresh, choices),
             }
         }
+        self.commit(node);
+    }
+
+    /// Ends the transaction at a node: a change for everybody, if it holds anything.
+    pub(crate) fn commit(&mut self, node: usize) {
         let here = &mut self.nodes[node];
         let Some(hash) = here.doc.commit() else { return };
         let theirs = here.doc.get_change_by_hash(&hash).unwrap();

@@ -13,6 +13,7 @@ mod edits;
 mod history;
 mod javascript;
 mod tree;
+mod typing;
 mod view;
 mod writes;
 
