@@ -26,6 +26,8 @@ pub(super) enum Answer {
     NotInPast,
     /// It depends on a change that was refused.
     Depends,
+    /// It was refused before.
+    Again,
 }
 
 /// The bytes of all changes, per feed in the order the feed's chain fixes.
@@ -56,15 +58,18 @@ impl Replica {
     fn answer(&mut self, bytes: &[u8], at: usize) -> Option<Answer> {
         let Ok(change) = Change::parse(bytes, feed(at)) else { return Some(Answer::Undecodable) };
         if self.refused.contains(&change.hash()) {
-            return Some(Answer::Depends);
-        }
-        if change.deps().iter().any(|dep| self.refused.contains(dep)) {
-            self.refused.insert(change.hash());
-            return Some(Answer::Depends);
+            return Some(Answer::Again);
         }
         let mut past = Clock::new();
         for dep in change.deps() {
-            past.join(self.pasts.get(dep)?);
+            match self.pasts.get(dep) {
+                Some(before) => past.join(before),
+                None if self.refused.contains(dep) => {
+                    self.refused.insert(change.hash());
+                    return Some(Answer::Depends);
+                }
+                None => return None,
+            }
         }
         let answer = match self.state.gate(&change, &past) {
             Ok(()) => Answer::Applied,
@@ -156,6 +161,8 @@ enum Step {
         start_op: i64,
         ops: Vec<ForgedOp>,
     },
+    /// A change that some feed has is in this one too.
+    Repeat(usize, Index),
     Deliver(usize, usize),
 }
 
@@ -172,6 +179,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         3 => (0..HONEST, write).prop_map(|(node, writes)| Step::Write(node, writes)),
         3 => forge.prop_map(|(by, deps, seq, start_op, ops)| Step::Forge { by, deps, seq, start_op, ops }),
+        1 => (HONEST..FEEDS, any::<Index>()).prop_map(|(by, at)| Step::Repeat(by, at)),
         6 => (0..HONEST, 0..FEEDS).prop_map(|(node, from)| Step::Deliver(node, from)),
     ];
     prop::collection::vec(step, 1..40)
@@ -215,6 +223,14 @@ impl Forgery {
                     self.nodes[node].settle(&self.feeds, from);
                 }
             }
+            Step::Repeat(by, at) => {
+                let all: Vec<_> = self.feeds.iter().flatten().collect();
+                if !all.is_empty() {
+                    let bytes = (*at.get(&all)).clone();
+                    self.feeds[by].push(bytes);
+                    self.see();
+                }
+            }
             Step::Forge { by, deps, seq, start_op, ops } => self.forge(by, &deps, (seq, start_op), &ops),
         }
     }
@@ -222,6 +238,10 @@ impl Forgery {
     fn publish(&mut self, by: usize, change: &Change) {
         self.feeds[by].push(change.bytes().to_vec());
         self.made.extend(change.ops().map(|(id, _)| (change.hash(), id)));
+        self.see();
+    }
+
+    fn see(&mut self) {
         while (0..FEEDS).any(|at| self.seer.settle(&self.feeds, at)) {}
     }
 
@@ -268,6 +288,7 @@ impl Forgery {
 /// The answer of every node to every change is the same, and so is the row, whatever came first.
 #[test]
 fn forged_references_part_nobody() {
+    let cases = std::env::var("TOMBOLO_FORGED_CASES").map_or(600, |cases| cases.parse().unwrap());
     let seen = RefCell::new(BTreeMap::<Answer, usize>::new());
     let case = (steps(), prop::collection::vec(any::<Index>(), 4..40));
     let test = |(steps, choices): (Vec<Step>, Vec<Index>)| {
@@ -286,14 +307,14 @@ fn forged_references_part_nobody() {
         }
         Ok::<_, TestCaseError>(())
     };
-    TestRunner::new(Config::with_cases(600)).run(&case, test).unwrap();
+    TestRunner::new(Config::with_cases(cases)).run(&case, test).unwrap();
     // Not all refused, not all taken: or nothing was tried.
     let seen = seen.into_inner();
     println!("{seen:?}");
     for answer in
         [Answer::Applied, Answer::Undecodable, Answer::Sequence, Answer::StartOp, Answer::NotInPast, Answer::Depends]
     {
-        assert!(seen.get(&answer).is_some_and(|times| *times > 50), "{answer:?}: {seen:?}");
+        assert!(seen.get(&answer).is_some_and(|times| *times > 20), "{answer:?}: {seen:?}");
     }
 }
 
