@@ -20,15 +20,16 @@ use std::collections::{BTreeMap, btree_map};
 use std::slice;
 
 use super::EntityState;
-use super::doc::{Doc, Elem, Kind, Live, Object, Value};
+use super::doc::{Doc, Kind, Live, Object, Value};
 use super::id::OpId;
 use super::row::{put_number, put_sized};
+use super::seq::Elems;
 use crate::FeedId;
 
 /// A place in the walk. An explicit stack, because merging can nest deeper than a thread's stack is.
 enum Walk<'a> {
     Keys(btree_map::Iter<'a, String, Vec<Live>>),
-    Elems(slice::Iter<'a, Elem>),
+    Elems(Elems<'a>),
     Ops(slice::Iter<'a, Live>),
 }
 
@@ -36,8 +37,8 @@ impl<'a> Walk<'a> {
     fn into_object(doc: &'a Doc, id: OpId) -> Self {
         match doc.objects.get(&id) {
             Some(Object::Map(keys)) => Self::Keys(keys.iter()),
-            Some(Object::Seq(seq)) => Self::Elems(seq.elems.iter()),
-            None => Self::Elems([].iter()),
+            Some(Object::Seq(seq)) => Self::Elems(seq.iter()),
+            None => Self::Elems(Elems::default()),
         }
     }
 }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::id::OpId;
+use super::seq::{Elem, Seq};
 use crate::defect::{self, Defect};
 
 /// What kind of object an operation made.
@@ -101,59 +102,6 @@ pub(crate) struct Live {
 /// The live operations of a map. No key is without any.
 pub(crate) type Keys = BTreeMap<String, Vec<Live>>;
 
-/// An element of a sequence; a tombstone when it has no live operation.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Elem {
-    pub(crate) id: OpId,
-    pub(crate) ops: Vec<Live>,
-}
-
-/// A list or a text in RGA order, with tombstones.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Seq {
-    pub(crate) elems: Vec<Elem>,
-    /// Where the last element was found or put: the next is most often beside it.
-    hint: usize,
-}
-
-impl PartialEq for Seq {
-    fn eq(&self, other: &Self) -> bool {
-        self.elems == other.elems
-    }
-}
-
-impl Seq {
-    pub(crate) fn new(elems: Vec<Elem>) -> Self {
-        Self { elems, hint: 0 }
-    }
-
-    /// The elements that are shown.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = &Elem> {
-        self.elems.iter().filter(|elem| !elem.ops.is_empty())
-    }
-
-    fn find(&mut self, id: OpId) -> Option<usize> {
-        let is = |at: usize| self.elems.get(at).is_some_and(|elem| elem.id == id);
-        let near = [self.hint, self.hint + 1].into_iter().find(|at| is(*at));
-        let found = near.or_else(|| self.elems.iter().position(|elem| elem.id == id))?;
-        self.hint = found;
-        Some(found)
-    }
-
-    /// The RGA rule: after its reference, and after everything there that was inserted with a greater id.
-    fn insert(&mut self, after: OpId, elem: Elem) -> bool {
-        let mut at = 0;
-        if after != OpId::ROOT {
-            let Some(found) = self.find(after) else { return false };
-            at = found + 1;
-        }
-        at += self.elems.iter().skip(at).take_while(|there| there.id > elem.id).count();
-        self.elems.insert(at, elem);
-        self.hint = at;
-        true
-    }
-}
-
 /// An object's content.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Object {
@@ -170,7 +118,7 @@ impl Object {
     pub(crate) fn live(&self) -> Box<dyn Iterator<Item = &Live> + '_> {
         match self {
             Self::Map(keys) => Box::new(keys.values().flatten()),
-            Self::Seq(seq) => Box::new(seq.elems.iter().flat_map(|elem| &elem.ops)),
+            Self::Seq(seq) => Box::new(seq.iter().flat_map(|elem| &elem.ops)),
         }
     }
 }
@@ -208,10 +156,9 @@ impl Doc {
                 }
                 _ => false,
             },
-            (Some(Object::Seq(seq)), Key::Elem(elem)) => match seq.find(*elem).and_then(|at| seq.elems.get_mut(at)) {
-                Some(elem) => apply_to_slot(&mut elem.ops, id, op, &mut dead),
-                None => false,
-            },
+            (Some(Object::Seq(seq)), Key::Elem(elem)) => {
+                seq.ops_mut(*elem).is_some_and(|ops| apply_to_slot(ops, id, op, &mut dead))
+            }
             _ => false,
         };
         if let (true, Action::Put(Value::Object(kind))) = (placed, &op.action) {
@@ -243,23 +190,35 @@ fn apply_to_key(keys: &mut Keys, key: &str, id: OpId, op: &Operation, dead: &mut
     true
 }
 
+/// What an operation does to one that it names: counters take increments, all else goes. Says whether it stays.
+fn stays(live: &mut Live, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
+    if let (Action::Increment(by), Value::Counter(counter)) = (&op.action, &mut live.value) {
+        // Wrapping, because a sum must not depend on the order of its parts.
+        *counter = counter.wrapping_add(*by);
+        if defect::is(Defect::IncrementMiscounted) && id.counter().is_multiple_of(8) {
+            *counter = counter.wrapping_add(*by);
+        }
+        return true;
+    }
+    if matches!(live.value, Value::Object(_)) {
+        dead.push(live.id);
+    }
+    false
+}
+
 /// What an operation does to the live ones of its key or element. Says whether it lives there now.
 fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
-    for pred in &op.pred {
-        let Ok(at) = slot.binary_search_by(|live| live.id.cmp(pred)) else { continue };
-        if let (Action::Increment(by), Some(Live { value: Value::Counter(counter), .. })) =
-            (&op.action, slot.get_mut(at))
-        {
-            // Wrapping, because a sum must not depend on the order of its parts.
-            *counter = counter.wrapping_add(*by);
-            if defect::is(Defect::IncrementMiscounted) && id.counter().is_multiple_of(8) {
-                *counter = counter.wrapping_add(*by);
+    match op.pred.as_slice() {
+        [] => {}
+        [pred] => {
+            if let Ok(at) = slot.binary_search_by(|live| live.id.cmp(pred))
+                && slot.get_mut(at).is_some_and(|live| !stays(live, id, op, dead))
+            {
+                slot.remove(at);
             }
-            continue;
         }
-        if matches!(slot.remove(at).value, Value::Object(_)) {
-            dead.push(*pred);
-        }
+        // One walk: there may be as many values as there are predecessors, and taking them out one by one moves the rest.
+        preds => slot.retain_mut(|live| preds.binary_search(&live.id).is_err() || stays(live, id, op, dead)),
     }
     let Action::Put(value) = &op.action else { return false };
     match slot.binary_search_by(|live| live.id.cmp(&id)) {

@@ -25,6 +25,7 @@ mod doc;
 mod gate;
 mod id;
 mod row;
+mod seq;
 mod view;
 mod write;
 

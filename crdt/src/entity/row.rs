@@ -21,8 +21,9 @@
 use std::collections::BTreeMap;
 
 use super::canonical::put_value;
-use super::doc::{Doc, Elem, Keys, Kind, Live, Object, Seq, Value};
+use super::doc::{Doc, Keys, Kind, Live, Object, Value};
 use super::id::{Clock, Mark, OpId};
+use super::seq::{Elem, Seq};
 use super::{EntityState, Line, Provenance};
 use crate::defect::{self, Defect};
 use crate::{ChangeHash, FeedId, Hlc};
@@ -177,8 +178,8 @@ impl Encoder<'_> {
                 }
                 Object::Seq(seq) => {
                     self.out.push(1);
-                    self.number(seq.elems.len() as u64);
-                    for elem in &seq.elems {
+                    self.number(seq.len() as u64);
+                    for elem in seq.iter() {
                         self.id(elem.id);
                         self.ops(&elem.ops);
                     }

@@ -5,6 +5,7 @@ mod differential;
 mod forged;
 mod histories;
 mod rows;
+mod seqs;
 mod writes;
 
 use std::collections::BTreeMap;

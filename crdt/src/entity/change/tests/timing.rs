@@ -122,3 +122,35 @@ fn hostile_lists() {
         println!("{what}: {} bytes, {} ms", change.bytes().len(), start.elapsed().as_millis());
     }
 }
+
+/// One key with as many values as a change may hold, then as many below them, then all overwritten at once.
+#[test]
+#[ignore = "prints figures"]
+fn hostile_conflicts() {
+    use crate::entity::{Clock, EntityState, Provenance};
+    let count = 65_000_u64;
+    let put = |pred| Operation {
+        obj: OpId::ROOT,
+        key: Key::Map("k".into()),
+        insert: false,
+        action: Action::Put(Value::Null),
+        pred,
+    };
+    let change = |node, start_op, deps, ops| {
+        Change::build(Own { actor: feed(node), seq: 1, start_op, time: 0, deps, ops }).unwrap()
+    };
+    let plain = |_| put(Vec::new());
+    let high = change(0, 1 << 20, Vec::new(), (0..count).map(plain).collect());
+    let low = change(1, 1, Vec::new(), (0..count).map(plain).collect());
+    let pred = (0..count).map(|n| OpId::new(n + 1, feed(1)).unwrap()).collect();
+    let over = change(2, 1 << 21, vec![low.hash()], vec![put(pred)]);
+    let past = Clock::new().with(&low);
+    let mut state = EntityState::new();
+    for (what, change, past) in [("high", high, Clock::new()), ("low", low, Clock::new()), ("over", over, past)] {
+        #[expect(clippy::disallowed_methods, reason = "measures time and decides nothing")]
+        let start = Instant::now();
+        assert!(state.gate(&change, &past).is_ok());
+        state.apply(&change, &past, &Provenance::default(), 1);
+        println!("{what}: {} bytes, {} ms", change.bytes().len(), start.elapsed().as_millis());
+    }
+}
