@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::id::OpId;
+use super::ops::Ops;
 use super::seq::{Elem, Seq};
 use crate::defect::{self, Defect};
 
@@ -100,7 +101,7 @@ pub(crate) struct Live {
 }
 
 /// The live operations of a map. No key is without any.
-pub(crate) type Keys = BTreeMap<String, Vec<Live>>;
+pub(crate) type Keys = BTreeMap<String, Ops>;
 
 /// An object's content.
 #[derive(Debug, Clone, PartialEq)]
@@ -151,7 +152,7 @@ impl Doc {
             (Some(Object::Map(keys)), Key::Map(key)) if !op.insert => apply_to_key(keys, key, id, op, &mut dead),
             (Some(Object::Seq(seq)), Key::Elem(after)) if op.insert => match &op.action {
                 Action::Put(value) => {
-                    let ops = vec![Live { id, value: value.clone() }];
+                    let ops = Ops::one(Live { id, value: value.clone() });
                     seq.insert(*after, Elem { id, ops })
                 }
                 _ => false,
@@ -186,7 +187,7 @@ fn apply_to_key(keys: &mut Keys, key: &str, id: OpId, op: &Operation, dead: &mut
         return placed;
     }
     let Action::Put(value) = &op.action else { return false };
-    keys.insert(key.to_owned(), vec![Live { id, value: value.clone() }]);
+    keys.insert(key.to_owned(), Ops::one(Live { id, value: value.clone() }));
     true
 }
 
@@ -207,26 +208,16 @@ fn stays(live: &mut Live, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> boo
 }
 
 /// What an operation does to the live ones of its key or element. Says whether it lives there now.
-fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
-    match op.pred.as_slice() {
-        [] => {}
-        [pred] => {
-            if let Ok(at) = slot.binary_search_by(|live| live.id.cmp(pred))
-                && slot.get_mut(at).is_some_and(|live| !stays(live, id, op, dead))
-            {
-                slot.remove(at);
-            }
+fn apply_to_slot(slot: &mut Ops, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
+    for pred in &op.pred {
+        if slot.get_mut(*pred).is_some_and(|live| !stays(live, id, op, dead)) {
+            slot.remove(*pred);
         }
-        // One walk: there may be as many values as there are predecessors, and taking them out one by one moves the rest.
-        preds => slot.retain_mut(|live| preds.binary_search(&live.id).is_err() || stays(live, id, op, dead)),
     }
     let Action::Put(value) = &op.action else { return false };
-    match slot.binary_search_by(|live| live.id.cmp(&id)) {
-        Ok(_) => false,
-        Err(at) if at < slot.len() && defect::is(Defect::LoserDropped) => false,
-        Err(at) => {
-            slot.insert(at, Live { id, value: value.clone() });
-            true
-        }
+    if defect::is(Defect::LoserDropped) && slot.last().is_some_and(|last| last.id > id) {
+        return false;
     }
+    slot.insert(Live { id, value: value.clone() });
+    true
 }

@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::slice;
 
-use super::doc::Live;
 use super::id::OpId;
+use super::ops::Ops;
 
 /// Elements of a block, after which it is halved. Moving as many takes about as long as finding an element otherwise.
 const BLOCK_ELEMS_MAX: usize = 256;
@@ -19,7 +19,7 @@ const SCANS_MAX: u32 = 8;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Elem {
     pub(crate) id: OpId,
-    pub(crate) ops: Vec<Live>,
+    pub(crate) ops: Ops,
 }
 
 /// Neighbours. Never none.
@@ -100,7 +100,7 @@ impl Seq {
     }
 
     /// The live operations of an element.
-    pub(crate) fn ops_mut(&mut self, id: OpId) -> Option<&mut Vec<Live>> {
+    pub(crate) fn ops_mut(&mut self, id: OpId) -> Option<&mut Ops> {
         let (block, at) = self.find(id)?;
         Some(&mut self.blocks.get_mut(block)?.elems.get_mut(at)?.ops)
     }

@@ -4,6 +4,7 @@ mod changes;
 mod differential;
 mod forged;
 mod histories;
+mod many;
 mod rows;
 mod seqs;
 mod writes;

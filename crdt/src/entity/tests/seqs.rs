@@ -1,6 +1,7 @@
 //! Sequences of many blocks are what a plain list under the same rule is.
 
 use super::*;
+use crate::entity::ops::Ops;
 use crate::entity::seq::{Elem, Seq};
 
 /// The rule in its shortest form.
@@ -11,7 +12,7 @@ fn insert(elems: &mut Vec<OpId>, after: Option<OpId>, id: OpId) {
 }
 
 fn elem(id: OpId) -> Elem {
-    Elem { id, ops: Vec::new() }
+    Elem { id, ops: Ops::new(Vec::new()) }
 }
 
 fn ids(seq: &Seq) -> Vec<OpId> {
