@@ -17,27 +17,28 @@
 //! Objects that lost are included, dead ones are not, tombstones of sequences neither.
 
 use std::collections::{BTreeMap, btree_map};
-use std::slice;
 
 use super::EntityState;
-use super::doc::{Doc, Elem, Kind, Live, Object, Value};
+use super::doc::{Doc, Kind, Live, Object, Value};
 use super::id::OpId;
+use super::ops::{self, Ops};
 use super::row::{put_number, put_sized};
+use super::seq::Elems;
 use crate::FeedId;
 
 /// A place in the walk. An explicit stack, because merging can nest deeper than a thread's stack is.
 enum Walk<'a> {
-    Keys(btree_map::Iter<'a, String, Vec<Live>>),
-    Elems(slice::Iter<'a, Elem>),
-    Ops(slice::Iter<'a, Live>),
+    Keys(btree_map::Iter<'a, String, Ops>),
+    Elems(Elems<'a>),
+    Ops(ops::Iter<'a>),
 }
 
 impl<'a> Walk<'a> {
     fn into_object(doc: &'a Doc, id: OpId) -> Self {
         match doc.objects.get(&id) {
             Some(Object::Map(keys)) => Self::Keys(keys.iter()),
-            Some(Object::Seq(seq)) => Self::Elems(seq.elems.iter()),
-            None => Self::Elems([].iter()),
+            Some(Object::Seq(seq)) => Self::Elems(seq.iter()),
+            None => Self::Elems(Elems::default()),
         }
     }
 }

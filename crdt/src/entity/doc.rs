@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 
 use super::id::OpId;
+use super::ops::Ops;
+use super::seq::{Elem, Seq};
 use crate::defect::{self, Defect};
 
 /// What kind of object an operation made.
@@ -99,60 +101,7 @@ pub(crate) struct Live {
 }
 
 /// The live operations of a map. No key is without any.
-pub(crate) type Keys = BTreeMap<String, Vec<Live>>;
-
-/// An element of a sequence; a tombstone when it has no live operation.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Elem {
-    pub(crate) id: OpId,
-    pub(crate) ops: Vec<Live>,
-}
-
-/// A list or a text in RGA order, with tombstones.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Seq {
-    pub(crate) elems: Vec<Elem>,
-    /// Where the last element was found or put: the next is most often beside it.
-    hint: usize,
-}
-
-impl PartialEq for Seq {
-    fn eq(&self, other: &Self) -> bool {
-        self.elems == other.elems
-    }
-}
-
-impl Seq {
-    pub(crate) fn new(elems: Vec<Elem>) -> Self {
-        Self { elems, hint: 0 }
-    }
-
-    /// The elements that are shown.
-    pub(crate) fn shown(&self) -> impl Iterator<Item = &Elem> {
-        self.elems.iter().filter(|elem| !elem.ops.is_empty())
-    }
-
-    fn find(&mut self, id: OpId) -> Option<usize> {
-        let is = |at: usize| self.elems.get(at).is_some_and(|elem| elem.id == id);
-        let near = [self.hint, self.hint + 1].into_iter().find(|at| is(*at));
-        let found = near.or_else(|| self.elems.iter().position(|elem| elem.id == id))?;
-        self.hint = found;
-        Some(found)
-    }
-
-    /// The RGA rule: after its reference, and after everything there that was inserted with a greater id.
-    fn insert(&mut self, after: OpId, elem: Elem) -> bool {
-        let mut at = 0;
-        if after != OpId::ROOT {
-            let Some(found) = self.find(after) else { return false };
-            at = found + 1;
-        }
-        at += self.elems.iter().skip(at).take_while(|there| there.id > elem.id).count();
-        self.elems.insert(at, elem);
-        self.hint = at;
-        true
-    }
-}
+pub(crate) type Keys = BTreeMap<String, Ops>;
 
 /// An object's content.
 #[derive(Debug, Clone, PartialEq)]
@@ -170,7 +119,7 @@ impl Object {
     pub(crate) fn live(&self) -> Box<dyn Iterator<Item = &Live> + '_> {
         match self {
             Self::Map(keys) => Box::new(keys.values().flatten()),
-            Self::Seq(seq) => Box::new(seq.elems.iter().flat_map(|elem| &elem.ops)),
+            Self::Seq(seq) => Box::new(seq.iter().flat_map(|elem| &elem.ops)),
         }
     }
 }
@@ -203,15 +152,14 @@ impl Doc {
             (Some(Object::Map(keys)), Key::Map(key)) if !op.insert => apply_to_key(keys, key, id, op, &mut dead),
             (Some(Object::Seq(seq)), Key::Elem(after)) if op.insert => match &op.action {
                 Action::Put(value) => {
-                    let ops = vec![Live { id, value: value.clone() }];
+                    let ops = Ops::one(Live { id, value: value.clone() });
                     seq.insert(*after, Elem { id, ops })
                 }
                 _ => false,
             },
-            (Some(Object::Seq(seq)), Key::Elem(elem)) => match seq.find(*elem).and_then(|at| seq.elems.get_mut(at)) {
-                Some(elem) => apply_to_slot(&mut elem.ops, id, op, &mut dead),
-                None => false,
-            },
+            (Some(Object::Seq(seq)), Key::Elem(elem)) => {
+                seq.ops_mut(*elem).is_some_and(|ops| apply_to_slot(ops, id, op, &mut dead))
+            }
             _ => false,
         };
         if let (true, Action::Put(Value::Object(kind))) = (placed, &op.action) {
@@ -239,35 +187,37 @@ fn apply_to_key(keys: &mut Keys, key: &str, id: OpId, op: &Operation, dead: &mut
         return placed;
     }
     let Action::Put(value) = &op.action else { return false };
-    keys.insert(key.to_owned(), vec![Live { id, value: value.clone() }]);
+    keys.insert(key.to_owned(), Ops::one(Live { id, value: value.clone() }));
     true
 }
 
-/// What an operation does to the live ones of its key or element. Says whether it lives there now.
-fn apply_to_slot(slot: &mut Vec<Live>, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
-    for pred in &op.pred {
-        let Ok(at) = slot.binary_search_by(|live| live.id.cmp(pred)) else { continue };
-        if let (Action::Increment(by), Some(Live { value: Value::Counter(counter), .. })) =
-            (&op.action, slot.get_mut(at))
-        {
-            // Wrapping, because a sum must not depend on the order of its parts.
+/// What an operation does to one that it names: counters take increments, all else goes. Says whether it stays.
+fn stays(live: &mut Live, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
+    if let (Action::Increment(by), Value::Counter(counter)) = (&op.action, &mut live.value) {
+        // Wrapping, because a sum must not depend on the order of its parts.
+        *counter = counter.wrapping_add(*by);
+        if defect::is(Defect::IncrementMiscounted) && id.counter().is_multiple_of(8) {
             *counter = counter.wrapping_add(*by);
-            if defect::is(Defect::IncrementMiscounted) && id.counter().is_multiple_of(8) {
-                *counter = counter.wrapping_add(*by);
-            }
-            continue;
         }
-        if matches!(slot.remove(at).value, Value::Object(_)) {
-            dead.push(*pred);
+        return true;
+    }
+    if matches!(live.value, Value::Object(_)) {
+        dead.push(live.id);
+    }
+    false
+}
+
+/// What an operation does to the live ones of its key or element. Says whether it lives there now.
+fn apply_to_slot(slot: &mut Ops, id: OpId, op: &Operation, dead: &mut Vec<OpId>) -> bool {
+    for pred in &op.pred {
+        if slot.get_mut(*pred).is_some_and(|live| !stays(live, id, op, dead)) {
+            slot.remove(*pred);
         }
     }
     let Action::Put(value) = &op.action else { return false };
-    match slot.binary_search_by(|live| live.id.cmp(&id)) {
-        Ok(_) => false,
-        Err(at) if at < slot.len() && defect::is(Defect::LoserDropped) => false,
-        Err(at) => {
-            slot.insert(at, Live { id, value: value.clone() });
-            true
-        }
+    if defect::is(Defect::LoserDropped) && slot.last().is_some_and(|last| last.id > id) {
+        return false;
     }
+    slot.insert(Live { id, value: value.clone() });
+    true
 }

@@ -25,8 +25,10 @@ mod conflicts;
 mod doc;
 mod gate;
 mod id;
+mod ops;
 mod places;
 mod row;
+mod seq;
 mod view;
 mod write;
 
@@ -47,7 +49,8 @@ pub use write::{PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteErro
 use crate::defect::{self, Defect};
 use crate::hash::{Tagged, tag};
 use crate::{ChangeHash, FeedId, Hlc, Revision};
-use doc::{Doc, Live, Value};
+use doc::{Doc, Value};
+use ops::Ops;
 
 /// The root key that holds the tombstone register.
 pub(crate) const DELETED: &str = "$deleted";
@@ -245,8 +248,8 @@ impl EntityState {
     }
 
     /// The live operations of the tombstone register.
-    fn register(&self) -> &[Live] {
-        self.doc.map(OpId::ROOT).and_then(|keys| keys.get(DELETED)).map_or(&[], Vec::as_slice)
+    fn register(&self) -> &Ops {
+        self.doc.map(OpId::ROOT).and_then(|keys| keys.get(DELETED)).unwrap_or(&ops::NONE)
     }
 
     /// h: 16 bytes over the sorted heads.

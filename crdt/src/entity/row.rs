@@ -21,8 +21,10 @@
 use std::collections::BTreeMap;
 
 use super::canonical::put_value;
-use super::doc::{Doc, Elem, Keys, Kind, Live, Object, Seq, Value};
+use super::doc::{Doc, Keys, Kind, Live, Object, Value};
 use super::id::{Clock, Mark, OpId};
+use super::ops::Ops;
+use super::seq::{Elem, Seq};
 use super::{EntityState, Line, Provenance};
 use crate::defect::{self, Defect};
 use crate::{ChangeHash, FeedId, Hlc};
@@ -188,8 +190,8 @@ impl Encoder<'_> {
                 }
                 Object::Seq(seq) => {
                     self.out.push(1);
-                    self.number(seq.elems.len() as u64);
-                    for elem in &seq.elems {
+                    self.number(seq.len() as u64);
+                    for elem in seq.iter() {
                         self.id(elem.id);
                         self.ops(&elem.ops);
                     }
@@ -198,7 +200,7 @@ impl Encoder<'_> {
         }
     }
 
-    fn ops(&mut self, ops: &[Live]) {
+    fn ops(&mut self, ops: &Ops) {
         self.number(ops.len() as u64);
         for op in ops {
             self.id(op.id);
@@ -332,13 +334,13 @@ impl<'a> Decoder<'a> {
         }
     }
 
-    fn ops(&mut self) -> Option<Vec<Live>> {
+    fn ops(&mut self) -> Option<Ops> {
         let count = self.count()?;
         let mut ops = Vec::with_capacity(count);
         for _ in 0..count {
             ops.push(Live { id: self.id()?, value: self.value()? });
         }
-        Some(ops)
+        Some(Ops::new(ops))
     }
 
     fn value(&mut self) -> Option<Value> {

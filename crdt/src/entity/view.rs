@@ -11,6 +11,7 @@ use std::collections::BTreeSet;
 
 use super::doc::{Doc, Kind, Live, Object, Value};
 use super::id::OpId;
+use super::ops::Ops;
 use super::write::VIEW_BYTES_MAX;
 use super::{DELETED, EntityState, Flags};
 use crate::json::{Fields, Json, VIEW_DEPTH_MAX};
@@ -19,7 +20,7 @@ use crate::json::{Fields, Json, VIEW_DEPTH_MAX};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Slot<'a> {
     pub(super) holder: OpId,
-    pub(super) ops: &'a [Live],
+    pub(super) ops: &'a Ops,
 }
 
 /// One value of a conflict set.
@@ -136,7 +137,8 @@ impl Doc {
 
     /// The value that wins a key or element.
     fn winner(&self, slots: &[Slot<'_>], in_list: bool, depth: usize, over: &mut bool) -> Option<Json> {
-        if let [Slot { ops: [only], .. }] = slots
+        if let [slot] = slots
+            && let Some(only) = slot.ops.only()
             && !only.value.is_map()
         {
             return Some(self.value(only.id, &only.value, depth, over));

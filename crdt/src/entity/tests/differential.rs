@@ -5,6 +5,7 @@ use automerge::{ActorId, AutoCommit, Automerge, ObjId, ObjType, ROOT, ReadDoc, S
 
 use super::*;
 use crate::entity::doc::{Kind, Live, Value};
+use crate::entity::ops::Ops;
 
 fn op_id(id: &ObjId) -> OpId {
     match id {
@@ -47,10 +48,10 @@ fn assert_same(doc: &impl ReadDoc, heads: &[automerge::ChangeHash], state: &Enti
     let mut todo = vec![ROOT];
     while let Some(object) = todo.pop() {
         objects += 1;
-        let mut same = |theirs: Vec<(automerge::Value<'_>, ObjId)>, ours: &[Live]| {
+        let mut same = |theirs: Vec<(automerge::Value<'_>, ObjId)>, ours: &Ops| {
             let mut live: Vec<_> = theirs.iter().map(|(v, id)| Live { id: op_id(id), value: value(v) }).collect();
             live.sort_by_key(|live| live.id);
-            assert_eq!(live, ours);
+            assert_eq!(Ops::new(live), *ours);
             todo.extend(theirs.into_iter().filter(|(value, _)| value.is_object()).map(|(_, id)| id));
         };
         match &state.doc.objects[&op_id(&object)] {

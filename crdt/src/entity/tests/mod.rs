@@ -2,8 +2,11 @@
 
 mod changes;
 mod differential;
+mod forged;
 mod histories;
+mod many;
 mod rows;
+mod seqs;
 mod writes;
 
 use std::collections::BTreeMap;
@@ -217,7 +220,7 @@ fn patch_op() -> impl Strategy<Value = PatchOp> {
     ]
 }
 
-fn any_write() -> impl Strategy<Value = Write> {
+pub(super) fn any_write() -> impl Strategy<Value = Write> {
     prop_oneof![
         3 => object().prop_map(|value| Write::Put { value, base: None }),
         3 => object().prop_map(Write::MergePatch),

@@ -10,6 +10,7 @@ pub use request::{PatchOp, PatchOpError, TypedOp, Write};
 use super::change::Own;
 use super::doc::{Action, Key, Live, Operation, Value};
 use super::id::OpId;
+use super::ops::Ops;
 use super::{Change, ChangeError, DELETED, EntityState, Provenance};
 use crate::json::pointer::PointerError;
 use crate::{FeedId, Hlc};
@@ -247,6 +248,6 @@ impl<'a> Writer<'a> {
     }
 }
 
-fn ids(ops: &[Live]) -> Vec<OpId> {
+fn ids(ops: &Ops) -> Vec<OpId> {
     ops.iter().map(|op| op.id).collect()
 }

@@ -80,3 +80,77 @@ fn timing() {
     both("1 MB of text", &puts(1, |_| Value::Str("x".repeat(1_000_000))));
     both("65,536 nulls in a list", &nulls(65_536));
 }
+
+/// What a few bytes may cost once they are through the gate.
+#[test]
+#[ignore = "prints figures"]
+fn hostile_lists() {
+    use crate::entity::{EntityState, Provenance};
+    let list = OpId::new(1, feed(0)).unwrap();
+    let make = Operation {
+        obj: OpId::ROOT,
+        key: Key::Map("l".into()),
+        insert: false,
+        action: Action::Put(Value::Object(crate::entity::doc::Kind::List)),
+        pred: Vec::new(),
+    };
+    let count = 65_000;
+    for (what, after) in [("in front", 0_u64), ("behind", 1), ("anywhere", 2)] {
+        let mut ops = vec![make.clone()];
+        for n in 1..count {
+            let elem = match after {
+                0 => OpId::ROOT,
+                1 if n > 1 => OpId::new(n, feed(0)).unwrap(),
+                2 if n > 1 => OpId::new(2 + (n * 7919) % (n - 1), feed(0)).unwrap(),
+                _ => OpId::ROOT,
+            };
+            ops.push(Operation {
+                obj: list,
+                key: Key::Elem(elem),
+                insert: true,
+                action: Action::Put(Value::Null),
+                pred: Vec::new(),
+            });
+        }
+        let own = Own { actor: feed(0), seq: 1, start_op: 1, time: 0, deps: Vec::new(), ops };
+        let change = Change::build(own).unwrap();
+        #[expect(clippy::disallowed_methods, reason = "measures time and decides nothing")]
+        let start = Instant::now();
+        let mut state = EntityState::new();
+        assert!(state.gate(&change, &crate::entity::Clock::new()).is_ok());
+        state.apply(&change, &crate::entity::Clock::new(), &Provenance::default(), 1);
+        println!("{what}: {} bytes, {} ms", change.bytes().len(), start.elapsed().as_millis());
+    }
+}
+
+/// One key with as many values as a change may hold, then as many below them, then all overwritten at once.
+#[test]
+#[ignore = "prints figures"]
+fn hostile_conflicts() {
+    use crate::entity::{Clock, EntityState, Provenance};
+    let count = 65_000_u64;
+    let put = |pred| Operation {
+        obj: OpId::ROOT,
+        key: Key::Map("k".into()),
+        insert: false,
+        action: Action::Put(Value::Null),
+        pred,
+    };
+    let change = |node, start_op, deps, ops| {
+        Change::build(Own { actor: feed(node), seq: 1, start_op, time: 0, deps, ops }).unwrap()
+    };
+    let plain = |_| put(Vec::new());
+    let high = change(0, 1 << 20, Vec::new(), (0..count).map(plain).collect());
+    let low = change(1, 1, Vec::new(), (0..count).map(plain).collect());
+    let pred = (0..count).map(|n| OpId::new(n + 1, feed(1)).unwrap()).collect();
+    let over = change(2, 1 << 21, vec![low.hash()], vec![put(pred)]);
+    let past = Clock::new().with(&low);
+    let mut state = EntityState::new();
+    for (what, change, past) in [("high", high, Clock::new()), ("low", low, Clock::new()), ("over", over, past)] {
+        #[expect(clippy::disallowed_methods, reason = "measures time and decides nothing")]
+        let start = Instant::now();
+        assert!(state.gate(&change, &past).is_ok());
+        state.apply(&change, &past, &Provenance::default(), 1);
+        println!("{what}: {} bytes, {} ms", change.bytes().len(), start.elapsed().as_millis());
+    }
+}
