@@ -2,6 +2,7 @@
 //! or look-ups elsewhere.
 
 use std::collections::HashSet;
+use std::io::Write as _;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -62,9 +63,12 @@ impl Iroh {
             .secret_key(secret)
             .relay_mode(RelayMode::Disabled)
             .clear_ip_transports()
-            .bind_addr((Ipv4Addr::LOCALHOST, 0))?
+            .bind_addr((Ipv4Addr::LOCALHOST, port(&data.join("port"))))?
             .bind()
             .await?;
+        if let Some(bound) = endpoint.bound_sockets().first() {
+            std::fs::write(data.join("port"), bound.port().to_string())?;
+        }
         let blobs = FsStore::load(data.join("blobs")).await.map_err(|error| anyhow!("no blobs: {error}"))?;
         let gossip = Gossip::builder().spawn(endpoint.clone());
         let docs = Docs::persistent(directory(data)?);
@@ -202,7 +206,13 @@ async fn watch(mut events: impl Stream<Item = Result<LiveEvent>> + Unpin, seen: 
                     state.show(hash);
                 }
             }
-            LiveEvent::SyncFinished(sync) => state.synced = sync.result.is_ok(),
+            LiveEvent::SyncFinished(sync) => {
+                state.synced |= sync.result.is_ok();
+                if let Err(error) = sync.result {
+                    // Into the log of this process.
+                    writeln!(std::io::stderr(), "a sync failed: {error}").ok();
+                }
+            }
             _ => continue,
         }
         drop(state);
@@ -226,6 +236,11 @@ fn identity(path: &PathBuf) -> Result<SecretKey> {
     let secret = SecretKey::generate();
     std::fs::write(path, secret.to_bytes())?;
     Ok(secret)
+}
+
+/// The port it had before, if it had one: the other side still knows it there.
+fn port(path: &Path) -> u16 {
+    std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
 }
 
 fn directory(data: &Path) -> Result<PathBuf> {
