@@ -207,7 +207,7 @@ async fn watch(mut events: impl Stream<Item = Result<LiveEvent>> + Unpin, seen: 
                 }
             }
             LiveEvent::SyncFinished(sync) => {
-                state.synced |= sync.result.is_ok();
+                state.synced |= sync.result.as_ref().map_or_else(closed_early, |_| true);
                 if let Err(error) = sync.result {
                     // Into the log of this process.
                     writeln!(std::io::stderr(), "a sync failed: {error}").ok();
@@ -218,6 +218,11 @@ async fn watch(mut events: impl Stream<Item = Result<LiveEvent>> + Unpin, seen: 
         drop(state);
         seen.news.notify_waiters();
     }
+}
+
+/// The sync itself was done, but the other side closed the connection before this one had closed its streams.
+fn closed_early(error: &String) -> bool {
+    error.starts_with("Failed to close connection")
 }
 
 impl State {

@@ -51,7 +51,8 @@ async fn serve<P: Peer>(mut peer: P) -> Result<()> {
         }
         say(answer(&mut peer, request).await).await?;
     }
-    Ok(())
+    // The driver is gone. A library may hold the process up with threads of its own.
+    std::process::exit(0);
 }
 
 async fn answer<P: Peer>(peer: &mut P, request: Request) -> Result<Value> {
