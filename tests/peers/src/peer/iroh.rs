@@ -207,7 +207,7 @@ async fn watch(mut events: impl Stream<Item = Result<LiveEvent>> + Unpin, seen: 
                 }
             }
             LiveEvent::SyncFinished(sync) => {
-                state.synced |= sync.result.as_ref().map_or_else(closed_early, |_| true);
+                state.synced |= sync.result.as_ref().map_or_else(|error| closed_early(error), |_| true);
                 if let Err(error) = sync.result {
                     // Into the log of this process.
                     writeln!(std::io::stderr(), "a sync failed: {error}").ok();
@@ -221,7 +221,7 @@ async fn watch(mut events: impl Stream<Item = Result<LiveEvent>> + Unpin, seen: 
 }
 
 /// The sync itself was done, but the other side closed the connection before this one had closed its streams.
-fn closed_early(error: &String) -> bool {
+fn closed_early(error: &str) -> bool {
     error.starts_with("Failed to close connection")
 }
 

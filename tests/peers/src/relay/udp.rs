@@ -1,6 +1,7 @@
 //! Datagrams. Every client has a socket of its own towards the target, so that answers find their way back.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
@@ -70,15 +71,16 @@ impl Hop {
             }
             let Ok((length, client)) = received else { continue };
             let Some(target) = *lock(&self.target) else { continue };
-            if !clients.contains_key(&client) {
-                let Ok(socket) = self.back(client, target) else { continue };
-                clients.insert(client, socket);
-            }
+            let socket = match clients.entry(client) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(free) => {
+                    let Ok(socket) = self.back(client, target) else { continue };
+                    free.insert(socket)
+                }
+            };
             self.traffic.add(length);
             // A datagram that is not taken is a datagram that is lost; QUIC knows about those.
-            if let Some(socket) = clients.get(&client) {
-                socket.send(&buffer[..length]).ok();
-            }
+            socket.send(&buffer[..length]).ok();
         }
     }
 
