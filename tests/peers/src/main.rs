@@ -3,6 +3,10 @@
 
 mod measure;
 mod metric;
+#[cfg_attr(
+    not(any(feature = "samod", feature = "iroh")),
+    expect(dead_code, reason = "this build has no peer that is spoken to from here")
+)]
 mod peer;
 mod process;
 mod relay;
