@@ -7,6 +7,9 @@ use tombolo_node::chain::{EntityKey, chain, fold};
 use tombolo_node::engine::{Command, Refusal, SpaceStatus};
 use tombolo_node::store::Batch;
 use tombolo_sim::hand::World;
+use tombolo_sim::outcome::{RunOptions, Verdict};
+use tombolo_sim::scenario::Scenario;
+use tombolo_sim::{quic, world};
 
 const ENTITIES: usize = 40;
 
@@ -192,4 +195,19 @@ fn sums_that_are_not_those_of_the_rows_are_corrected() {
     sound(&mut world, space);
     let status = status(&mut world, 0, space);
     assert_eq!((status.care.sums_corrected, status.care.repaired), (1, 0));
+}
+
+#[test]
+fn whatever_rots_while_a_shop_is_closed_is_built_anew_on_both_lanes() {
+    let scenario = Scenario::of_library("rotten-row").expect("known").expect("fine");
+    for (lane, seed) in [("world", 0), ("world", 1), ("quic", 0)] {
+        let plan = scenario.plan(seed);
+        let outcome = match lane {
+            "world" => world::run(&plan, RunOptions::default()),
+            _ => quic::run(&plan, RunOptions::default()),
+        };
+        assert_eq!(outcome.verdict, Verdict::Held, "{lane}, seed {seed}");
+        let hits = |what: &str| outcome.stats.hits.get(what).copied().unwrap_or(0);
+        assert_eq!((hits("rows damaged"), hits("rows built anew")), (14, 14), "{lane}, seed {seed}");
+    }
 }
