@@ -65,13 +65,17 @@ pub enum Defect {
     HeadLeftOut,
     /// Checksums of stored values are not compared.
     SumUnchecked,
+    /// A damaged row is reported and never built anew.
+    DamageLeft,
+    /// A damaged row is built anew without its newest change.
+    RebuiltShort,
     /// It is asserted that nothing is on its way when a connection ends.
     PartingAsserted,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 31] = [
         Self::ReplyBeforeDurable,
         Self::FeedRowLeftOut,
         Self::FrontierShort,
@@ -100,6 +104,8 @@ impl Defect {
         Self::JournalRowLeftOut,
         Self::HeadLeftOut,
         Self::SumUnchecked,
+        Self::DamageLeft,
+        Self::RebuiltShort,
         Self::PartingAsserted,
     ];
 }

@@ -30,6 +30,7 @@ mod panics;
 pub mod plan;
 pub mod quic;
 pub mod report;
+mod rot;
 pub mod scenario;
 pub mod trace;
 pub mod world;

@@ -217,9 +217,15 @@ impl Stats {
 
     /// Counts something that really happened.
     pub fn hit(&mut self, what: &str) {
+        self.count(what, 1);
+    }
+
+    /// Counts something that really happened so many times; never is no mark.
+    pub fn count(&mut self, what: &str, times: u64) {
         match self.hits.get_mut(what) {
-            Some(count) => *count += 1,
-            None => drop(self.hits.insert(what.to_owned(), 1)),
+            Some(count) => *count += times,
+            None if times > 0 => drop(self.hits.insert(what.to_owned(), times)),
+            None => {}
         }
     }
 }

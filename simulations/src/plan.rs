@@ -12,6 +12,9 @@ use tombolo_crdt::rules::Role;
 /// Index of a node in [`Plan::nodes`].
 pub type NodeNo = usize;
 
+/// Most rows that one fault damages: the disk is searched for each of them.
+pub const ROW_FLIPS_MAX: u32 = 64;
+
 /// Everything decided before a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -334,6 +337,14 @@ pub enum Fault {
         /// Whose.
         node: NodeNo,
         /// How many.
+        count: u32,
+    },
+    /// The process is killed, a bit flips in each of so many rows of its cold entity table, and it is started again at the
+    /// end. It lacks nothing: it has to find these rows and build them anew.
+    RowFlips {
+        /// Whose.
+        node: NodeNo,
+        /// How many rows, at most [`ROW_FLIPS_MAX`]; if it has fewer, all.
         count: u32,
     },
     /// The process is killed and its whole data directory put back to what it was earlier; at the end it is started.

@@ -10,6 +10,9 @@ use std::time::Duration;
 
 use serde_json::json;
 use tombolo_crdt::defect::{Defect, Guard};
+use tombolo_crdt::entity::Write;
+use tombolo_crdt::json::Json;
+use tombolo_sim::hand::World;
 use tombolo_sim::outcome::{Oracle, RunOptions, Verdict, Violation};
 use tombolo_sim::plan::{Action, Assertion, Edit, Fault, InitialEntity, Over, Plan, PlannedFault, Spread};
 use tombolo_sim::scenario::Scenario;
@@ -182,6 +185,8 @@ canaries! {
     a_journal_row_left_out: JournalRowLeftOut in ["two-shops"] by [Stream];
     a_head_left_out: HeadLeftOut in ["hot-document", "two-day-outage"] by [Causality];
     checksums_unchecked: SumUnchecked in ["swarm"] by [Damage];
+    damage_that_is_left: DamageLeft in ["rotten-row"] by [Liveness];
+    a_row_built_anew_without_its_newest_change: RebuiltShort in ["rotten-row"] by [Convergence, Replay, Values];
     an_assertion_that_is_false_under_faults: PartingAsserted in ["satellite"] by [Panic];
 }
 
@@ -202,6 +207,44 @@ fn an_assertion_of_the_scenario_that_is_false_is_told() {
     let (name, over) = ("nothing was written".to_owned(), Over::Node { space: 0 });
     plan.assertions.push(Assertion { name, expression: "size(writes) == 0".to_owned(), over });
     assert_eq!(violation(&plan, None).map(|violation| violation.oracle), Some(Oracle::Assertion));
+}
+
+/// Each row is what the entries give on its own node, and they are not the same: nobody can say who is right.
+#[test]
+fn two_rows_that_are_both_what_their_entries_give_are_kept_and_told() {
+    let on = Guard::set(Defect::LoserDropped);
+    let mut world = World::new(91, 2);
+    let space = world.found_space("disputed");
+    let put = |text: &str| [Write::Put { value: Json::parse(text.as_bytes()).expect("JSON"), base: None }];
+    world.connect(0, 1);
+    for id in ["a", "b", "c"] {
+        world.write(0, space, "x", id, put(r#"{"n":0}"#)).expect("written");
+    }
+    world.settle();
+    world.disconnect(0, 1);
+    for node in [0, 1] {
+        world.write(node, space, "x", "b", put(&format!(r#"{{"n":{}}}"#, node + 1))).expect("written");
+    }
+    world.connect(0, 1);
+    // They go on comparing, ever more seldom.
+    world.pass(Duration::from_secs(600));
+    let (a, b) = (world.space(0, space), world.space(1, space));
+    assert_eq!(a.frontier, b.frontier);
+    assert_ne!(a.state, b.state);
+    for (node, status) in [&a, &b].into_iter().enumerate() {
+        let peer = world.engine(1 - node).node();
+        assert_eq!(status.disputed, [("x".to_owned(), "b".to_owned(), peer)], "node {node}");
+        assert_eq!((status.care.repaired, status.frozen.len()), (0, 0), "node {node}");
+    }
+    // Without the defect one of them finds that its row is not what its entries give.
+    drop(on);
+    world.restart(0);
+    world.restart(1);
+    world.connect(0, 1);
+    world.settle();
+    let (a, b) = (world.space(0, space), world.space(1, space));
+    assert_eq!((a.frontier, a.state), (b.frontier, b.state));
+    assert_eq!((a.care.repaired + b.care.repaired, a.disputed.len(), b.disputed.len()), (1, 0, 0));
 }
 
 #[test]

@@ -3,10 +3,14 @@
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::json::Json;
+use tombolo_node::api::{ChangeReader, Told};
 use tombolo_node::chain::{EntityKey, chain, fold};
-use tombolo_node::engine::{Command, Refusal, SpaceStatus};
+use tombolo_node::engine::{Command, EntityWrite, Expect, Refusal, Reply, SpaceStatus, WriteCommand};
 use tombolo_node::store::Batch;
 use tombolo_sim::hand::World;
+use tombolo_sim::outcome::{RunOptions, Verdict};
+use tombolo_sim::scenario::Scenario;
+use tombolo_sim::{quic, world};
 
 const ENTITIES: usize = 40;
 
@@ -102,6 +106,43 @@ fn a_writer_is_refused_and_a_reader_need_not_wait_for_the_next_pass() {
     sound(&mut world, space);
 }
 
+#[test]
+fn a_client_of_the_changes_is_told_what_comes_before_a_damaged_row_and_everything_once() {
+    let (mut world, space) = pair(88);
+    let no = world.engine(0).reader().snapshot().expect("a snapshot").space(space).expect("readable").expect("held").no;
+    let mut client = ChangeReader::new(space, no, "").expect("the beginning");
+    while client.next(&world.engine(0).reader()).expect("readable").is_some() {}
+    for ids in [&["e4"][..], &["e5", "e6"]] {
+        let one = |id: &&str| EntityWrite {
+            collection: "x".to_owned(),
+            id: (*id).to_owned(),
+            expect: Expect::Any,
+            write: put(r#"{"n":9}"#),
+        };
+        let writes = ids.iter().map(one).collect();
+        let command = WriteCommand { space, writes, atomic: true, idempotency: None, trace: None };
+        assert!(matches!(world.command(0, Command::Write(command)), Reply::Written(Ok(_))));
+    }
+    let row = world.row(0, space, "x", "e6");
+    world.rot(0, &row);
+    let mut told = Vec::new();
+    let mut read = |world: &World, told: &mut Vec<_>| loop {
+        match client.next(&world.engine(0).reader()) {
+            Ok(Some(Told::Entity { entity, receipt, .. })) => told.push((entity.1, receipt.is_some())),
+            Ok(Some(_)) => {}
+            Ok(None) => return true,
+            Err(_) => return false,
+        }
+    };
+    assert!(!read(&world, &mut told) && !read(&world, &mut told), "it cannot be read");
+    assert_eq!(told, [("e4".to_owned(), true)]);
+    world.settle();
+    assert!(read(&world, &mut told));
+    // What was built anew is told, and is no entry's doing.
+    let rest = [("e5".to_owned(), true), ("e6".to_owned(), true), ("e6".to_owned(), false)];
+    assert_eq!(told[1..], rest);
+}
+
 /// The position in its feed and the bytes of an entity's newest entry.
 fn newest_entry(world: &World, node: usize, space: SpaceId, id: &str) -> Vec<u8> {
     let state = EntityState::decode(&world.row(node, space, "x", id)).expect("sound");
@@ -192,4 +233,19 @@ fn sums_that_are_not_those_of_the_rows_are_corrected() {
     sound(&mut world, space);
     let status = status(&mut world, 0, space);
     assert_eq!((status.care.sums_corrected, status.care.repaired), (1, 0));
+}
+
+#[test]
+fn whatever_rots_while_a_shop_is_closed_is_built_anew_on_both_lanes() {
+    let scenario = Scenario::of_library("rotten-row").expect("known").expect("fine");
+    for (lane, seed) in [("world", 0), ("world", 1), ("quic", 0)] {
+        let plan = scenario.plan(seed);
+        let outcome = match lane {
+            "world" => world::run(&plan, RunOptions::default()),
+            _ => quic::run(&plan, RunOptions::default()),
+        };
+        assert_eq!(outcome.verdict, Verdict::Held, "{lane}, seed {seed}");
+        let hits = |what: &str| outcome.stats.hits.get(what).copied().unwrap_or(0);
+        assert_eq!((hits("rows damaged"), hits("rows built anew")), (14, 14), "{lane}, seed {seed}");
+    }
 }

@@ -245,6 +245,12 @@ impl Engine {
         &self.counters
     }
 
+    /// Rows that were built anew since this engine was opened, in all spaces. O(spaces).
+    #[must_use]
+    pub fn repaired(&self) -> u64 {
+        self.spaces.values().map(|space| space.care.counters.repaired).sum()
+    }
+
     /// Panics if an invariant of the memory is broken. The simulator calls it after every step; O(feeds).
     pub fn check_invariants(&self) {
         self.conns.values().for_each(Conn::check_bounds);

@@ -249,12 +249,26 @@ impl World {
     /// # Panics
     /// If the nodes never fall silent.
     pub fn settle(&mut self) {
+        self.go_on(|now| now + QUIET);
+    }
+
+    /// The same for so long and no longer: for nodes that look again and again.
+    ///
+    /// # Panics
+    /// If there is no end of what they say.
+    pub fn pass(&mut self, time: Duration) {
+        let end = self.mono + time;
+        self.go_on(|_| end);
+    }
+
+    /// Lets timers fire that are due before what `until` makes of the time.
+    fn go_on(&mut self, until: impl Fn(Duration) -> Duration) {
         let mut delivered = 0;
         loop {
             delivered += self.deliver(DELIVERIES_MAX);
             assert!(delivered < DELIVERIES_MAX, "the nodes never fall silent");
             let due = self.nodes.iter().enumerate().filter_map(|(no, node)| Some((node.wake?, no))).min();
-            let Some((at, node)) = due.filter(|(at, _)| *at < self.mono + QUIET) else { return };
+            let Some((at, node)) = due.filter(|(at, _)| *at < until(self.mono)) else { return };
             self.mono = self.mono.max(at);
             self.nodes[node].wake = None;
             self.step(node, vec![Input::Timer]);

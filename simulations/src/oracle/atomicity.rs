@@ -14,8 +14,9 @@ use crate::outcome::Oracle;
 const ROWS: u64 = 4;
 const LINKS_MAX: usize = 64;
 
-/// Looks at the newest entries of a space in a store. O([`ROWS`] entries, and the histories of their entities).
-pub(super) fn check(snapshot: &Snapshot, space: SpaceId) -> Result<(), Fault> {
+/// Looks at the newest entries of a space in a store. O([`ROWS`] entries, and the histories of their entities). Rows that
+/// are `damaged` need not be readable.
+pub(super) fn check(snapshot: &Snapshot, space: SpaceId, damaged: &dyn Fn(&str, &str) -> bool) -> Result<(), Fault> {
     let unreadable = |error: StoreError| Fault::unreadable(&error);
     let Some(row) = snapshot.space(space).map_err(unreadable)? else { return Ok(()) };
     let read = |collection: &str, id: &str| {
@@ -25,7 +26,7 @@ pub(super) fn check(snapshot: &Snapshot, space: SpaceId) -> Result<(), Fault> {
     let from = row.journal.saturating_sub(ROWS - 1).max(1);
     let rows = snapshot.journal_range(row.no, from, usize::try_from(ROWS).unwrap_or(1)).map_err(unreadable)?;
     for (_, journal) in rows.into_iter().filter(|(_, journal)| journal.kind == JournalKind::Applied) {
-        whole(snapshot, row.no, (journal.feed, journal.seq), &read)?;
+        whole(snapshot, row.no, (journal.feed, journal.seq), &read, damaged)?;
     }
     Ok(())
 }
@@ -36,6 +37,7 @@ pub(super) fn whole(
     space_no: u32,
     (feed, seq): (FeedId, u64),
     read: &dyn Fn(&str, &str) -> Option<EntityState>,
+    damaged: &dyn Fn(&str, &str) -> bool,
 ) -> Result<(), Fault> {
     let entry = snapshot.entry(feed, seq).map_err(|error| Fault::unreadable(&error))?;
     let applied = entry.filter(|entry| Verdict::from_code(entry.verdict) == Some(Verdict::Applied));
@@ -50,7 +52,10 @@ pub(super) fn whole(
             let detail = format!("entry {feed}-{seq}: {what}");
             Fault::new(Oracle::Atomicity, "a transaction is in only partly", detail).of(collection, id)
         };
-        let state = read(collection, id).ok_or_else(|| partly("no row that can be read"))?;
+        let state = match read(collection, id) {
+            None if damaged(collection, id) => continue,
+            state => state.ok_or_else(|| partly("no row that can be read"))?,
+        };
         let parsed = Change::parse(&change.change, feed).map_err(|_| partly("its change does not decode"))?;
         if state.clock().get(&feed).seq < parsed.seq() {
             return Err(partly("its change is not in the row"));
@@ -62,17 +67,20 @@ pub(super) fn whole(
 
 /// A row holds the changes of entries that are in, and no others.
 fn only_applied(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) -> Result<(), Fault> {
-    let unreadable = |error: StoreError| Fault::unreadable(&error);
-    let links = chain(snapshot, key, state.journal()).take(LINKS_MAX + 1).collect::<Result<Vec<_>, _>>();
-    let mut links = links.map_err(unreadable)?;
-    if links.len() > LINKS_MAX {
-        return Ok(());
-    }
-    links.reverse();
-    let again = fold(snapshot, &links).map_err(unreadable)?;
-    if again == *state {
+    if is_history(snapshot, key, state).map_err(|error| Fault::unreadable(&error))? {
         return Ok(());
     }
     let fault = Fault::new(Oracle::Atomicity, "a row holds what no entry brought", "");
     Err(fault.of(key.collection, key.id))
+}
+
+/// Whether a row is what its own chain gives; a chain of more than [`LINKS_MAX`] changes is not looked at.
+pub(super) fn is_history(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) -> Result<bool, StoreError> {
+    let links = chain(snapshot, key, state.journal()).take(LINKS_MAX + 1).collect::<Result<Vec<_>, _>>();
+    let mut links = links?;
+    if links.len() > LINKS_MAX {
+        return Ok(true);
+    }
+    links.reverse();
+    Ok(fold(snapshot, &links)? == *state)
 }

@@ -24,6 +24,7 @@ mod model;
 mod permission;
 mod quiet;
 mod replay;
+mod rot;
 mod shown;
 mod stream;
 mod survivors;
@@ -48,6 +49,7 @@ pub use writes::{INITIAL_FROM, trace_of, write_of};
 use crate::Dice;
 use crate::outcome::{Stats, Violation};
 use crate::plan::{NodeNo, Plan};
+use crate::rot::Row;
 use fault::Fault;
 
 /// Nodes that have a client of their change stream: in plans of up to so many all of them.
@@ -100,6 +102,7 @@ pub struct Oracles {
     clients: BTreeMap<NodeNo, Vec<stream::Consumer>>,
     damaged: BTreeSet<NodeNo>,
     damage: Vec<damage::Seen>,
+    rot: rot::Rot,
     /// Steps that grew a journal.
     grown: u64,
 }
@@ -119,6 +122,7 @@ impl Oracles {
             clients: clients(plan, spaces),
             damaged: BTreeSet::new(),
             damage: Vec::new(),
+            rot: rot::Rot::default(),
             grown: 0,
         }
     }
@@ -149,6 +153,19 @@ impl Oracles {
         let Some(space) = self.asked.get(&write).map(|asked| asked.space) else { return Ok(()) };
         let answered = self.acks.answered(write, node, space, reply);
         answered.map_err(|fault| fault.at(node).violation(at))
+    }
+
+    /// A bit has flipped in each of these rows of a node whose process is dead. They may be unreadable until they are built
+    /// anew; everything else is asked of the node as before.
+    pub(crate) fn rotted(&mut self, node: NodeNo, rows: &[Row]) {
+        self.rot.hit(node, rows);
+    }
+
+    /// What one of these nodes has not built anew yet, in words.
+    pub(crate) fn damaged(&self, nodes: &[NodeNo]) -> Option<String> {
+        let (node, (_, collection, id)) = self.rot.left(nodes)?;
+        let name = self.plan.nodes.get(node).map_or("nobody", |node| node.name.as_str());
+        Some(format!("{collection}/{id} of {name} is damaged and has not been built anew"))
     }
 
     /// A process was started and its engine opened.
@@ -187,6 +204,10 @@ impl Oracles {
             self.damage.extend(seen);
             return Ok(());
         }
+        self.rot.started(node, self.node(node), start, engine)?;
+        if self.rot.left(&[node]).is_some() {
+            self.damage.extend(self.spaces.iter().map(|space| damage::Seen::of(node, *space, engine)));
+        }
         self.frontiers.started(node, engine, start == Start::Crash)?;
         let reader = engine.reader();
         self.clients.get_mut(&node).into_iter().flatten().try_for_each(|client| client.started(start, &reader))
@@ -210,6 +231,7 @@ impl Oracles {
 
     fn step(&mut self, node: NodeNo, engine: &Engine, outputs: &Outputs) -> Result<(), Fault> {
         self.causality.stepped(node, engine, &self.spaces);
+        self.rot.stepped(node, engine)?;
         acks::Acks::stepped(engine, outputs)?;
         self.frontiers.stepped(node, engine, outputs)?;
         let grew = |output: &Output| match output {
@@ -221,7 +243,8 @@ impl Oracles {
         if self.grown.is_multiple_of(ATOMICITY_EVERY)
             && let Ok(snapshot) = engine.reader().snapshot()
         {
-            atomicity::check(&snapshot, space)?;
+            let damaged = |collection: &str, id: &str| self.rot.excuses(node, space, collection, id);
+            atomicity::check(&snapshot, space, &damaged)?;
         }
         if self.grown.is_multiple_of(CLIENT_EVERY) {
             let reader = engine.reader();

@@ -49,14 +49,14 @@ impl Oracles {
         self.acks.once(&ledger, &self.asked)?;
         permission::check(&self.plan, index, &ledger, &self.nodes, &self.asked)?;
         let stepped = self.causality.check(&ledger)?;
-        count(stats, "oracle: entries held against what their node had", stepped);
+        stats.count("oracle: entries held against what their node had", stepped);
         let rows = survivors::rows(&store, space).map_err(|fault| fault.at(reference.0))?;
         self.values(index, &ledger, &rows, &nodes, stats)?;
         for other in group.iter().skip(1) {
             let store = snapshot(*other)?;
             let theirs = survivors::rows(&store, space).map_err(|fault| fault.at(other.0))?;
             survivors::equal(reference.0, &rows, &theirs).map_err(|fault| fault.at(other.0))?;
-            atomicity::check(&store, space).map_err(|fault| fault.at(other.0))?;
+            atomicity::check(&store, space, &|_, _| false).map_err(|fault| fault.at(other.0))?;
         }
         drop(store);
         survivors::verified(group)?;
@@ -82,9 +82,9 @@ impl Oracles {
     ) -> Result<(), Fault> {
         let model = Model::of(ledger, &self.asked)?;
         let tally = model.check(&ledger.whole(), rows)?;
-        count(stats, "oracle: values demanded", tally.sure);
-        count(stats, "oracle: values left open", tally.unsure);
-        count(stats, "oracle: paths not looked at", tally.skipped);
+        stats.count("oracle: values demanded", tally.sure);
+        stats.count("oracle: values left open", tally.unsure);
+        stats.count("oracle: paths not looked at", tally.skipped);
         let idle = self.acks.writes.iter().filter(|(_, ack)| ack.receipt.is_none() && ack.space == space);
         for (no, _) in idle.filter(|(_, ack)| nodes.contains(&ack.node)) {
             if let Some(past) = self.causality.exact(*no, ledger) {
@@ -104,11 +104,5 @@ impl Oracles {
             }
         }
         Ok(())
-    }
-}
-
-fn count(stats: &mut Stats, what: &str, by: u64) {
-    if by > 0 {
-        *stats.hits.entry(what.to_owned()).or_default() += by;
     }
 }

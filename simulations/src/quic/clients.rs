@@ -20,7 +20,7 @@ const REQUEST_BYTES: usize = 256;
 enum Answer {
     Acknowledged,
     Refused,
-    /// The disk is full or failed: another time, perhaps.
+    /// The disk is full or failed, or the row is damaged: another time, perhaps.
     NotNow,
     /// The node is down, or went down before it answered.
     None,
@@ -78,6 +78,10 @@ async fn once(shared: &Shared, index: usize) -> Answer {
         None => Answer::Acknowledged,
         Some(Refusal::Full(_) | Refusal::Store(_)) => {
             sites.stats.hit("a write met a disk that was full or failed");
+            Answer::NotNow
+        }
+        Some(Refusal::Damaged { .. }) => {
+            sites.stats.hit("a write met a damaged row");
             Answer::NotNow
         }
         Some(_) => Answer::Refused,

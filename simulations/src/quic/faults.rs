@@ -103,6 +103,14 @@ impl Play {
                 let seed = sites.luck.draw([about::DISK_FLIPS, u64::from(planned.no), 0, 0]);
                 sites.list[node].flip_bits(count, seed);
             }
+            Fault::RowFlips { node, count } => {
+                self.crash(node, Unsynced::Kept).await;
+                let mut sites = self.shared.lock();
+                let seed = sites.luck.draw([about::DISK_FLIPS, u64::from(planned.no), 0, 0]);
+                let rows = sites.list[node].flip_rows(count, seed);
+                sites.stats.count("rows damaged", rows.len() as u64);
+                sites.oracles.rotted(node, &rows);
+            }
             Fault::Restore { node, .. } => {
                 self.kill(node, Unsynced::Kept).await;
                 let mut sites = self.shared.lock();
@@ -128,9 +136,10 @@ impl Play {
             }
             Fault::SlowReader { node, .. } => self.deaf[node] = None,
             Fault::Pause { node } => self.resume(node),
-            Fault::Crash { node, .. } | Fault::BitFlips { node, .. } | Fault::Restore { node, .. } => {
-                return self.restart(node);
-            }
+            Fault::Crash { node, .. }
+            | Fault::BitFlips { node, .. }
+            | Fault::RowFlips { node, .. }
+            | Fault::Restore { node, .. } => return self.restart(node),
             Fault::ClockJump { node, by_ms } => self.shared.lock().list[node].clock.offset_ms -= by_ms,
             Fault::DiskFull { node } => self.shared.lock().list[node].make_room(),
             Fault::DiskSlow { node, .. } => self.shared.lock().list[node].slow = 1,

@@ -3,6 +3,7 @@
 use super::sites::Site;
 use crate::disk::Disk;
 use crate::plan::Unsynced;
+use crate::rot::{Row, flip_rows};
 
 /// Whether the power was cut in the middle of what a disk was doing.
 pub(super) fn has_tripped(disk: &Disk) -> bool {
@@ -42,6 +43,11 @@ impl Site {
     pub(super) fn flip_bits(&mut self, count: u32, seed: u64) {
         self.disk.flip_bits(count, seed);
         self.damaged = true;
+    }
+
+    /// Flips a bit in each of so many rows of the cold store; says in which.
+    pub(super) fn flip_rows(&self, count: u32, seed: u64) -> Vec<Row> {
+        flip_rows(&self.disk, count, seed)
     }
 
     /// Makes a backup for a fault.

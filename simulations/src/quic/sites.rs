@@ -182,7 +182,8 @@ impl Sites {
 
     /// In what two survivors that share a space differ.
     pub(super) fn difference(&self) -> Option<String> {
-        difference(&self.plan, &self.spaces, |node| self.list.get(node)?.engine.as_ref())
+        let differ = difference(&self.plan, &self.spaces, |node| self.list.get(node)?.engine.as_ref());
+        differ.or_else(|| self.oracles.damaged(&self.plan.survivors))
     }
 
     /// Hash over the final states of the survivors.

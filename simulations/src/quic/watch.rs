@@ -91,6 +91,7 @@ impl Sites {
         let wall_millis = site.clock.read(at);
         let Some(engine) = site.engine.as_mut().filter(|_| site.life == life) else { return Ok(None) };
         let (commits, entries) = (engine.counters().commits, engine.counters().entries);
+        let repaired = engine.repaired();
         let errors = site.disk.usage().errors;
         let outputs = engine.step(Now { wall_millis, ..now }, inputs);
         engine.check_invariants();
@@ -99,6 +100,7 @@ impl Sites {
         }
         let committed = engine.counters().commits > commits;
         let settled = engine.counters().entries - entries;
+        self.stats.count("rows built anew", engine.repaired().saturating_sub(repaired));
         if has_tripped(&site.disk) {
             self.tripped.push(node);
             return Ok(None);

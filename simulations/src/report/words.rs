@@ -108,6 +108,7 @@ pub const fn fault_kind(fault: &Fault) -> (&'static str, FaultGroup) {
         Fault::DiskError { .. } => ("disk_error", FaultGroup::Disk),
         Fault::DiskSlow { .. } => ("disk_slow", FaultGroup::Disk),
         Fault::BitFlips { .. } => ("bit_flips", FaultGroup::Disk),
+        Fault::RowFlips { .. } => ("row_flips", FaultGroup::Disk),
         Fault::Restore { .. } => ("restore", FaultGroup::Disk),
         Fault::Clone { .. } => ("clone", FaultGroup::Process),
     }
@@ -134,6 +135,7 @@ pub fn fault_nodes(fault: &Fault) -> (&[NodeNo], &[NodeNo]) {
         | Fault::DiskError { node, .. }
         | Fault::DiskSlow { node, .. }
         | Fault::BitFlips { node, .. }
+        | Fault::RowFlips { node, .. }
         | Fault::Restore { node, .. }
         | Fault::Clone { node } => (from_ref(node), &[]),
     }
@@ -166,6 +168,7 @@ pub fn fault(plan: &Plan, planned: &PlannedFault) -> String {
         Fault::DiskError { after, .. } => format!("disk of {a} fails once, after {after} operations"),
         Fault::DiskSlow { factor, .. } => format!("disk of {a} × {factor} slower"),
         Fault::BitFlips { count, .. } => format!("{count} bits flip on the disk of {a}"),
+        Fault::RowFlips { count, .. } => format!("a bit flips in each of {count} rows of {a}"),
         Fault::Restore { taken, .. } => format!("{a} restored to its backup of {}", moment(*taken)),
         Fault::Clone { .. } => format!("a copy of {a} runs beside it"),
     }

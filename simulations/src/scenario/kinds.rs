@@ -59,6 +59,7 @@ impl Fault {
             | Self::DiskError { node, .. }
             | Self::DiskSlow { node, .. }
             | Self::BitFlips { node, .. }
+            | Self::RowFlips { node, .. }
             | Self::Restore { node, .. }
             | Self::Clone { node } => Some(*node),
             Self::Cut { .. }
@@ -77,7 +78,8 @@ impl Fault {
             | Self::Restore { node, .. }
             | Self::Clone { node }
             | Self::Pause { node }
-            | Self::BitFlips { node, .. } => (node, Part::Process),
+            | Self::BitFlips { node, .. }
+            | Self::RowFlips { node, .. } => (node, Part::Process),
             Self::ClockJump { node, .. } => (node, Part::Clock),
             Self::DiskFull { node } => (node, Part::Room),
             Self::DiskSlow { node, .. } => (node, Part::Speed),

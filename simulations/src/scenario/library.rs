@@ -25,6 +25,7 @@ const LIBRARY: &[Entry] = scenarios![
     "restored-backup",
     "roaming-phones",
     "rolling-upgrade",
+    "rotten-row",
     "satellite",
     "swarm",
     "thin-link",

@@ -206,7 +206,7 @@ fn what(kind: Kind, (at, until): (Duration, Duration), dice: &mut Dice) -> What 
         Kind::DiskFull => What::DiskFull(one),
         Kind::DiskError => What::DiskError { who: one, after: number(dice, 0, 30) },
         Kind::DiskSlow => What::DiskSlow { who: one, factor: number(dice, 2, 100) },
-        Kind::BitFlips => What::BitFlips { who: one, count: number(dice, 1, 4) },
+        Kind::BitFlips => What::BitFlips { who: one, count: number(dice, 1, 4), in_rows: false },
         Kind::Restore => {
             let taken = When { base: Duration::ZERO, spread: at.saturating_sub(Duration::from_micros(1)) };
             What::Restore { who: one, taken }

@@ -7,7 +7,7 @@ use tombolo_crdt::names::{check_collection, check_id};
 
 use super::expand::Graph;
 use super::expression::{OF_ENTITY, OF_NODE, check as check_expression};
-use crate::plan::{Action, Fault, NodeNo, Over, Plan, PlannedFault, Spread};
+use crate::plan::{Action, Fault, NodeNo, Over, Plan, PlannedFault, ROW_FLIPS_MAX, Spread};
 
 /// What is wrong with a plan; never empty.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -171,6 +171,9 @@ impl Check<'_> {
                 }
                 Fault::Lossy { loss_ppm, .. } => {
                     self.must(*loss_ppm <= 1_000_000, || format!("{what}: {loss_ppm} of a million"));
+                }
+                Fault::RowFlips { count, .. } => {
+                    self.must((1..=ROW_FLIPS_MAX).contains(count), || format!("{what}: {count} rows"));
                 }
                 Fault::Slow { factor, .. } | Fault::DiskSlow { factor, .. } => {
                     self.must(*factor > 0, || format!("{what}: a factor of 0"));

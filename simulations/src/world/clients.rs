@@ -126,6 +126,10 @@ impl World<'_> {
                 self.stats.hit("a write met a disk that was full or failed");
                 self.again(index);
             }
+            Some(Refusal::Damaged { .. }) => {
+                self.stats.hit("a write met a damaged row");
+                self.again(index);
+            }
             Some(_) => self.stats.refused += 1,
         }
         self.oracles.answered(self.now, write.no, self.hosts[pid].node, reply)

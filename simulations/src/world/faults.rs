@@ -11,6 +11,7 @@ use super::queue::Event;
 use crate::oracle::Start;
 use crate::outcome::Violation;
 use crate::plan::{Fault, NodeNo, PlannedFault, Unsynced};
+use crate::rot::flip_rows;
 use crate::trace::What;
 
 /// How many times slower an abandoned node's links are, and what they lose.
@@ -91,6 +92,13 @@ impl World<'_> {
                 self.hosts[node].disk.flip_bits(count, seed);
                 self.hosts[node].damaged = true;
             }
+            Fault::RowFlips { node, count } => {
+                self.crash(node, Unsynced::Kept);
+                let seed = self.luck.draw([about::FLIPS, u64::from(planned.no), 0, 0]);
+                let rows = flip_rows(&self.hosts[node].disk, count, seed);
+                self.stats.count("rows damaged", rows.len() as u64);
+                self.oracles.rotted(node, &rows);
+            }
             Fault::Restore { node, .. } => {
                 self.kill(node, Unsynced::Kept);
                 if let Some(image) = self.hosts[node].backups.remove(&planned.no) {
@@ -117,9 +125,10 @@ impl World<'_> {
                 self.hosts[node].reads = None;
                 return self.read_on(node);
             }
-            Fault::Crash { node, .. } | Fault::BitFlips { node, .. } | Fault::Restore { node, .. } => {
-                return self.restart(node);
-            }
+            Fault::Crash { node, .. }
+            | Fault::BitFlips { node, .. }
+            | Fault::RowFlips { node, .. }
+            | Fault::Restore { node, .. } => return self.restart(node),
             Fault::Pause { node } => return self.resume(node),
             Fault::ClockJump { node, by_ms } => self.hosts[node].clock.offset_ms -= by_ms,
             Fault::DiskFull { node } => self.hosts[node].make_room(),

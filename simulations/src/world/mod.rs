@@ -298,7 +298,7 @@ impl World<'_> {
 
     fn difference(&self) -> Option<String> {
         let engine = |node: NodeNo| Some(&self.hosts.get(node)?.process.as_ref()?.engine);
-        difference(self.plan, &self.spaces, engine)
+        difference(self.plan, &self.spaces, engine).or_else(|| self.oracles.damaged(&self.plan.survivors))
     }
 
     fn name(&self, node: NodeNo) -> &str {

@@ -68,11 +68,13 @@ impl World<'_> {
         self.stats.inputs += count as u64;
         self.stats.steps += 1;
         let (commits, entries) = (process.engine.counters().commits, process.engine.counters().entries);
+        let repaired = process.engine.repaired();
         let errors = host.disk.usage().errors;
         let outputs = process.engine.step(clocks, items.into_iter().map(|item| item.input).collect());
         let is_clone = pid >= self.plan.nodes.len();
         let committed = process.engine.counters().commits > commits;
         let settled = process.engine.counters().entries - entries;
+        self.stats.count("rows built anew", process.engine.repaired().saturating_sub(repaired));
         if host.disk.usage().errors > errors {
             self.stats.hit(if host.full { "a write met a volume without room" } else { "a disk error hit" });
         }

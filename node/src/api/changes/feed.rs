@@ -41,6 +41,9 @@ impl Feed {
     }
 
     /// The next event; `None`: nothing more for now.
+    ///
+    /// # Errors
+    /// The store or a row cannot be read. Everything before it has been given by then, and it is tried again the next time.
     pub(super) fn next(&mut self, reader: &Reader) -> Result<Option<Event>, Problem> {
         loop {
             if let Some(event) = self.ready.pop_front() {
@@ -81,33 +84,36 @@ impl Feed {
         let mut fault = None;
         let ready = &mut self.ready;
         let behind = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
-        snapshot.visit_rows(self.space_no, self.collection.as_deref(), "", behind, |collection, id, row| {
-            if scanned >= PAGE_ROWS || bytes >= PAGE_BYTES {
-                more = true;
-                return ControlFlow::Break(());
-            }
-            scanned += 1;
-            let key = (collection.to_owned(), id.to_owned());
-            match rows::decode(collection, id, row) {
-                Ok(state) if state.is_present() => {
-                    bytes += row.len();
-                    let cursor = Cursor::Listing(mark, Some(key.clone()));
-                    let receipt = receipt_at(snapshot, self.space_no, state.journal());
-                    ready.push_back(
-                        Event::new(Kind::Changed, cursor).entity(collection, id, Some(&state)).receipt(receipt),
-                    );
-                }
-                Ok(_) => {}
-                Err(problem) => {
-                    fault = Some(problem);
+        let visited =
+            snapshot.visit_rows(self.space_no, self.collection.as_deref(), "", behind, |collection, id, row| {
+                if scanned >= PAGE_ROWS || bytes >= PAGE_BYTES {
+                    more = true;
                     return ControlFlow::Break(());
                 }
-            }
-            last = Some(key);
-            ControlFlow::Continue(())
-        })?;
-        if let Some(problem) = fault {
-            return Err(problem);
+                scanned += 1;
+                let key = (collection.to_owned(), id.to_owned());
+                match rows::decode(collection, id, row) {
+                    Ok(state) if state.is_present() => {
+                        bytes += row.len();
+                        let cursor = Cursor::Listing(mark, Some(key.clone()));
+                        let receipt = receipt_at(snapshot, self.space_no, state.journal());
+                        ready.push_back(
+                            Event::new(Kind::Changed, cursor).entity(collection, id, Some(&state)).receipt(receipt),
+                        );
+                    }
+                    Ok(_) => {}
+                    Err(problem) => {
+                        fault = Some(problem);
+                        return ControlFlow::Break(());
+                    }
+                }
+                last = Some(key);
+                ControlFlow::Continue(())
+            });
+        match fault.or(visited.err().map(Problem::from)) {
+            Some(problem) if self.ready.is_empty() => return Err(problem),
+            // What comes before it is given first.
+            fault => more |= fault.is_some(),
         }
         // Behind the last entity the journal goes on where it was when the listing began.
         self.cursor = if more { Cursor::Listing(mark, last.or(after)) } else { Cursor::At(mark, 0) };
@@ -138,7 +144,15 @@ impl Feed {
                 self.reset_due = true;
                 return Ok(true);
             }
-            bytes += self.events_of(snapshot, &row, (before, here), done)?;
+            let made = self.ready.len();
+            bytes += match self.events_of(snapshot, &row, (before, here), done) {
+                Ok(bytes) => bytes,
+                Err(problem) => {
+                    // All events of a row or none, and what comes before it first.
+                    self.ready.truncate(made);
+                    return if made == 0 { Err(problem) } else { Ok(true) };
+                }
+            };
             self.cursor = Cursor::At(here, 0);
             before = here;
             done = 0;
@@ -158,7 +172,9 @@ impl Feed {
         (before, here): (Mark, Mark),
         done: usize,
     ) -> Result<usize, Problem> {
-        let receipt = Some(Receipt { feed: row.feed, seq: row.seq });
+        // A row that was built anew is no entry's doing.
+        let of_entry = row.kind != JournalKind::Repaired;
+        let receipt = of_entry.then_some(Receipt { feed: row.feed, seq: row.seq });
         let stored = snapshot.entry(row.feed, row.seq)?;
         let verdict = stored.as_ref().and_then(|stored| Verdict::from_code(stored.verdict)).map(Verdict::name);
         let entry = stored.and_then(|stored| Entry::decode(&stored.bytes).ok());

@@ -16,10 +16,10 @@ use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::SharedApp;
 use super::problem::Problem;
 use super::request::{self, Params, PathParts, check_collection_name, clip, duration};
 use super::spaces::resolve;
+use super::{SharedApp, rows};
 use crate::runtime::Journals;
 use cursor::{Cursor, Mark};
 use feed::Feed;
@@ -139,6 +139,7 @@ impl Stream {
                 Err(problem) => {
                     // What cannot be said in the status any more cuts the answer off, which clients notice.
                     self.over = true;
+                    let problem = rows::report(&self.app, self.feed.space, problem).await;
                     return Some(Err(std::io::Error::other(problem.to_json().to_string())));
                 }
                 Ok(bytes) if !bytes.is_empty() => {
@@ -159,7 +160,12 @@ impl Stream {
     fn gather(&mut self) -> Result<Vec<u8>, Problem> {
         let mut out = Vec::new();
         while out.len() < PIECE_BYTES && self.left != Some(0) {
-            let Some(event) = self.feed.next(&self.app.reader)? else { break };
+            let event = match self.feed.next(&self.app.reader) {
+                Ok(Some(event)) => event,
+                Err(problem) if out.is_empty() => return Err(problem),
+                // What comes before it is sent first; then it is met again.
+                Ok(None) | Err(_) => break,
+            };
             if self.live == Live::Sse {
                 out.extend_from_slice(&event.to_sse(self.feed.space));
             } else {

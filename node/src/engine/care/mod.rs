@@ -17,6 +17,7 @@ mod scrub;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{NodeId, SpaceId};
 
 use super::Work;
@@ -89,6 +90,9 @@ impl Care {
     }
 
     fn suspect(&mut self, name: Name, doubt: Doubt) {
+        if doubt == Doubt::Damaged && defect::is(Defect::DamageLeft) {
+            return;
+        }
         if self.suspects.len() >= SUSPECTS_MAX || self.suspects.contains_key(&name) || self.frozen.contains_key(&name) {
             return;
         }

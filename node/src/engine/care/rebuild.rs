@@ -1,6 +1,7 @@
 //! Building a row anew: its newest change is looked for, its chain is walked and folded.
 
 use tombolo_crdt::FeedId;
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::entry::{Body, Entry};
 
@@ -154,6 +155,9 @@ fn refold(
             return Err(StoreError::corrupt("entries", detail));
         }
         links.push(link);
+    }
+    if links.len() > 1 && defect::is(Defect::RebuiltShort) {
+        links.remove(0);
     }
     let after = links.first().map(|link| link.after);
     links.reverse();

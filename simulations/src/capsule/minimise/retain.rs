@@ -69,6 +69,7 @@ fn fault(planned: &mut PlannedFault, numbers: &Numbers) -> bool {
         | Fault::DiskError { node, .. }
         | Fault::DiskSlow { node, .. }
         | Fault::BitFlips { node, .. }
+        | Fault::RowFlips { node, .. }
         | Fault::Restore { node, .. }
         | Fault::Clone { node } => numbers.one(node),
     }

@@ -6,7 +6,7 @@ use super::{Count, ScenarioSummary, Summary};
 
 /// Kinds of faults, and words that tell from what the world counted that one of the kind had an effect: not that it was begun.
 /// A kind that is not here (`slow`) leaves no mark of its own: whatever it slows arrives all the same.
-const MARKS: [(&str, &[&str]); 17] = [
+const MARKS: [(&str, &[&str]); 18] = [
     ("cut", &["closed way", "timed out", "datagram cut off"]),
     ("clog", &["a frame waited behind a clog", "datagram held back"]),
     ("lossy", &["lost packet", "datagram lost"]),
@@ -21,7 +21,8 @@ const MARKS: [(&str, &[&str]); 17] = [
     ("disk_full", &["without room", "a disk that was full"]),
     ("disk_error", &["a disk error hit"]),
     ("disk_slow", &["slow disk"]),
-    ("bit_flips", &["bit flips", "damaged"]),
+    ("bit_flips", &["bit flips", "damaged store", "damaged node"]),
+    ("row_flips", &["rows damaged", "damaged row", "rows built anew"]),
     ("restore", &["restored"]),
     ("clone", &["clone"]),
 ];

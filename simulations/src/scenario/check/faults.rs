@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Check, shown};
-use crate::plan::NodeNo;
+use crate::plan::{NodeNo, ROW_FLIPS_MAX};
 use crate::scenario::expand::FAULTS_MAX;
 use crate::scenario::language::{End, Statement, What};
 use crate::scenario::model::{Survivors, Who};
@@ -114,6 +114,10 @@ impl Check<'_> {
                 );
                 self.wrong(place, message);
             }
+            What::BitFlips { count, in_rows: true, .. } if !(1..=ROW_FLIPS_MAX).contains(count) => {
+                self.wrong(place, format!("{count} rows; allowed: from 1 to {ROW_FLIPS_MAX}"));
+            }
+            What::BitFlips { in_rows: true, .. } => {}
             What::BitFlips { who, .. } => self.flips(statement, who, flipped),
             What::RollingRestart { who, every, down, .. } => {
                 let nodes = match who {

@@ -176,7 +176,7 @@ impl<'d> Stage<'d> {
             return;
         };
         let nodes = match (what, who) {
-            (What::BitFlips { .. }, Who::Any) => self.victim.into_iter().collect(),
+            (What::BitFlips { in_rows: false, .. }, Who::Any) => self.victim.into_iter().collect(),
             _ => self.nodes(who, dice),
         };
         for node in nodes {
@@ -194,6 +194,7 @@ impl<'d> Stage<'d> {
                 What::DiskFull(_) => Fault::DiskFull { node },
                 What::DiskError { after, .. } => Fault::DiskError { node, after: *after },
                 What::DiskSlow { factor, .. } => Fault::DiskSlow { node, factor: *factor },
+                What::BitFlips { count, in_rows: true, .. } => Fault::RowFlips { node, count: *count },
                 What::BitFlips { count, .. } => Fault::BitFlips { node, count: *count },
                 What::Restore { taken, .. } => match moment(*taken, dice) {
                     taken if taken < span.0 => Fault::Restore { node, taken },
@@ -318,7 +319,7 @@ fn random_parts(mut nodes: Vec<NodeNo>, parts: usize, dice: &mut Dice) -> Vec<Ve
 
 fn named_flips(what: &What, names: &Names) -> Vec<NodeNo> {
     match what {
-        What::BitFlips { who: Who::These(these), .. } => names.these(these),
+        What::BitFlips { who: Who::These(these), in_rows: false, .. } => names.these(these),
         _ => Vec::new(),
     }
 }

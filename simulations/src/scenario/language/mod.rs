@@ -188,6 +188,8 @@ pub enum What {
         who: Who,
         /// How many.
         count: u32,
+        /// Each in a row of the entity table, instead of anywhere.
+        in_rows: bool,
     },
     /// The data directory is what it was.
     Restore {

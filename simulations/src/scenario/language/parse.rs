@@ -38,7 +38,7 @@ pub(in crate::scenario) const VERBS: &[(&str, &[&str], &str)] = &[
     ("disk-full", &["for"], "at T disk-full A for 10m"),
     ("disk-error", &["after"], "at T disk-error A after 3"),
     ("disk-slow", &["for"], "at T disk-slow A 50x for 10m"),
-    ("bit-flips", &["for"], "at T bit-flips A 3 for 1m"),
+    ("bit-flips", &["for", "in-rows"], "at T bit-flips A 3 for 1m"),
     ("restore", &["for", "taken"], "at T restore A taken T0 for 1m"),
     ("clone", &["for"], "at T clone A for 1h"),
 ];
@@ -67,6 +67,7 @@ struct Options {
     in_commit: Option<u32>,
     in_repair: Option<u32>,
     after: Option<u32>,
+    in_rows: bool,
 }
 
 /// Reads a statement; `place` is where it begins.
@@ -126,6 +127,7 @@ fn apply(what: &mut What, options: &Options) -> Result<(), &'static str> {
             *unsynced = options.unsynced;
         }
         What::DiskError { after, .. } => *after = options.after.unwrap_or(0),
+        What::BitFlips { in_rows, .. } => *in_rows = options.in_rows,
         What::Restore { taken, .. } => *taken = options.taken.ok_or("taken")?,
         _ => {}
     }
@@ -272,7 +274,7 @@ impl<'t> Cursor<'_, 't> {
             "disk-full" => What::DiskFull(who),
             "disk-error" => What::DiskError { who, after: 0 },
             "disk-slow" => What::DiskSlow { who, factor: self.value(factor)? },
-            "bit-flips" => What::BitFlips { who, count: self.value(number)? },
+            "bit-flips" => What::BitFlips { who, count: self.value(number)?, in_rows: false },
             "restore" => What::Restore { who, taken: zero },
             _ => What::Clone(who),
         })
@@ -296,6 +298,7 @@ impl<'t> Cursor<'_, 't> {
                 "in-commit" => options.in_commit = Some(self.value(number)?),
                 "in-repair" => options.in_repair = Some(self.value(number)?),
                 "after" => options.after = Some(self.value(number)?),
+                "in-rows" => options.in_rows = true,
                 "kept" => options.unsynced = Some(Unsynced::Kept),
                 "lost" => options.unsynced = Some(Unsynced::Lost),
                 "subset" => options.unsynced = Some(Unsynced::Subset),

@@ -177,6 +177,10 @@ fn faults_that_cannot_be() {
         "test.toml:6:11: a damaged file may have lost writes, so its node cannot be a survivor; all are",
     );
     is(
+        "survivors = \"all\"\nfaults = \"at 5m bit-flips rome 65 for 1m in-rows\"",
+        "test.toml:6:11: 65 rows; allowed: from 1 to 64",
+    );
+    is(
         "faults = [\"at 5m~5m crash rome for 30s\", \"at 9m clone rome for 2m\"]",
         "test.toml:5:43: may overlap with the fault of line 5: `rome` takes one such fault at a time",
     );

@@ -189,6 +189,12 @@ fn a_damaged_plan_is_refused() {
         plan.faults[0].fault = Fault::BitFlips { node: 1, count: 1 };
     };
     is(said(&flips), "node 1 has a damaged file and is a survivor");
+    let mut plan =
+        read(&with("survivors = \"all\"\nfaults = \"at 5m bit-flips rome 2 in-rows for 1m\"")).expect("fine").plan(1);
+    assert!(matches!(plan.faults[0].fault, Fault::RowFlips { node: 1, count: 2 }), "{:?}", plan.faults);
+    assert_eq!(plan.check(), Ok(()), "whose rows are damaged may survive");
+    plan.faults[0].fault = Fault::RowFlips { node: 1, count: 0 };
+    assert!(plan.check().is_err());
 }
 
 #[test]
