@@ -15,6 +15,11 @@ pub(crate) fn count(number: u64) -> String {
     text
 }
 
+/// `1 seed`, `2 seeds`.
+pub(crate) fn some(number: u64, what: &str) -> String {
+    format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
+}
+
 /// `1.2 MB`.
 pub(crate) fn bytes(number: u64) -> String {
     let value = number as f64;
@@ -68,6 +73,7 @@ mod tests {
         assert_eq!(count(0), "0");
         assert_eq!(count(171_075), "171,075");
         assert_eq!(count(1_000), "1,000");
+        assert_eq!((some(1, "run"), some(1_200, "run")), ("1 run".into(), "1,200 runs".into()));
         assert_eq!(bytes(1_500), "1,500 B");
         assert_eq!(bytes(1_250_000), "1.2 MB");
         assert_eq!(duration(Duration::from_micros(410)), "0.41 ms");

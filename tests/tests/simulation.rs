@@ -97,6 +97,17 @@ fn what_is_wrong_with_input_is_said_with_its_line() {
     assert!(error.contains("wrong.toml:5:") && error.contains("nodez"), "{error}");
     let error = said(&["run", "two-shops", "--known-bad", "bad.txt"]);
     assert!(error.contains("bad.txt:3: ") && error.contains("allowed: "), "{error}");
+    write("bad.txt", "two-shop 1\n");
+    let error = said(&["run", "two-shops", "--known-bad", "bad.txt"]);
+    assert!(error.contains("(did you mean `two-shops`?); there are: clock-ahead, "), "{error}");
+    let error = said(&["run", "two-shosp"]);
+    assert!(error.contains("there is no scenario `two-shosp` (did you mean `two-shops`?)"), "{error}");
+    let error = said(&["run", "no-such-file.toml"]);
+    assert!(error.contains("there is no file no-such-file.toml") && !error.contains("docs/"), "{error}");
+    let error = said(&["exhaust", "--seed", "x"]);
+    assert!(error.contains("a whole number from 0"), "{error}");
+    let output = sim(dir.path(), &["run", "two-shops", "--report", "bad.txt"]);
+    assert_eq!((output.status.code(), text(&output.stdout)), (Some(74), String::new()), "nothing was run");
     let error = said(&["--json", "replay", "nowhere"]);
     let error: Value = serde_json::from_str(&error).expect("JSON");
     assert_eq!(error["error"]["kind"], "usage");

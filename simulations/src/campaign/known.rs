@@ -7,9 +7,11 @@
 //! two-shops 4
 //! ```
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use crate::capsule::LaneName;
+use crate::scenario::did_you_mean;
 
 /// Most lines of the file: all of them run before anything else.
 const LINES_MAX: usize = 10_000;
@@ -60,11 +62,11 @@ impl fmt::Display for KnownBadError {
 impl std::error::Error for KnownBadError {}
 
 impl KnownBad {
-    /// Reads the text of a file; `is_scenario` says which names there are.
+    /// Reads the text of a file; `scenarios` are the names that there are.
     ///
     /// # Errors
     /// The first line that says no seed, or one of an unknown scenario.
-    pub fn parse(file: &str, text: &str, is_scenario: &dyn Fn(&str) -> bool) -> Result<Self, KnownBadError> {
+    pub fn parse(file: &str, text: &str, scenarios: &BTreeSet<&str>) -> Result<Self, KnownBadError> {
         let mut known = Self::default();
         for (line, content) in (1..).zip(text.lines()) {
             let wrong = |reason: String| KnownBadError { file: file.to_owned(), line, reason };
@@ -75,13 +77,16 @@ impl KnownBad {
             let words: Vec<&str> = said.split_whitespace().collect();
             let (scenario, seed, lane) = match *words.as_slice() {
                 [] => continue,
+                [_] => return Err(wrong("the seed is missing".to_owned())),
                 [scenario, seed] => (scenario, seed, None),
                 [scenario, seed, lane] => (scenario, seed, Some(lane)),
                 _ => return Err(wrong(format!("{} words before the note", words.len()))),
             };
             let seed = seed.parse().map_err(|_| wrong(format!("`{seed}` is no seed: a whole number from 0 on")))?;
-            if !is_scenario(scenario) {
-                return Err(wrong(format!("there is no scenario `{scenario}`")));
+            if !scenarios.contains(scenario) {
+                let meant = did_you_mean(scenario, scenarios.iter().copied());
+                let names = scenarios.iter().copied().collect::<Vec<_>>().join(", ");
+                return Err(wrong(format!("there is no scenario `{scenario}`{meant}; there are: {names}")));
             }
             let lane = match lane {
                 None => None,
@@ -135,7 +140,7 @@ mod tests {
 
     #[test]
     fn lines_are_seeds_comments_or_errors() {
-        let there = |name: &str| ["swarm", "ferry"].contains(&name);
+        let there = BTreeSet::from(["swarm", "ferry"]);
         let known = KnownBad::parse("bad.txt", "# known\n\nswarm 17 # lost # twice\n ferry\t4\nswarm 17\n", &there)
             .expect("parses");
         assert_eq!(known.seeds.len(), 2);
@@ -147,9 +152,9 @@ mod tests {
         let on = |lane| known.clone().on(lane).seeds.into_iter().map(|known| known.line).collect::<Vec<_>>();
         assert_eq!((on(LaneName::World), on(LaneName::Quic)), (vec![2, 3, 4], vec![1, 4]));
         for (text, line, part) in [
-            ("swarm", 1, "1 words"),
+            ("swarm", 1, "the seed is missing; allowed: "),
             ("\nswarm x", 2, "`x` is no seed"),
-            ("swarm 1\nswam 2", 2, "no scenario `swam`"),
+            ("swarm 1\nswam 2", 2, "no scenario `swam` (did you mean `swarm`?); there are: ferry, swarm; allowed: "),
             ("swarm 1 moon # far", 1, "no lane `moon`"),
             ("swarm 1 quic 2", 1, "4 words"),
         ] {

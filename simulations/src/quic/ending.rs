@@ -72,14 +72,14 @@ impl Play {
             let engines: Vec<_> =
                 survivors.filter_map(|node| Some((*node, list.get(*node)?.engine.as_ref()?))).collect();
             sites.oracles.quiet(now, &engines, traffic, &mut sites.stats)?;
-            traffic
+            sites.traffic_of_survivors()
         };
-        for process in self.processes.iter().flatten() {
+        for process in self.plan.survivors.iter().filter_map(|node| self.processes.get(*node)?.as_ref()) {
             process.core.disconnect(None);
         }
         self.quiet("fall silent after reconnecting").await?;
         let sites = self.shared.lock();
-        let after = sites.traffic();
+        let after = sites.traffic_of_survivors();
         let took = Traffic {
             bytes: after.bytes - before.bytes,
             transferred: after.transferred - before.transferred,

@@ -1,6 +1,6 @@
 //! What all tasks of a run share: the engines with their disks and clocks, the oracles, the numbers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_node::engine::{Engine, ReplyTo};
-use tombolo_node::runtime::{EngineHandle, Traffic as ByKind};
+use tombolo_node::runtime::{EngineHandle, Traffic as ByKind, TrafficFigure};
 
 use super::letters::Letters;
 use crate::disk::Disk;
@@ -167,9 +167,21 @@ impl Sites {
 
     /// Bytes of frames so far, over all nodes and lives.
     pub(super) fn traffic(&self) -> Traffic {
+        self.sum(self.list.iter().flat_map(|site| site.bytes.read()))
+    }
+
+    /// The same between survivors. What others exchange beside them is no reconnect of equals.
+    pub(super) fn traffic_of_survivors(&self) -> Traffic {
+        let survivors: Vec<_> = self.plan.survivors.iter().filter_map(|node| self.list.get(*node)).collect();
+        let ids: BTreeSet<_> = survivors.iter().map(|site| site.key.verifying_key().to_bytes()).collect();
+        let figures = survivors.iter().flat_map(|site| site.bytes.read());
+        self.sum(figures.filter(|figure| ids.contains(figure.peer.as_bytes())))
+    }
+
+    fn sum(&self, figures: impl Iterator<Item = TrafficFigure>) -> Traffic {
         let mut traffic = Traffic { connections: self.stats.connections, ..Traffic::default() };
         let mut taken = 0;
-        for figure in self.list.iter().flat_map(|site| site.bytes.read()) {
+        for figure in figures {
             traffic.bytes += figure.sent;
             if figure.kind == "ranges" {
                 traffic.transferred += figure.sent;

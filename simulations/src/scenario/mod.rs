@@ -18,6 +18,7 @@ mod library;
 mod load;
 mod model;
 mod names;
+mod nearest;
 mod place;
 mod random;
 mod read;
@@ -36,6 +37,7 @@ pub use model::{
     Amount, Assert, ContentShape, Draft, Initial, LinkChange, LinkClass, Mix, Name, Node, Pick, Random, RandomKind,
     Shape, Space, Survivors, Topology, Who, Workload, Write,
 };
+pub use nearest::did_you_mean;
 pub use place::{Place, Problem, ScenarioError};
 pub use random::Kind;
 pub use read::Files;
@@ -80,7 +82,7 @@ impl Scenario {
     /// Reads a file; files it names are looked for beside it.
     ///
     /// # Errors
-    /// As [`parse`](Self::parse); also a file that cannot be read.
+    /// As [`parse`](Self::parse); also a file that cannot be read: that problem has line 0.
     pub fn load(path: &Path) -> Result<Self, ScenarioError> {
         Ok(Self::load_with_files(path)?.0)
     }
@@ -91,7 +93,7 @@ impl Scenario {
     /// As [`load`](Self::load).
     pub fn load_with_files(path: &Path) -> Result<(Self, String, BTreeMap<String, String>), ScenarioError> {
         let file = path.display().to_string();
-        let text = read_bounded(path, SCENARIO_BYTES_MAX).map_err(|reason| ScenarioError::whole(&file, reason))?;
+        let text = read_bounded(path, SCENARIO_BYTES_MAX).map_err(|reason| ScenarioError::unread(&file, reason))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let files = RefCell::new(BTreeMap::new());
         let read = |name: &str| {

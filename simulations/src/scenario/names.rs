@@ -44,8 +44,8 @@ impl Names {
     }
 
     /// Nodes and zones, for messages.
-    pub(super) fn known(&self) -> String {
-        self.of.keys().map(String::as_str).collect::<Vec<_>>().join(", ")
+    pub(super) fn all(&self) -> impl Iterator<Item = &str> {
+        self.of.keys().map(String::as_str)
     }
 
     /// The nodes that names stand for, each once, in order. Unknown names stand for nobody.

@@ -14,6 +14,11 @@ pub struct Place {
 }
 
 impl Place {
+    /// A file as such, with no line.
+    fn file(file: &str) -> Self {
+        Self { file: Some(Arc::from(file)), line: 0, column: 0 }
+    }
+
     /// The beginning of a file.
     fn top(file: &str) -> Self {
         Self { file: Some(Arc::from(file)), line: 1, column: 1 }
@@ -49,6 +54,7 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {
+            Some(file) if self.line == 0 => f.write_str(file),
             Some(file) => write!(f, "{file}:{}:{}", self.line, self.column),
             None => f.write_str("scenario"),
         }
@@ -93,9 +99,9 @@ impl ScenarioError {
         Self { problems }
     }
 
-    /// One problem with all of a file.
-    pub(super) fn whole(file: &str, message: String) -> Self {
-        Self { problems: vec![Problem { place: Place::top(file), message }] }
+    /// A file that could not be read.
+    pub(super) fn unread(file: &str, message: String) -> Self {
+        Self { problems: vec![Problem { place: Place::file(file), message }] }
     }
 
     /// Problems that stand nowhere are the file's.

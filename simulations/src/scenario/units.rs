@@ -126,10 +126,17 @@ pub(super) fn range(text: &str) -> Result<(When, When), String> {
     Ok((from, to))
 }
 
+/// What is wrong with `5s-3m`, if a text is like that.
+pub(super) fn dashed(text: &str) -> Option<String> {
+    let (from, to) = text.split_once('-')?;
+    let both = when(from.trim()).and(when(to.trim()));
+    both.ok().map(|_| format!("`{text}` is not a time; ranges are written {}..{}", from.trim(), to.trim()))
+}
+
 /// `5s..2m`: a length from 5 s to 2 min.
 pub(super) fn lengths(text: &str) -> Result<(Duration, Duration), String> {
     let Some((from, to)) = text.split_once("..") else {
-        return duration(text).map(|same| (same, same));
+        return duration(text).map(|same| (same, same)).map_err(|error| dashed(text).unwrap_or(error));
     };
     let (from, to) = (duration(from.trim())?, duration(to.trim())?);
     if to < from {
@@ -238,6 +245,7 @@ mod tests {
         }
         assert_eq!(duration("40000d"), Err("`40000d` is too long; a time is at most 36500d".into()));
         assert_eq!(range("2h..1h"), Err("the range `2h..1h` ends before it begins".into()));
+        assert_eq!(lengths("5s-3m"), Err("`5s-3m` is not a time; ranges are written 5s..3m".into()));
         assert_eq!(range("2h"), Err("`2h` is not a range of times; write such as 2h..50h".into()));
         for wrong in ["10", "101%", "1.23456%", "-1%", "%", ".5%", "x ppm", "1000001ppm"] {
             assert!(share_ppm(wrong).is_err(), "{wrong}");

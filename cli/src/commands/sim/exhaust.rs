@@ -25,11 +25,15 @@ Exit codes: 0 everything held, 1 something was violated, 64 wrong usage,
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExhaustArgs {
     /// Where keys and all choices come from
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = seed)]
     seed: u64,
     /// Every operation of every part, four images each, and every repair cut as well: takes an hour
     #[arg(long)]
     thorough: bool,
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| format!("a seed is a whole number from 0 to {}", u64::MAX))
 }
 
 type Part = (&'static str, fn(&Workload) -> Result<Report, Wrong>, Workload);
@@ -64,16 +68,17 @@ pub(super) fn run(ui: &mut Ui, args: &ExhaustArgs) -> Result<(), CliError> {
         running.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| panicked()))).collect()
     });
     bar.finish_and_clear();
-    tell(ui, seed, &reports)?;
     let failed = |report: &Result<Report, Wrong>| report.as_ref().map_or(1, |report| report.failed_points);
-    match reports.iter().map(|(_, report)| failed(report)).sum() {
+    let failed = reports.iter().map(|(_, report)| failed(report)).sum();
+    tell(ui, seed, &reports, failed == 0)?;
+    match failed {
         0 => Ok(()),
-        failed => Err(CliError::new(Kind::Violated, format!("{} points failed", human::count(failed)))
+        failed => Err(CliError::new(Kind::Violated, format!("{} failed", human::some(failed, "point")))
             .hint(format!("see it again with `tombolo sim exhaust --seed {seed}`"))),
     }
 }
 
-fn tell(ui: &mut Ui, seed: u64, reports: &[(&str, Result<Report, Wrong>)]) -> Result<(), CliError> {
+fn tell(ui: &mut Ui, seed: u64, reports: &[(&str, Result<Report, Wrong>)], held: bool) -> Result<(), CliError> {
     if ui.is_json() {
         let parts: Vec<_> = reports.iter().map(|(name, report)| document(name, report)).collect();
         return ui.json(&json!({ "seed": seed, "parts": parts }));
@@ -84,7 +89,8 @@ fn tell(ui: &mut Ui, seed: u64, reports: &[(&str, Result<Report, Wrong>)]) -> Re
             Err(wrong) => ui.line(format!("{name}: without any trouble: {wrong}"))?,
         }
     }
-    Ok(())
+    // As `sim run` ends.
+    ui.line(if held { "held" } else { "VIOLATED" })
 }
 
 fn document(name: &str, report: &Result<Report, Wrong>) -> serde_json::Value {

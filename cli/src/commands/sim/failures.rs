@@ -147,10 +147,7 @@ fn smaller(ui: &Ui, keeping: &Keeping<'_>, plan: &Plan, failure: &Failure, budge
 
 /// `2 nodes, 1 write, 3 faults`.
 pub(super) fn size(size: Size) -> String {
-    let some = |count: usize, what: &str| {
-        let plural = if count == 1 { "" } else { "s" };
-        format!("{} {what}{plural}", human::count(count as u64))
-    };
+    let some = |count: usize, what: &str| human::some(count as u64, what);
     format!("{}, {}, {}", some(size.nodes, "node"), some(size.writes, "write"), some(size.faults, "fault"))
 }
 
@@ -165,8 +162,7 @@ impl Kept {
         };
         let others = match self.others {
             0 => String::new(),
-            1 => " (and 1 seed like it)".to_owned(),
-            others => format!(" (and {} seeds like it)", human::count(others as u64)),
+            others => format!(" (and {} like it)", human::some(others as u64, "seed")),
         };
         let minimal = if self.minimal { "; nothing more can be left out" } else { "" };
         let now = Size::of(&self.plan);

@@ -8,6 +8,7 @@ mod replay;
 mod run;
 mod sources;
 mod stop;
+mod writable;
 
 pub(in crate::commands) use run::cores;
 

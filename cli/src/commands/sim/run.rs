@@ -17,6 +17,7 @@ use super::failures::{Keeping, Kept, keep};
 use super::lane::{LaneArg, lane};
 use super::sources::{self, Source};
 use super::stop::Stop;
+use super::writable;
 use crate::args::version;
 use crate::duration;
 use crate::error::{CliError, Kind};
@@ -89,6 +90,8 @@ pub(super) fn run(ui: &mut Ui, args: &RunArgs) -> Result<(), CliError> {
     if args.seeds.count().is_none() && args.time_budget.is_none() {
         return Err(CliError::usage("seeds without an end take for ever").hint("add --time-budget 5m"));
     }
+    args.report.as_deref().map_or(Ok(()), writable::report)?;
+    args.junit.as_deref().map_or(Ok(()), writable::file)?;
     let stop = Stop::listen()?;
     let subjects: Vec<_> = sources.iter().map(|source| Subject::of(&source.scenario)).collect();
     let campaign = Campaign {
@@ -202,7 +205,7 @@ impl<'a> Line<'a> {
         bar.set_position(progress.runs);
         if bar.is_hidden() && self.watch.elapsed() > WORD_EVERY * (self.words + 1) {
             self.words += 1;
-            self.ui.note(format!("{} seeds: {message}", human::count(progress.runs)));
+            self.ui.note(format!("{}: {message}", human::some(progress.runs, "seed")));
         }
         bar.set_message(message);
     }
@@ -236,8 +239,10 @@ fn tell(ui: &mut Ui, summary: &Summary, findings: &Findings, kept: &[Kept]) -> R
         }
     }
     warnings(summary).iter().for_each(|warning| ui.warn(warning));
-    let runs = human::count(findings.progress.runs);
-    let of = findings.progress.of.map_or(String::new(), |of| format!(" of {}", human::count(of)));
+    let runs = match findings.progress.of {
+        Some(of) => format!("{} of {}", human::count(findings.progress.runs), human::some(of, "run")),
+        None => human::some(findings.progress.runs, "run"),
+    };
     let why = match findings.stopped {
         None | Some(campaign::Stop::NotDeterministic) => return Ok(()),
         Some(campaign::Stop::TimeBudget) => "the time was up",
@@ -245,8 +250,7 @@ fn tell(ui: &mut Ui, summary: &Summary, findings: &Findings, kept: &[Kept]) -> R
         Some(campaign::Stop::Interrupted) => "interrupted",
         Some(campaign::Stop::NoThreads) => "the system gives no thread",
     };
-    let plural = if findings.progress.of.unwrap_or(findings.progress.runs) == 1 { "" } else { "s" };
-    ui.note(format!("{why} after {runs}{of} run{plural}"));
+    ui.note(format!("{why} after {runs}"));
     Ok(())
 }
 
@@ -258,19 +262,21 @@ fn verdict(summary: &Summary, findings: &Findings) -> Result<(), CliError> {
         return Err(CliError::new(Kind::NotDeterministic, "the simulator itself is at fault").cause(unequal));
     }
     match (summary.result(), findings.stopped) {
-        (Worst::Violated, _) => error(Kind::Violated, format!("{failures} of {} runs failed", findings.progress.runs)),
+        (Worst::Violated, _) => {
+            error(Kind::Violated, format!("{failures} of {} failed", human::some(findings.progress.runs, "run")))
+        }
         (_, Some(campaign::Stop::Interrupted)) => error(Kind::Interrupted, "interrupted".into()),
         (_, Some(campaign::Stop::NoThreads)) => error(Kind::Failed, "the system gives no thread to run in".into()),
         (Worst::NotDeterministic, _) => error(Kind::NotDeterministic, "the simulator itself is at fault".into()),
         (Worst::Inconclusive, _) if findings.inconclusive.is_empty() && summary.unfinished > 0 => {
-            let left = human::count(summary.unfinished);
-            Err(CliError::new(Kind::Inconclusive, format!("the time was up before all seeds were run: {left} runs are left"))
+            let left = human::some(summary.unfinished, "run");
+            Err(CliError::new(Kind::Inconclusive, format!("the time was up before all seeds were run: {left} left"))
                 .hint("give more time (--time-budget) or fewer seeds; `--seeds 0..`, without an end, runs as many as the time allows"))
         }
         (Worst::Inconclusive, _) => {
-            let unknown = findings.inconclusive.len();
+            let unknown = human::some(findings.inconclusive.len() as u64, "run");
             Err(CliError::new(Kind::Inconclusive, "nothing can be said of some scenarios")
-                .cause(format!("{unknown} runs met a limit, or no seed of a scenario was run"))
+                .cause(format!("{unknown} met a limit, or no seed of a scenario was run"))
                 .hint("give more time (--time-budget) or more seeds, or make the scenario smaller"))
         }
         (Worst::Held, _) => Ok(()),

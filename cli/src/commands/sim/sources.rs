@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use tombolo_sim::campaign::KnownBad;
-use tombolo_sim::scenario::{Scenario, files_of, find, library};
+use tombolo_sim::scenario::{Scenario, did_you_mean, files_of, find, library};
 
 use super::lane::LaneArg;
 use super::ls::of_library;
 use crate::error::CliError;
+use crate::human;
 use crate::ui::Ui;
 
 /// A scenario, and where it is from.
@@ -41,8 +42,8 @@ pub(super) fn load(ui: &Ui, named: &[String], lane: LaneArg) -> Result<Vec<Sourc
         sources.retain(|source| lane.takes(&source.scenario));
         if sources.len() < all {
             ui.note(format!(
-                "{} scenarios of the library do not run on the lane {}",
-                all - sources.len(),
+                "not run, as not on the lane {1}: {0} of the library",
+                human::some((all - sources.len()) as u64, "scenario"),
                 lane.name().name()
             ));
         }
@@ -83,14 +84,18 @@ fn one(named: &str) -> Result<Source, CliError> {
         return Err(CliError::usage(format!("there is no file {named}")));
     }
     let loaded = Scenario::load_with_files(path);
-    let (scenario, toml, files) = loaded.map_err(|error| wrong(&error).hint("docs/scenarios.md has all keys"))?;
+    let (scenario, toml, files) = loaded.map_err(|error| {
+        let unread = error.problems.iter().all(|problem| problem.place.line() == 0);
+        if unread { wrong(&error) } else { wrong(&error).hint("docs/scenarios.md has all keys") }
+    })?;
     Ok(Source { scenario, toml, files, named: named.to_owned() })
 }
 
 /// There is no such scenario.
 pub(super) fn unknown(name: &str) -> CliError {
     let names: Vec<_> = library().iter().map(|(name, _)| *name).collect();
-    CliError::usage(format!("there is no scenario `{name}`"))
+    let meant = did_you_mean(name, names.iter().copied());
+    CliError::usage(format!("there is no scenario `{name}`{meant}"))
         .cause(format!("the library has {}", names.join(", ")))
         .hint("a file is named with its ending: `tombolo sim run mine.toml`")
 }
@@ -104,7 +109,6 @@ pub(super) fn told_of_known_bad(
     let pairs = || known.seeds.iter().map(|known| (known.scenario.clone(), known.seed));
     let (run, bad) =
         (pairs().filter(|pair| ran.contains(pair)).count(), pairs().filter(|pair| failed.contains(pair)).count());
-    let plural = if run == 1 { "" } else { "s" };
     let passed = known.seeds.len() - run;
     let passed = if passed == 0 {
         String::new()
@@ -112,7 +116,7 @@ pub(super) fn told_of_known_bad(
         format!("; {passed} passed over: of other scenarios or shards, or not come to")
     };
     let held = if bad == 0 { "held".to_owned() } else { format!("{bad} did not hold") };
-    format!("{run} known bad seed{plural} first: {held}{passed}")
+    format!("{} first: {held}{passed}", human::some(run as u64, "known bad seed"))
 }
 
 /// The known bad seeds; those of scenarios and lanes that are not to be run now are passed over.
@@ -120,8 +124,9 @@ pub(super) fn known_bad(path: Option<&Path>, sources: &[Source], lane: LaneArg) 
     let Some(path) = path else { return Ok(KnownBad::default()) };
     let wrong = || CliError::usage("the file of known bad seeds cannot be used");
     let text = std::fs::read_to_string(path).map_err(|error| wrong().cause(format!("{}: {error}", path.display())))?;
-    let is_scenario = |name: &str| find(name).is_some() || sources.iter().any(|source| source.scenario.name() == name);
-    KnownBad::parse(&path.display().to_string(), &text, &is_scenario)
+    let named = sources.iter().map(|source| source.scenario.name());
+    let scenarios = library().iter().map(|(name, _)| *name).chain(named).collect();
+    KnownBad::parse(&path.display().to_string(), &text, &scenarios)
         .map(|known| known.on(lane.name()))
         .map_err(|error| wrong().cause(error))
 }

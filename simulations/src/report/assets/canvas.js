@@ -1,6 +1,8 @@
 // The drawing: only what is in view, from the state and the axis.
 
 const HEAD = 30, CLOCK = 122, TRACK = 16, TRACKS_MAX = 6, MAP = 46, LANE_MIN = 44, FOOT = 14;
+// Above the first event, when all of them are in view: its label is not cut off.
+const BROW = 10;
 const FRAME_COLOURS = 8;
 // More lines than this are a blur that takes long to draw: then only every so-maniest is drawn, and all lost ones.
 const LINES_MAX = 5000;
@@ -40,7 +42,7 @@ class Painter {
     this.left = left;
     this.right = this.width - MAP;
   }
-  get plot() { return this.height - HEAD - FOOT; }
+  get plot() { return this.height - HEAD - BROW - FOOT; }
   y(pos) { return HEAD + (pos - this.state.top) * this.state.scale; }
   posAt(y) { return (y - HEAD) / this.state.scale + this.state.top; }
   yTime(time) { return this.y(this.state.axis.posOf(time)); }
@@ -75,9 +77,11 @@ class Painter {
     const lines = this.drawLetters();
     this.drawWrites();
     this.drawMarks(rows);
-    this.drawMoments();
+    const moments = this.drawMoments();
+    this.nameViolation(moments);
     this.nameFaults();
     this.nameWrites(rows);
+    this.nameMoments(moments);
     this.nameLetters(lines);
     this.drawChosen();
     c.restore();
@@ -315,14 +319,25 @@ class Painter {
   }
   // What concerns everybody: healing, the end, the violation.
   drawMoments() {
-    const rank = ["violated", "quiet", "healed"], y = (event) => this.y(this.state.axis.pos[this.state.rowOf.get(event.index)]);
-    const moments = this.state.shown.filter((event) => rank.includes(event.what) && y(event) > HEAD - 20 && y(event) < this.height + 20);
-    moments.forEach((event) => this.drawMoment(event, y(event)));
-    moments.sort((a, b) => rank.indexOf(a.what) - rank.indexOf(b.what));
-    for (const event of moments) {
-      const bad = event.what === "violated", text = words(event), most = Math.floor((this.right - this.left) / 6.5);
-      if (bad) this.labels = this.labels.filter((box) => box[1] > y(event) + 4 || box[3] < y(event) - 18);
-      this.label(text.length > most ? text.slice(0, most) + "…" : text, this.left + 6, y(event) - 10, bad ? this.colour.bad : this.colour.good, "left", 12);
+    const kinds = ["violated", "quiet", "healed"], y = (event) => this.y(this.state.axis.pos[this.state.rowOf.get(event.index)]);
+    const seen = this.state.shown.filter((event) => kinds.includes(event.what)).map((event) => [event, y(event)]);
+    const moments = seen.filter(([, y]) => y > HEAD - 20 && y < this.height + 20);
+    moments.forEach(([event, y]) => this.drawMoment(event, y));
+    return moments;
+  }
+  // Before all other labels, and over those that are there.
+  nameViolation(moments) {
+    for (const [event, y] of moments.filter(([event]) => event.what === "violated")) {
+      const text = words(event), most = Math.floor((this.right - this.left) / 6.5);
+      this.labels = this.labels.filter((box) => box[1] > y + 4 || box[3] < y - 18);
+      this.label(text.length > most ? text.slice(0, most) + "…" : text, this.left + 6, y - 10, this.colour.bad, "left", 12);
+    }
+  }
+  // What a write says matters more than that all is well: these labels take what room is left.
+  nameMoments(moments) {
+    for (const [event, y] of moments.filter(([event]) => event.what !== "violated")) {
+      const put = (x, y, align) => this.label(words(event), x, y, this.colour.good, align, 12);
+      put(this.left + 6, y - 10, "left") || put(this.right - 8, y - 10, "right");
     }
   }
   drawMoment(event, y) {

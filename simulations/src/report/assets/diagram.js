@@ -60,7 +60,7 @@ function zoom(factor, y = HEAD + painter.plot / 2) {
 }
 function zoomAll() {
   state.scale = leastScale();
-  state.top = 0;
+  state.top = -BROW / state.scale;
   limitTop();
   redraw();
 }

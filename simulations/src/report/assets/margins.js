@@ -70,7 +70,7 @@ Object.assign(Painter.prototype, {
   mapY(pos) { return HEAD + 2 + (pos / (this.state.axis.end || 1)) * (this.height - HEAD - 4); },
   mapPos(y) { return ((y - HEAD - 2) / (this.height - HEAD - 4)) * this.state.axis.end; },
   drawMap() {
-    const { axis, shown, top, scale } = this.state, c = this.context, x = this.right + 4;
+    const { axis, shown, top } = this.state, c = this.context, x = this.right + 4;
     c.fillStyle = this.colour.panel;
     c.fillRect(this.right, HEAD, MAP, this.height - HEAD);
     const counts = new Uint32Array(Math.ceil(this.height) + 1), lost = new Uint8Array(counts.length);
@@ -96,7 +96,7 @@ Object.assign(Painter.prototype, {
     c.fillStyle = this.colour.bad;
     const end = this.state.rowOf.get(FOCUS);
     if (VIOLATION >= 0 && end !== undefined) c.fillRect(this.right, this.mapY(axis.pos[end]) - 1, MAP, 3);
-    const y1 = this.mapY(Math.max(0, top)), y2 = this.mapY(Math.min(axis.end, top + this.plot / scale));
+    const y1 = this.mapY(Math.max(0, top)), y2 = this.mapY(Math.min(axis.end, this.posAt(this.height - FOOT)));
     c.strokeStyle = this.colour.ink;
     c.strokeRect(this.right + 1.5, y1 - 1, MAP - 3, Math.max(6, y2 - y1 + 2));
   },

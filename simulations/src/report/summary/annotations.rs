@@ -1,5 +1,6 @@
 //! Failures as lines that a hosted CI shows beside the change.
 
+use super::text::some;
 use super::{Summary, Worst, repro, warnings};
 
 /// Most annotations: CI services show ten of a kind for one step and drop the others.
@@ -30,7 +31,7 @@ pub fn annotations(summary: &Summary) -> Vec<String> {
     for (name, scenario) in &summary.scenarios {
         if scenario.result() == Worst::Inconclusive {
             let why = scenario.undecided.first().map_or("no seed was run", |undecided| &undecided.reason);
-            let title = format!("{name}: {} of {} seeds inconclusive", scenario.inconclusive, scenario.seeds);
+            let title = format!("{name}: {} of {} inconclusive", scenario.inconclusive, some(scenario.seeds, "seed"));
             lines.push(command("warning", &title, why));
         }
     }

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 
 use super::Histogram;
 use crate::report::html::escape;
+use crate::report::words::clip;
 
 const WIDTH: u64 = 620;
 const PLOT_HEIGHT: u64 = 120;
+/// Above the bars: a line for each mark, so that their words never meet.
+const HEAD: u64 = 26;
 const ROW_HEIGHT: u64 = 20;
-const NAMES_WIDTH: u64 = 270;
+const NAMES_WIDTH: u64 = 300;
+/// Most characters of a name: what there is room for.
+const NAME_CHARS_MAX: usize = 50;
 const VALUES_WIDTH: u64 = 180;
 
 /// Buckets of a histogram that make one bar, when there are many; and how many that is.
@@ -48,7 +53,7 @@ pub(super) fn distribution(title: &str, values: &Histogram, label: impl Fn(u64) 
         let from = floor(bar * each);
         svg.push_str(&format!(
             "<rect class=\"bar\" x=\"{left}\" y=\"{}\" width=\"{}\" height=\"{height}\"><title>{count} runs from {}</title></rect>",
-            PLOT_HEIGHT - height + 14,
+            PLOT_HEIGHT - height + HEAD,
             (right - left).saturating_sub(1).max(1),
             escape(&label(from)),
         ));
@@ -56,21 +61,22 @@ pub(super) fn distribution(title: &str, values: &Histogram, label: impl Fn(u64) 
     let every = ((last - first) / LABELS_MAX).max(1);
     for bar in (first..=last).filter(|bar| (bar - first).is_multiple_of(every)) {
         let text = escape(&label(floor(bar * each)));
-        svg.push_str(&format!("<text class=\"axis\" x=\"{}\" y=\"{}\">{text}</text>", x(bar), PLOT_HEIGHT + 28));
+        svg.push_str(&format!("<text class=\"axis\" x=\"{}\" y=\"{}\">{text}</text>", x(bar), PLOT_HEIGHT + HEAD + 14));
     }
-    for (name, percent) in [("½", 50), ("99 %", 99)] {
+    for (name, percent, y) in [("½", 50, 10), ("99 %", 99, 22)] {
         let value = values.quantile(percent);
         let at = (x(index(value) / each) + x(index(value) / each + 1)) / 2;
         svg.push_str(&format!(
-            "<line class=\"mark\" x1=\"{at}\" y1=\"12\" x2=\"{at}\" y2=\"{}\"/><text class=\"mark\" x=\"{}\" y=\"10\">{name} {}</text>",
-            PLOT_HEIGHT + 14,
+            "<line class=\"mark\" x1=\"{at}\" y1=\"{}\" x2=\"{at}\" y2=\"{}\"/><text class=\"mark\" x=\"{}\" y=\"{y}\">{name} {}</text>",
+            y + 2,
+            PLOT_HEIGHT + HEAD,
             at.min(WIDTH - 90),
             escape(&label(value)),
         ));
     }
     let about =
         format!("{title}: half within {}, 99 of 100 within {}", label(values.quantile(50)), label(values.quantile(99)));
-    figure(title, &about, PLOT_HEIGHT + 34, &svg)
+    figure(title, &about, PLOT_HEIGHT + HEAD + 20, &svg)
 }
 
 /// A bar with its name and what stands after it.
@@ -92,7 +98,7 @@ pub(super) fn bars(title: &str, bars: &[Bar]) -> String {
     let mut svg = String::new();
     for (bar, nth) in bars.iter().zip(0_u64..) {
         let (y, width) = (nth * ROW_HEIGHT, u128::from(bar.value) * u128::from(room) / u128::from(most));
-        let (name, told, class) = (escape(&bar.name), escape(&bar.told), bar.class);
+        let (name, told, class) = (escape(&clip(bar.name.clone(), NAME_CHARS_MAX)), escape(&bar.told), bar.class);
         svg.push_str(&format!(
             "<text class=\"name {class}\" x=\"{}\" y=\"{}\">{name}</text>\
              <rect class=\"bar {class}\" x=\"{NAMES_WIDTH}\" y=\"{}\" width=\"{width}\" height=\"{}\"/>\
@@ -120,6 +126,16 @@ fn figure(title: &str, about: &str, height: u64, svg: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_have_room() {
+        let mut values = Histogram::default();
+        values.add(5);
+        let svg = distribution("Times", &values, |value| value.to_string());
+        assert!(svg.contains("y=\"10\">½ 5<") && svg.contains("y=\"22\">99 % 5<"), "one below the other: {svg}");
+        let long = Bar { name: "n".repeat(64), value: 1, told: String::new(), class: "" };
+        assert!(bars("Bars", &[long]).contains(&format!(">{}…</text>", "n".repeat(NAME_CHARS_MAX))));
+    }
 
     #[test]
     fn buckets_are_numbered_without_a_gap() {

@@ -29,9 +29,15 @@ const MARKS: [(&str, &[&str]); 18] = [
 /// What begins like this and goes on with a kind was planned and not carried out: the lane cannot do it.
 const SKIPPED: &str = "skipped ";
 
+/// The word for a kind of fault that scenarios and their documentation have: names in JSON stay as they are.
+fn word(kind: &str) -> String {
+    if kind == "clock_jump" { "clock".to_owned() } else { kind.replace('_', "-") }
+}
+
 /// A kind of fault over all scenarios or one: how often planned, and what it did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
+    /// As scenarios say it.
     pub(super) kind: String,
     pub(super) planned: Count,
     /// What the world counted that belongs to this kind.
@@ -54,7 +60,7 @@ pub(super) fn compare(scenario: &ScenarioSummary) -> (Vec<Line>, Vec<(String, Co
         let hits: Vec<_> = scenario.hits.iter().filter(|(what, _)| of_kind(what)).map(owned).collect();
         told.extend(hits.iter().map(|(what, _)| what.clone()));
         let missed = marks.is_some() && hits.is_empty() && skipped.times == 0;
-        lines.push(Line { kind: kind.clone(), planned: *planned, hits, skipped, missed });
+        lines.push(Line { kind: word(kind), planned: *planned, hits, skipped, missed });
     }
     let other = |what: &str| !told.contains(what) && !what.starts_with(SKIPPED);
     let others = scenario.hits.iter().filter(|(what, _)| other(what)).map(owned).collect();

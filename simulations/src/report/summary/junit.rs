@@ -11,7 +11,7 @@ use std::time::Duration;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use thiserror::Error;
 
-use super::text::converged;
+use super::text::{converged, some};
 use super::{Failure, ScenarioSummary, Summary, Worst, repro};
 use crate::report::words::{moment, span};
 
@@ -79,7 +79,7 @@ fn violated(name: &str, scenario: &ScenarioSummary) -> (String, String, String) 
         )
     };
     let told = scenario.failures.iter().take(SEEDS_TOLD_MAX).map(text).collect();
-    let message = format!("{} of {} seeds violated: {}", scenario.violated, scenario.seeds, oracles.join(", "));
+    let message = format!("{} of {} violated: {}", scenario.violated, some(scenario.seeds, "seed"), oracles.join(", "));
     (oracles.first().map_or_else(String::new, ToString::to_string), message, more(told, scenario.violated))
 }
 
@@ -88,7 +88,7 @@ fn undecided(name: &str, scenario: &ScenarioSummary) -> (String, String, String)
         let again = repro(name, scenario, undecided.seed);
         format!("seed {}: {}\n  again:   {again}\n", undecided.seed, undecided.reason)
     });
-    let message = format!("{} of {} seeds inconclusive", scenario.inconclusive, scenario.seeds);
+    let message = format!("{} of {} inconclusive", scenario.inconclusive, some(scenario.seeds, "seed"));
     ("inconclusive".to_owned(), message, more(told.collect(), scenario.inconclusive))
 }
 
@@ -98,7 +98,7 @@ fn not_deterministic(name: &str, scenario: &ScenarioSummary) -> (String, String,
         format!("seed {seed}: two runs differ\n  again:   {again}\n")
     });
     let count = scenario.unequal.len() as u64;
-    let message = format!("{count} of {} seeds run twice were not deterministic", scenario.selftests);
+    let message = format!("not deterministic: {count} of {} run twice", some(scenario.selftests, "seed"));
     ("not deterministic".to_owned(), message, more(told.collect(), count))
 }
 
@@ -112,12 +112,12 @@ fn numbers(scenario: &ScenarioSummary) -> String {
     let convergence = &scenario.convergence_us;
     let time = |percent| converged(scenario, convergence.quantile(percent));
     format!(
-        "{} seeds: {} held, {} violated, {} inconclusive; {} events, {} of virtual time; converged in {} (half), {} (99 of 100)\n",
-        scenario.seeds,
+        "{}: {} held, {} violated, {} inconclusive; {}, {} of virtual time; converged in {} (half), {} (99 of 100)\n",
+        some(scenario.seeds, "seed"),
         scenario.held,
         scenario.violated,
         scenario.inconclusive,
-        scenario.totals.events(),
+        some(scenario.totals.events(), "event"),
         span(Duration::from_micros(scenario.totals.virtual_us)),
         time(50),
         time(99),

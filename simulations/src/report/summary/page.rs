@@ -2,7 +2,7 @@
 
 use super::charts::{Bar, bars, distribution};
 use super::hits::{Line, compare, together};
-use super::text::{bytes, conflicts, converged, number, per_second, ratio, time};
+use super::text::{bytes, conflicts, converged, number, per_second, ratio, some, time};
 use super::warnings::{assertions, of_scenario};
 use super::{Count, ScenarioSummary, Summary, Worst, repro};
 use crate::report::files::{CAPSULES, DIAGRAM_HTML, capsule_name};
@@ -161,8 +161,8 @@ fn overview(summary: &Summary) -> String {
 /// In how many runs each kind of fault was planned, and in how many it did what.
 fn faults(lines: &[Line], others: &[(String, Count)], runs: u64) -> String {
     let told = |count: &Count| match count.times {
-        times if times == count.runs => format!("{} runs", number(count.runs)),
-        times => format!("{} runs, {} times", number(count.runs), number(times)),
+        times if times == count.runs => some(count.runs, "run"),
+        times => format!("{}, {}", some(count.runs, "run"), some(times, "time")),
     };
     let mut rows = Vec::new();
     for line in lines {
@@ -192,7 +192,7 @@ fn faults(lines: &[Line], others: &[(String, Count)], runs: u64) -> String {
         told: told(count),
         class: "hit",
     }));
-    bars(&format!("Faults planned and what really hit, of {} runs", number(runs)), &rows)
+    bars(&format!("Faults planned and what really hit, of {}", some(runs, "run")), &rows)
 }
 
 fn details(name: &str, scenario: &ScenarioSummary) -> String {
@@ -210,12 +210,12 @@ fn details(name: &str, scenario: &ScenarioSummary) -> String {
         )
     });
     let bytes = format!(
-        "{} sent, {} of it entries, {} were missing; {} connections; {} runs ended in conflict; at most {} waited on one connection",
+        "{} sent, {} of it entries, {} were missing; {}; {} ended in conflict; at most {} waited on one connection",
         bytes(totals.bytes_sent),
         bytes(totals.bytes_transferred),
         bytes(totals.bytes_missing),
-        number(totals.connections),
-        number(scenario.conflicted),
+        some(totals.connections, "connection"),
+        some(scenario.conflicted, "run"),
         bytes(totals.queue_peak),
     );
     let assertions = assertions(scenario).map_or(String::new(), |told| format!("Assertions evaluated: {told}."));

@@ -40,7 +40,7 @@ pub fn text(summary: &Summary) -> String {
     }
     out.push_str(&effort(summary));
     if summary.unfinished > 0 {
-        out.push_str(&format!("unfinished: the time was up, {} runs are left\n", number(summary.unfinished)));
+        out.push_str(&format!("unfinished: the time was up, {} left\n", some(summary.unfinished, "run")));
     }
     out.push_str(match summary.result() {
         Worst::Held => "held\n",
@@ -99,13 +99,14 @@ fn attention(name: &str, scenario: &ScenarioSummary, out: &mut String) {
         out.push_str(&format!("VIOLATED {name}: in {left} more ways, in the report\n"));
     }
     if let Some(first) = scenario.undecided.first() {
-        let (count, again) = (scenario.inconclusive, repro(name, scenario, first.seed));
+        let (count, again) = (some(scenario.inconclusive, "seed"), repro(name, scenario, first.seed));
         let reason = clip(first.reason.replace('\n', " "), DETAIL_CHARS_MAX);
-        out.push_str(&format!("inconclusive {name}: {count} seeds; the first: {reason}\n    again:   {again}\n"));
+        out.push_str(&format!("inconclusive {name}: {count}; the first: {reason}\n    again:   {again}\n"));
     }
     if scenario.left_out > 0 {
-        let left_out = number(scenario.left_out);
-        out.push_str(&format!("too many {name}: {left_out} random faults were drawn and left out\n"));
+        let (left_out, was) =
+            (some(scenario.left_out, "random fault"), if scenario.left_out == 1 { "was" } else { "were" });
+        out.push_str(&format!("too many {name}: {left_out} {was} drawn and left out\n"));
     }
     if let Some(told) = assertions(scenario) {
         out.push_str(&format!("assertions {name}: evaluated: {told}\n"));
@@ -115,13 +116,13 @@ fn attention(name: &str, scenario: &ScenarioSummary, out: &mut String) {
     }
     let lines = compare(scenario).0;
     for line in lines.iter().filter(|line| line.skipped.times > 0) {
-        let (skipped, planned) = (number(line.skipped.times), number(line.planned.times));
+        let (skipped, planned) = (number(line.skipped.times), some(line.planned.times, "time"));
         let kind = &line.kind;
-        out.push_str(&format!("not carried out on this lane {name}: {kind}, {skipped} of {planned} times planned\n"));
+        out.push_str(&format!("not carried out on this lane {name}: {kind}, {skipped} of {planned} planned\n"));
     }
     for line in lines.iter().filter(|line| line.missed) {
-        let planned = number(line.planned.times);
-        out.push_str(&format!("never hit {name}: {} was planned {planned} times and had no effect\n", line.kind));
+        let planned = some(line.planned.times, "time");
+        out.push_str(&format!("never hit {name}: {} was planned {planned} and had no effect\n", line.kind));
     }
 }
 
@@ -150,9 +151,9 @@ fn told(name: &str, scenario: &ScenarioSummary, failures: &[&Failure]) -> String
     let again = repro(name, scenario, first.seed);
     let capsule = first.capsule.as_ref().map_or(String::new(), |path| format!("    capsule: {path}\n"));
     format!(
-        "VIOLATED {name}: {oracle}: {} ({} seeds: {})\n    seed {} at {at}: {detail}\n    again:   {again}\n{capsule}",
+        "VIOLATED {name}: {oracle}: {} ({}: {})\n    seed {} at {at}: {detail}\n    again:   {again}\n{capsule}",
         first.place,
-        failures.len(),
+        some(failures.len() as u64, "seed"),
         seeds.join(", "),
         first.seed,
     )
@@ -163,14 +164,14 @@ fn effort(summary: &Summary) -> String {
     let (seeds, events) = (sum(|scenario| scenario.seeds), sum(|scenario| scenario.totals.events()));
     let per_second = |count: u64| number(per_second(count, summary.elapsed_us));
     format!(
-        "{} seeds, {} events, {} of virtual time in {}: {} seeds/s, {} events/s; {} seeds run twice, {} differed\n",
-        number(seeds),
-        number(events),
+        "{}, {}, {} of virtual time in {}: {} seeds/s, {} events/s; {} run twice, {} differed\n",
+        some(seeds, "seed"),
+        some(events, "event"),
         time(sum(|scenario| scenario.totals.virtual_us)),
         time(summary.elapsed_us),
         per_second(seeds),
         per_second(events),
-        number(sum(|scenario| scenario.selftests)),
+        some(sum(|scenario| scenario.selftests), "seed"),
         number(sum(|scenario| scenario.unequal.len() as u64)),
     )
 }
@@ -196,6 +197,11 @@ fn table(rows: &[Vec<String>]) -> String {
         out.push('\n');
     }
     out
+}
+
+/// `1 seed`, `2 seeds`.
+pub(super) fn some(value: u64, what: &str) -> String {
+    format!("{} {what}{}", number(value), if value == 1 { "" } else { "s" })
 }
 
 /// A number with its thousands apart, from ten millions on as millions.

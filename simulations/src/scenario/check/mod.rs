@@ -14,6 +14,7 @@ use super::expand::{Graph, amount, pairs};
 use super::expression::{OF_ENTITY, OF_NODE, check as check_expression};
 use super::model::{Assert, Draft, Name, Who, Workload, Write};
 use super::names::Names;
+use super::nearest::did_you_mean;
 use super::place::{Place, Problem};
 use super::units::When;
 use super::{NODES_MAX, WRITES_MAX};
@@ -106,7 +107,8 @@ impl Check<'_> {
                 [] => vec![super::names::MAIN_SPACE],
                 spaces => spaces.iter().map(|space| space.name.text.as_str()).collect(),
             };
-            let message = format!("unknown space `{}`; there are: {}", name.text, known.join(", "));
+            let meant = did_you_mean(&name.text, known.iter().copied());
+            let message = format!("unknown space `{}`{meant}; there are: {}", name.text, known.join(", "));
             self.wrong(&name.place, message);
         }
         found
@@ -116,7 +118,9 @@ impl Check<'_> {
         let Who::These(names) = who else { return true };
         let unknown: Vec<Name> = names.iter().filter(|name| self.names.some(name).is_none()).cloned().collect();
         for name in &unknown {
-            let message = format!("unknown node or zone `{}`; there are: {}", name.text, self.names.known());
+            let meant = did_you_mean(&name.text, self.names.all());
+            let known: Vec<&str> = self.names.all().collect();
+            let message = format!("unknown node or zone `{}`{meant}; there are: {}", name.text, known.join(", "));
             self.wrong(&name.place, message);
         }
         unknown.is_empty()
@@ -243,9 +247,10 @@ impl Check<'_> {
         if let (Some(collection), Some(space)) = (&assert.collection, space) {
             let there: Vec<&str> = self.collections(space).into_iter().collect();
             if !there.contains(&collection.as_str()) {
+                let meant = did_you_mean(collection, there.iter().copied());
                 let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
                 let message = format!(
-                    "nothing is ever written in collection `{collection}`: the assertion would be about nothing; there are: {there}"
+                    "nothing is ever written in collection `{collection}`{meant}: the assertion would be about nothing; there are: {there}"
                 );
                 self.wrong(assert.about.as_ref().unwrap_or(&assert.place), message);
             }

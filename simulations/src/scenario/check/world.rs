@@ -6,6 +6,7 @@ use super::Check;
 use crate::plan::{NodeNo, Spread};
 use crate::scenario::NODES_MAX;
 use crate::scenario::model::{LinkChange, Name, Shape, Space, Survivors, Who};
+use crate::scenario::nearest::did_you_mean;
 use crate::scenario::place::Place;
 
 /// Words of the language of faults, and of TOML: no node is called like that.
@@ -62,7 +63,8 @@ impl Check<'_> {
         let found = self.names.node(name);
         if found.is_none() {
             let known: Vec<&str> = self.draft.nodes.iter().map(|node| node.name.text.as_str()).collect();
-            let message = format!("unknown node `{}`; there are: {}", name.text, known.join(", "));
+            let meant = did_you_mean(&name.text, known.iter().copied());
+            let message = format!("unknown node `{}`{meant}; there are: {}", name.text, known.join(", "));
             self.wrong(&name.place, message);
         }
         found

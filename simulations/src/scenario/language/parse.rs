@@ -6,6 +6,7 @@ use super::words::Word;
 use super::{End, Place, Statement, What};
 use crate::plan::Unsynced;
 use crate::scenario::model::{Name, Who};
+use crate::scenario::nearest::did_you_mean;
 use crate::scenario::units::{self, When};
 
 /// Every fault: its word, its options, and how it is written.
@@ -79,13 +80,16 @@ pub(super) fn statement(words: &[Word<'_>], place: Place) -> Result<Statement, W
     let time = cursor.take()?;
     let (begin, mut end) = match time.text.contains("..") {
         true => units::range(time.text).map(|(begin, end)| (begin, Some(End::At(end)))),
-        false => units::when(time.text).map(|begin| (begin, None)),
+        false => {
+            units::when(time.text).map(|begin| (begin, None)).map_err(|error| units::dashed(time.text).unwrap_or(error))
+        }
     }
     .map_err(|message| (time.at, message))?;
     let verb = cursor.take()?;
     let Some((name, allowed, usage)) = VERBS.iter().find(|(name, ..)| *name == verb.text) else {
         let all: Vec<&str> = VERBS.iter().map(|(name, ..)| *name).collect();
-        return Err((verb.at, format!("unknown fault `{}`; allowed: {}", verb.text, all.join(", "))));
+        let meant = did_you_mean(verb.text, all.iter().copied());
+        return Err((verb.at, format!("unknown fault `{}`{meant}; allowed: {}", verb.text, all.join(", "))));
     };
     (cursor.verb, cursor.usage) = (name, usage);
     let mut what = cursor.what()?;
@@ -173,12 +177,16 @@ impl<'t> Cursor<'_, 't> {
     fn take(&mut self) -> Result<Word<'t>, Wrong> {
         let word = self.words.get(self.next).copied();
         self.next += 1;
-        let end = self.words.last().map_or(0, |last| last.at + last.text.len());
-        word.ok_or_else(|| (end, format!("the fault ends too early; write: {}", self.usage)))
+        word.ok_or_else(|| (self.end(), format!("the fault ends too early; write: {}", self.usage)))
+    }
+
+    /// Where the statement ends.
+    fn end(&self) -> usize {
+        self.words.last().map_or(0, |last| last.at + last.text.len())
     }
 
     fn wrong_last<T>(&self, message: &str) -> Result<T, Wrong> {
-        let at = self.words.get(self.next.saturating_sub(1)).map_or(0, |word| word.at);
+        let at = self.words.get(self.next.saturating_sub(1)).map_or_else(|| self.end(), |word| word.at);
         Err((at, format!("{message}; write: {}", self.usage)))
     }
 
@@ -220,7 +228,8 @@ impl<'t> Cursor<'_, 't> {
     /// `A from B`, or `A to B` if it may be one way.
     fn sides(&mut self, may_be_one_way: bool) -> Result<(Who, Who, bool), Wrong> {
         let a = self.who()?;
-        let one_way = match self.take()?.text {
+        self.next += 1;
+        let one_way = match self.words.get(self.next - 1).map_or("", |word| word.text) {
             "from" => false,
             "to" if may_be_one_way => true,
             _ if may_be_one_way => return self.wrong_last("`from` or `to` is missing"),
@@ -285,8 +294,9 @@ impl<'t> Cursor<'_, 't> {
         while self.next < self.words.len() {
             let word = self.take()?;
             if !allowed.contains(&word.text) {
+                let meant = did_you_mean(word.text, allowed.iter().copied());
                 let allowed = if allowed.is_empty() { "nothing".into() } else { allowed.join(", ") };
-                let message = format!("`{}` does not take `{}` here; allowed: {allowed}", self.verb, word.text);
+                let message = format!("`{}` does not take `{}` here{meant}; allowed: {allowed}", self.verb, word.text);
                 return Err((word.at, format!("{message}; write: {}", self.usage)));
             }
             match word.text {

@@ -7,6 +7,7 @@ use super::tree::{Desk, Kind, Tree};
 use super::values;
 use crate::scenario::language;
 use crate::scenario::model::{Draft, Random, RandomKind};
+use crate::scenario::nearest::did_you_mean;
 use crate::scenario::random::Kind as FaultKind;
 use crate::scenario::units::Rate;
 
@@ -69,7 +70,8 @@ fn kind(name: &str) -> Result<FaultKind, String> {
     let all = FaultKind::ALL;
     all.into_iter().find(|kind| kind.name() == name).ok_or_else(|| {
         let names: Vec<&str> = all.iter().map(|kind| kind.name()).collect();
-        format!("unknown kind of fault `{name}`; allowed: {}", names.join(", "))
+        let meant = did_you_mean(name, names.iter().copied());
+        format!("unknown kind of fault `{name}`{meant}; allowed: {}", names.join(", "))
     })
 }
 

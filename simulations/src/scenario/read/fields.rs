@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use super::tree::{Desk, Entry, Kind, Tree};
+use crate::scenario::nearest::did_you_mean;
 use crate::scenario::place::Place;
 
 /// A table being read.
@@ -70,11 +71,9 @@ impl<'t> Fields<'t> {
     pub(super) fn finish(self, desk: &mut Desk<'_>) {
         for entry in self.entries {
             if !self.known.contains(&entry.key.as_str()) {
-                let allowed = self.known.join(", ");
-                desk.wrong::<()>(
-                    &entry.span,
-                    format!("unknown key `{}` in {}; allowed: {allowed}", entry.key, self.what),
-                );
+                let (key, what, allowed) = (&entry.key, self.what, self.known.join(", "));
+                let meant = did_you_mean(key, self.known.iter().copied());
+                desk.wrong::<()>(&entry.span, format!("unknown key `{key}` in {what}{meant}; allowed: {allowed}"));
             }
         }
     }

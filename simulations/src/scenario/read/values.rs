@@ -8,6 +8,7 @@ use super::tree::{Desk, Kind, Tree};
 use crate::plan::Spread;
 use crate::scenario::NODES_MAX;
 use crate::scenario::model::{Name, Who};
+use crate::scenario::nearest::did_you_mean;
 use crate::scenario::units::{self, Rate, When};
 
 fn must<T>(tree: &Tree, key: &str, be: &str, desk: &mut Desk<'_>) -> Option<T> {
@@ -48,6 +49,9 @@ pub(super) fn bool(tree: &Tree, key: &str, desk: &mut Desk<'_>) -> Option<bool> 
 pub(super) fn integer(tree: &Tree, key: &str, desk: &mut Desk<'_>) -> Option<i64> {
     match &tree.kind {
         Kind::Number(number) if number.is_i64() => number.as_i64(),
+        Kind::Number(number) => {
+            desk.wrong(&tree.span, format!("`{key}` must be a whole number of 64 bits, not {number}"))
+        }
         _ => must(tree, key, "a whole number", desk),
     }
 }
@@ -199,5 +203,6 @@ pub(super) fn word<T: Copy>(tree: &Tree, key: &str, desk: &mut Desk<'_>, words: 
         return Some(*value);
     }
     let allowed: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
-    desk.wrong(&tree.span, format!("`{key}` cannot be `{said}`; allowed: {}", allowed.join(", ")))
+    let meant = did_you_mean(&said, allowed.iter().copied());
+    desk.wrong(&tree.span, format!("`{key}` cannot be `{said}`{meant}; allowed: {}", allowed.join(", ")))
 }

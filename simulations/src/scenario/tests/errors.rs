@@ -31,7 +31,7 @@ fn keys_and_types() {
     );
     is(
         "[[workload]]\ncount = 5\ncolection = \"x\"",
-        "test.toml:7:1: unknown key `colection` in [[workload]]; allowed: count, rate, space, during, nodes, collection, prefix, ids, existing, pick, shape, mix, by, padding, burst, twins, retried",
+        "test.toml:7:1: unknown key `colection` in [[workload]] (did you mean `collection`?); allowed: count, rate, space, during, nodes, collection, prefix, ids, existing, pick, shape, mix, by, padding, burst, twins, retried",
     );
     is("patience = 5", "test.toml:5:12: `patience` must be a time such as \"1h30m\", not a number");
     is(
@@ -53,9 +53,17 @@ fn keys_and_types() {
     is("[[workload]]\nids = 5", "test.toml:5:1: [[workload]] needs one of count, rate");
     is(
         "[random]\nrate = \"1/h\"\nlasts = \"1m\"\nkinds = [\"crush\"]",
-        "test.toml:8:10: unknown kind of fault `crush`; allowed: split, one-way, isolate, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone",
+        "test.toml:8:10: unknown kind of fault `crush` (did you mean `crash`?); allowed: split, one-way, isolate, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone",
     );
     is("[random]\nlasts = \"1m\"", "test.toml:5:1: [random] needs `rate`");
+    is(
+        "[random]\nrate = \"1/h\"\nlasts = \"5s-3m\"",
+        "test.toml:7:9: `lasts`: `5s-3m` is not a time; ranges are written 5s..3m",
+    );
+    is(
+        "[[assert]]\nname = \"a\"\nthat = \"true\"\nwhat = 1",
+        "test.toml:8:1: unknown key `what` in [[assert]] (did you mean `that`?); allowed: name, space, collection, that",
+    );
 }
 
 #[test]
@@ -142,6 +150,17 @@ fn faults_that_cannot_be() {
         "faults = \"\"\"\nat 2m cut berlin from *\nat 3m cuddle rome\n\"\"\"",
         "test.toml:7:7: unknown fault `cuddle`; allowed: heal, cut, isolate, split, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone",
     );
+    is(
+        "faults = \"at 5m cut rome, oslo berlin\"",
+        "test.toml:5:32: `from` or `to` is missing; write: at T cut A from B, or one way: at T cut A to B",
+    );
+    is("faults = \"at 5m reset rome\"", "test.toml:5:27: `from` is missing; write: at T reset A from B");
+    is("faults = \"at 5m-9m isolate rome\"", "test.toml:5:14: `5m-9m` is not a time; ranges are written 5m..9m");
+    let near = said("faults = \"at 5m isolat rome\"");
+    assert!(
+        near.starts_with("test.toml:5:17: unknown fault `isolat` (did you mean `isolate`?); allowed: heal, "),
+        "{near}"
+    );
     is("faults = \"at 10m..5m isolate rome\"", "test.toml:5:14: the range `10m..5m` ends before it begins");
     is(
         "faults = \"at 10m..90m isolate rome\"",
@@ -154,7 +173,7 @@ fn faults_that_cannot_be() {
     );
     is(
         "faults = \"at 5m crash rome for 30s tron\"",
-        "test.toml:5:36: `crash` does not take `tron` here; allowed: for, kept, lost, subset, torn, in-commit, in-repair; write: at T crash A for 30s torn",
+        "test.toml:5:36: `crash` does not take `tron` here (did you mean `torn`?); allowed: for, kept, lost, subset, torn, in-commit, in-repair; write: at T crash A for 30s torn",
     );
     is(
         "faults = \"at 5m heal\"",
@@ -166,7 +185,7 @@ fn faults_that_cannot_be() {
     );
     is(
         "faults = \"at 5m cut rome\"",
-        "test.toml:5:25: the fault ends too early; write: at T cut A from B, or one way: at T cut A to B",
+        "test.toml:5:25: `from` or `to` is missing; write: at T cut A from B, or one way: at T cut A to B",
     );
     is(
         "faults = \"at 5m restore rome taken 6m for 1m\"",
@@ -254,7 +273,7 @@ fn assertions_about_nothing() {
         |collection: &str| format!("{load}[[assert]]\nname = \"a\"\ncollection = \"{collection}\"\nthat = \"present\"");
     is(
         &of("stokc"),
-        "test.toml:16:14: nothing is ever written in collection `stokc`: the assertion would be about nothing; there are: old, stock",
+        "test.toml:16:14: nothing is ever written in collection `stokc` (did you mean `stock`?): the assertion would be about nothing; there are: old, stock",
     );
     assert!(read(&with(&of("stock"))).is_ok() && read(&with(&of("old"))).is_ok());
     is(
@@ -272,7 +291,7 @@ fn problems_stand_where_their_key_does() {
     assert_eq!(
         whole(&format!("name = \"t\"\n{head}duration = \"1h\"\n{nodes}")),
         "test.toml:6:9: `count` must be 1 to 512, not 900\n\
-         test.toml:7:1: unknown key `naems` in [nodes]; allowed: clock_offset, clock_drift_ppm, commit, count, names"
+         test.toml:7:1: unknown key `naems` in [nodes] (did you mean `names`?); allowed: clock_offset, clock_drift_ppm, commit, count, names"
     );
     assert_eq!(
         whole(&format!("name = \"T\"\n{head}duration = \"0s\"\n[nodes]\ncount = 2\n")),
@@ -324,8 +343,15 @@ fn files_that_scenarios_name() {
     assert_eq!(
         of("{\"collection\":\"x\",\"id\":\"a\",\"valeu\":{}}", "[[initial]]\nfile = \"w.ndjson\"")
             .expect_err("unknown"),
-        "w.ndjson:1:1: a line of initial data needs `value`\nw.ndjson:1:36: unknown key `valeu` in a line of initial data; allowed: collection, id, value"
+        "w.ndjson:1:1: a line of initial data needs `value`\nw.ndjson:1:36: unknown key `valeu` in a line of initial data (did you mean `value`?); allowed: collection, id, value"
     );
+    assert_eq!(
+        of("{\"at\":\"2m\",\"node\":\"rome\",\"collection\":\"x\",\"id\":\"a\",\"increment\":{\"path\":\"/n\",\"by\":1.5}}", script)
+            .expect_err("a fraction"),
+        "w.ndjson:1:82: `by` must be a whole number of 64 bits, not 1.5"
+    );
+    let missing = Scenario::load(Path::new("no-such.toml")).expect_err("it is not there").to_string();
+    assert!(missing.starts_with("no-such.toml: ") && !missing.contains(":1"), "{missing}");
     assert_eq!(
         of(" \n", script).expect_err("empty"),
         "test.toml:6:8: file `w.ndjson` is empty: there must be a line of a script in it"
