@@ -75,7 +75,10 @@ mod tests {
 
     #[test]
     fn buckets_are_final_and_none_is_left_empty() {
-        assert_eq!([bucket("orders", "o-17"), bucket("", ""), bucket("a", "bc"), bucket("ab", "c")], [1682, 3261, 721, 3969]);
+        assert_eq!(
+            [bucket("orders", "o-17"), bucket("", ""), bucket("a", "bc"), bucket("ab", "c")],
+            [1682, 3261, 721, 3969]
+        );
         let met: std::collections::BTreeSet<u16> = (0..100_000).map(|id| bucket("cities", &format!("c{id}"))).collect();
         assert_eq!((met.len(), met.last().copied().map(usize::from)), (BUCKETS, Some(BUCKETS - 1)));
     }
