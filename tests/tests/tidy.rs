@@ -105,15 +105,14 @@ fn determinism_is_guarded() {
     for name in ["std::time::Instant::now", "std::time::SystemTime::now", "std::collections::HashMap::iter"] {
         assert!(bans.contains(name), "clippy.toml does not ban {name}");
     }
-    // The deterministic parts may not be excused from the bans. Their tests may: they measure what reading a change costs.
+    // The deterministic parts may not be excused from the bans.
     for path in all_sources()
         .iter()
         .filter(|path| path.starts_with(root().join("crdt/src")) || path.starts_with(root().join("node/src/engine")))
     {
         let text = fs::read_to_string(path).expect("UTF-8");
         let excuse = ["disallowed", "_methods"].concat();
-        let of_tests = path.components().any(|part| part.as_os_str() == "tests");
-        assert!(of_tests || !text.contains(&excuse), "{} excuses itself from the bans", path.display());
+        assert!(!text.contains(&excuse), "{} excuses itself from the bans", path.display());
         for name in ["getrandom", "std::thread", "tokio::"] {
             assert!(!text.contains(name), "{} uses {name}", path.display());
         }

@@ -6,7 +6,7 @@ use super::*;
 use bytes::{Cursor, put_uleb};
 use differential::feed;
 use forge::{ACTION, Forged, INSERT, KEY_TEXT, PRED_COUNT, VALUE_META, null_run, run};
-use timing::{nulls, puts};
+use made::{nulls, puts};
 
 const HUGE: i64 = 1 << 62;
 

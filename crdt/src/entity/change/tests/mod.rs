@@ -3,8 +3,8 @@
 mod differential;
 mod forge;
 mod hostile;
+mod made;
 mod mutation;
 mod oracle;
-mod timing;
 
 use super::*;

@@ -131,7 +131,7 @@ proptest! {
 fn floats_keep_their_bits() {
     for bits in [f64::NAN.to_bits(), 0x7ff0_0000_0000_0001, 0xfff8_dead_beef_0001, (-0.0_f64).to_bits()] {
         let float = crate::entity::doc::Value::Float(f64::from_bits(bits));
-        let change = Change::build(timing::puts(1, |_| float.clone())).unwrap();
+        let change = Change::build(made::puts(1, |_| float.clone())).unwrap();
         let decoded = automerge::Change::try_from(change.bytes()).unwrap().decode();
         let parsed = Change::parse(change.bytes(), feed(0)).unwrap();
         let put = &parsed.ops[0].action;
