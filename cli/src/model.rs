@@ -17,6 +17,7 @@ pub(crate) struct Status {
     pub(crate) joins: Vec<Value>,
     pub(crate) counters: Counters,
     pub(crate) dials: Vec<Dial>,
+    pub(crate) connections: Vec<Connection>,
     pub(crate) full: Option<String>,
 }
 
@@ -99,6 +100,14 @@ struct Traffic {
     received: u64,
 }
 
+/// A connection that stands.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Connection {
+    /// Milliseconds since 1970.
+    since: u64,
+}
+
 /// Somebody who could not be reached at the last try.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
@@ -117,6 +126,11 @@ impl Status {
     /// Bytes of frames in both directions since the node's process started.
     pub(crate) fn frame_bytes(&self) -> u64 {
         self.counters.traffic.values().flat_map(BTreeMap::values).map(|kind| kind.sent + kind.received).sum()
+    }
+
+    /// Since when the oldest connection has stood, in milliseconds since 1970.
+    pub(crate) fn connected_since(&self) -> Option<u64> {
+        self.connections.iter().map(|connection| connection.since).min()
     }
 }
 

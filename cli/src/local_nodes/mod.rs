@@ -23,6 +23,10 @@ pub(crate) use relay::{Network, Relay};
 const START_TIMEOUT: Duration = Duration::from_secs(20);
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
+/// How often it is looked whether a process is ready: what happens right after is measured.
+const READY_POLL: Duration = Duration::from_micros(500);
+/// Polls in a row with the same figures before they are believed.
+const STEADY: usize = 20;
 
 /// A node process. It is killed and reaped when this is dropped.
 #[derive(Debug)]
@@ -194,6 +198,18 @@ pub(crate) async fn in_step(
     .await
 }
 
+/// Bytes of frames since the node's process began, in both directions, once they stand still.
+pub(crate) async fn frames_at_rest(node: &LocalNode, limit: Duration) -> Result<u64, CliError> {
+    let (mut last, mut steady) = (0, 0);
+    until("silence on the connection", limit, async || {
+        let now = node.status().await?.frame_bytes();
+        steady = if now == last { steady + 1 } else { 0 };
+        last = now;
+        Ok((steady >= STEADY).then_some(now))
+    })
+    .await
+}
+
 /// blake3 and size of a node's export of a space.
 pub(crate) async fn export_hash(node: &LocalNode, space: &str) -> Result<(blake3::Hash, u64), CliError> {
     let request = node.api.stream(Method::GET, &format!("{}/export", space_path(space)));
@@ -249,7 +265,7 @@ async fn ready(data: &DataDir, name: &str, mut child: Reaped) -> Result<(Api, Re
         if Instant::now() > deadline {
             return Err(failed("does not become ready"));
         }
-        tokio::time::sleep(POLL).await;
+        tokio::time::sleep(READY_POLL).await;
     }
 }
 

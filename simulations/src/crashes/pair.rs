@@ -28,6 +28,8 @@ const EPOCH_MILLIS: u64 = 1_767_225_600_000;
 const ROOM: usize = 1 << 20;
 /// Deliveries and timers after which two nodes that still talk are said never to fall silent.
 const TALK_MAX: usize = 1_000;
+/// What is due later than this is not waited for: nothing but the next pass over all rows.
+const QUIET: Duration = Duration::from_secs(12 * 3600);
 /// How often a client asks again before it gives up.
 const TRIES_MAX: usize = 8;
 /// A quota is raised once it has made so many operations fail.
@@ -272,7 +274,7 @@ impl Pair {
         Ok(())
     }
 
-    /// Connects the two, if they are not, and lets them talk, and timers fire, until nothing more is said.
+    /// Connects the two, if they are not, and lets them talk, and timers fire, until nothing more is said or looked after soon.
     pub(super) fn exchange(&mut self) -> Result<(), Stop> {
         for _ in 0..TALK_MAX {
             self.connect()?;
@@ -288,7 +290,7 @@ impl Pair {
             }
             let due = [Side::Tested, Side::Peer].into_iter().filter_map(|side| {
                 let wake = self.nodes[side as usize].wake?;
-                Some((wake, side))
+                (wake < self.mono + QUIET).then_some((wake, side))
             });
             let Some((at, side)) = due.min_by_key(|(at, _)| *at) else { return Ok(()) };
             self.mono = self.mono.max(at);

@@ -8,6 +8,7 @@ mod propagate;
 mod raw;
 mod read;
 mod reconnect;
+mod rejoin;
 mod report;
 mod rows;
 mod setup;
@@ -49,6 +50,9 @@ enum Which {
     /// Bytes of frames of a reconnect with nothing new, at two sizes
     #[command(after_help = "Example:\n  tombolo bench reconnect --entities 171075")]
     Reconnect(Load),
+    /// A node that was away comes back: a few entities have changed meanwhile, then one field of 10,000
+    #[command(after_help = "Example:\n  tombolo bench rejoin --file cities.ndjson.gz")]
+    Rejoin(Load),
     /// From a write on one node until it shows on another
     #[command(after_help = "Example:\n  tombolo bench propagate --entities 1000")]
     Propagate(Load),
@@ -106,6 +110,7 @@ async fn measure(ui: &Ui, which: &Which) -> Result<report::Report, CliError> {
         Which::Import(load) => import::run(ui, load).await,
         Which::Catchup(load) => catchup::run(ui, load).await,
         Which::Reconnect(load) => reconnect::run(ui, load).await,
+        Which::Rejoin(load) => rejoin::run(ui, load).await,
         Which::Propagate(load) => propagate::run(ui, load).await,
         Which::Read(load) => read::run(ui, load).await,
         Which::History(load) => history::run(ui, load),

@@ -6,13 +6,11 @@ use super::report::{Figure, Report};
 use super::rows::Rows;
 use super::{Load, import, setup};
 use crate::error::CliError;
-use crate::local_nodes::{LocalNode, in_step, temporary, until};
+use crate::local_nodes::{LocalNode, frames_at_rest, in_step, temporary, until};
 use crate::ui::Ui;
 
 /// The size that the other is compared with.
 const SMALL: u64 = 1_000;
-/// Polls in a row with the same figures before they are believed.
-const STEADY: usize = 20;
 
 struct Measured {
     entities: u64,
@@ -46,7 +44,7 @@ async fn measure(ui: &Ui, load: &Load, limit: u64) -> Result<Measured, CliError>
     setup::import(ui, &first, &rows, &load.id).await?;
     let mut second = LocalNode::start(dir.path(), "second", None).await?;
     setup::join(ui, &first, &second, rows.count).await?;
-    frames(&second).await?;
+    frames_at_rest(&second, setup::LIMIT).await?;
     ui.note(format!("second restarts with {} entities …", crate::human::count(rows.count)));
     second.stop().await?;
     let begin = std::time::Instant::now();
@@ -55,7 +53,7 @@ async fn measure(ui: &Ui, load: &Load, limit: u64) -> Result<Measured, CliError>
     agreed(&second).await?;
     let settled = begin.elapsed();
     // Its counters began with its process: whatever they say is the reconnect's, in both directions.
-    let bytes = frames(&second).await?;
+    let bytes = frames_at_rest(&second, setup::LIMIT).await?;
     if bytes == 0 {
         return Err(CliError::unexpected("status counts no bytes of frames", "two nodes cannot agree in silence"));
     }
@@ -68,18 +66,6 @@ async fn agreed(node: &LocalNode) -> Result<(), CliError> {
         let seen = node.space(setup::SPACE).await?;
         let agreed = !seen.members.is_empty() && seen.members.iter().all(|member| member.connected && member.in_step);
         Ok(agreed.then_some(()))
-    })
-    .await
-}
-
-/// Bytes of frames since the process began, once they stand still.
-async fn frames(node: &LocalNode) -> Result<u64, CliError> {
-    let (mut last, mut steady) = (0, 0);
-    until("silence on the connection", setup::LIMIT, async || {
-        let now = node.status().await?.frame_bytes();
-        steady = if now == last { steady + 1 } else { 0 };
-        last = now;
-        Ok((steady >= STEADY).then_some(now))
     })
     .await
 }
