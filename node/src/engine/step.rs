@@ -70,7 +70,9 @@ impl Engine {
             let status = self.status(now);
             after.replies.push((to, Reply::Status(Box::new(status))));
         }
-        let mut list: Vec<Output> = after.replies.into_iter().map(|(to, reply)| Output::Reply(to, reply)).collect();
+        // What goes furthest goes first.
+        let mut list: Vec<Output> = after.outputs;
+        list.extend(after.replies.into_iter().map(|(to, reply)| Output::Reply(to, reply)));
         for space in after.moved.keys() {
             if let Some(space) = self.spaces.get(space) {
                 list.push(Output::Journal(space.id, space.row.journal));
@@ -79,7 +81,6 @@ impl Engine {
         if after.acknowledged {
             list.push(Output::Acknowledged);
         }
-        list.append(&mut after.outputs);
         self.targets_due |= after.retarget || after.introduce;
         if std::mem::take(&mut self.targets_due)
             && let Some(targets) = self.new_targets()

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use quinn::{ReadError, ReadExactError, RecvStream, SendStream, WriteError};
 
 use super::Channel;
@@ -56,10 +57,11 @@ async fn write_frames(hub: &Hub, channel: Channel, stream: &mut SendStream) -> R
     loop {
         match hub.next_to_write(channel).await {
             Next::Write(frame) => {
-                // The length fits: longer frames are not queued.
-                write(stream, &(frame.len() as u32).to_le_bytes()).await?;
-                write(stream, &frame).await?;
-                hub.written(channel, frame.len());
+                // The length fits: longer frames are not queued. Both in one call, or QUIC may send a packet of four bytes.
+                let (length, bytes) = ((frame.len() as u32).to_le_bytes(), frame.len());
+                let mut chunks = [Bytes::copy_from_slice(&length), Bytes::from(frame)];
+                stream.write_all_chunks(&mut chunks).await.map_err(write_error)?;
+                hub.written(channel, bytes);
             }
             Next::Finish | Next::Stop => return Ok(()),
         }
@@ -150,11 +152,15 @@ pub(super) async fn read(stream: &mut RecvStream, buffer: &mut [u8]) -> Result<b
 }
 
 pub(super) async fn write(stream: &mut SendStream, bytes: &[u8]) -> Result<(), Lost> {
-    stream.write_all(bytes).await.map_err(|error| match error {
+    stream.write_all(bytes).await.map_err(write_error)
+}
+
+fn write_error(error: WriteError) -> Lost {
+    match error {
         WriteError::ConnectionLost(error) => error.into(),
         WriteError::Stopped(_) => Lost::Protocol { what: "it stopped one of our streams" },
         WriteError::ClosedStream | WriteError::ZeroRttRejected => Lost::Transport { reason: error.to_string() },
-    })
+    }
 }
 
 fn read_error(error: ReadError) -> Lost {
