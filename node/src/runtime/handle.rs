@@ -11,10 +11,11 @@ use tombolo_crdt::SpaceId;
 
 use crate::engine::{Command, Input, Reply};
 
-/// Items that wait for the engine, per source (local, network). One step takes as many entries.
+/// Items that wait for the engine or are being taken, per source (local, network).
 const QUEUE_ITEMS: usize = 4_096;
-/// Kibibytes that wait for the engine, per source: four steps' worth, so that the disk is never idle for want of work.
-const QUEUE_KIB: usize = 16 * 1_024;
+/// Kibibytes of the same. Entries that were verified and read take some eight times their bytes in memory, and a longer
+/// queue makes nothing faster: what is verified ahead has left the processor's caches when it is taken.
+const QUEUE_KIB: usize = 1_024;
 
 /// The engine has stopped: the node is shutting down, or failed. Nothing was written for the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
