@@ -2,16 +2,12 @@
 
 #![expect(clippy::print_stdout, reason = "figures are for people")]
 
-use std::time::{Duration, Instant};
+mod timing;
 
+use timing::best;
 use tombolo_crdt::entity::{Change, EntityState, Provenance, Write, Writer};
 use tombolo_crdt::json::Json;
 use tombolo_crdt::{FeedId, Hlc};
-
-/// The best of so many rounds counts: the others met something else on the machine.
-const ROUNDS: usize = 7;
-/// Time per round and subject.
-const ROUND: Duration = Duration::from_millis(100);
 
 fn main() {
     let ten: Vec<String> = (0..10).map(|no| format!(r#""field{no}":"text {no}""#)).collect();
@@ -44,19 +40,4 @@ fn compare(what: &str, json: &str) {
         "{what}, {} bytes: read in {ours:?}, by Automerge in {theirs:?} (× {times:.1}); planned and written in {written:?}",
         bytes.len()
     );
-}
-
-/// Time per call in the best round.
-fn best(mut call: impl FnMut()) -> Duration {
-    (0..ROUNDS).map(|_| round(&mut call)).min().unwrap_or_default()
-}
-
-#[expect(clippy::disallowed_methods, reason = "measures time and decides nothing")]
-fn round(call: &mut impl FnMut()) -> Duration {
-    let (begin, mut calls) = (Instant::now(), 0);
-    while begin.elapsed() < ROUND || calls == 0 {
-        call();
-        calls += 1;
-    }
-    begin.elapsed() / calls
 }

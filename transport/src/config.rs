@@ -55,6 +55,9 @@ pub fn transport(settings: &Settings, side: Side) -> Result<TransportConfig, Con
         .send_window(limits::SEND_WINDOW)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(settings.keep_alive))
+        // Looking for longer packets sends some ten kilobytes of probes on every new connection: many times what a
+        // reconnect carries, to save a few percent of a large transfer.
+        .mtu_discovery_config(None)
         .datagram_receive_buffer_size(None);
     Ok(config)
 }
