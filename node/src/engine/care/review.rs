@@ -202,3 +202,146 @@ fn what_is_held_for_a_change_costs_nothing_until_that_comes() {
     println!("20 held, of an entity of 50 changes: {few:?}; of 3,200: {many:?}");
     assert!(many < few * 8, "of an entity of 50 changes: {few:?}; of 3,200: {many:?}");
 }
+
+impl Bed {
+    /// A feed of another epoch with one change to `e`, made on `state`.
+    fn change_on(&self, epoch: u64, state: &EntityState) -> (VerifiedRange, Change) {
+        let opening = Opening::new(self.engine.node, self.space, epoch, FeedKind::Data, Vec::new());
+        let feed = opening.feed();
+        let mut writer = Writer::new(state, feed, Hlc::from_millis(WALL));
+        let value = Json::parse(format!(r#"{{"of":{epoch}}}"#).as_bytes()).unwrap();
+        writer.write(&Write::Put { value, base: None }).unwrap();
+        let (made, _) = writer.finish(&Provenance::default(), 1).unwrap().unwrap();
+        let (collection, id) = ("x".to_owned(), "e".to_owned());
+        let change = EntityChange { collection, id, origin: 0, change: made.bytes().to_vec() };
+        let entry = Entry {
+            version: ENTRY_VERSION,
+            seq: 1,
+            hlc: Hlc::from_millis(WALL),
+            rules: Some(self.engine.rules_heads(self.space).unwrap()),
+            deps: Vec::new(),
+            trace: None,
+            idempotency: None,
+            body: Body::Data(vec![change]),
+            ext: Vec::new(),
+        };
+        let bytes = entry.encode();
+        let last = chain(feed, 1, opening.chain(), &bytes);
+        let seal = Signature::sign(&self.key, &seal_message(feed, 1, last));
+        let entries = vec![bytes.into()];
+        let range = Range { opening: opening.encode(), from: 1, previous: opening.chain(), entries, seal };
+        (range.verify().unwrap(), made)
+    }
+}
+
+/// One damaged entry in the history of an entity, and a change from behind it: the step must not fail, or nothing that
+/// peers send is ever taken again.
+#[test]
+fn a_damaged_entry_stops_nothing_but_its_entity() {
+    let mut bed = Bed::new();
+    bed.write("e", &[r#"{"n":0}"#.to_owned()]);
+    let early = bed.row("e");
+    for n in 1..6 {
+        bed.write("e", &[format!(r#"{{"n":{n}}}"#)]);
+    }
+    let (feed, _) = bed.row("e").clock().iter().next().map(|(feed, mark)| (*feed, *mark)).unwrap();
+    let (range, _) = bed.change_on(50, &early);
+    let Engine { store, key, node, pasts, hlc_last, hlc_seen, counters, spaces, .. } = &mut bed.engine;
+    let batch = store.begin().unwrap();
+    let now = Now { mono: bed.mono, wall_millis: WALL };
+    let (rows, unsealed) = (Rows::default(), BTreeSet::new());
+    let mut work = Work { batch, rows, pasts, key, node: *node, now, hlc_last, hlc_seen, counters, unsealed };
+    let mut row = work.batch.entry(feed, 4).unwrap().unwrap();
+    row.bytes = vec![0];
+    work.batch.put_entry(feed, 4, &row).unwrap();
+    let taken = work.take_range(spaces.get_mut(&bed.space).unwrap(), range);
+    assert!(taken.is_ok(), "the step fails: {:?}", taken.err());
+}
+
+/// As many heads as siblings, and one change on all of them but one: a hash of all heads per change walked over.
+#[test]
+fn a_change_with_many_dependencies_costs_what_it_is_long() {
+    let cost = |siblings: u64| {
+        let mut bed = Bed::new();
+        let empty = EntityState::new();
+        let made: Vec<_> = (100..100 + siblings).map(|epoch| bed.change_on(epoch, &empty)).collect();
+        let mut state = EntityState::new();
+        for (_, change) in made.iter().skip(1) {
+            state.apply(change, &tombolo_crdt::entity::Clock::new(), &Provenance::default(), 1);
+        }
+        let (last, change) = bed.change_on(99, &state);
+        assert_eq!(change.deps().len() as u64, siblings - 1);
+        bed.take(made.into_iter().map(|(range, _)| range).collect(), None);
+        // As after a restart, or with more siblings than clocks are remembered (8,192).
+        bed.engine.pasts = crate::engine::rows::Pasts::default();
+        let took = bed.take(vec![last], None);
+        assert_eq!(bed.engine.held(bed.space).unwrap().0, 0);
+        took
+    };
+    let (few, many) = (cost(150), cost(1_200));
+    println!("150 siblings: {few:?}; 1,200: {many:?}");
+    assert!(many < few * 8 * 3, "150 siblings: {few:?}; 1,200: {many:?}");
+}
+
+/// A member may say of any name that it has a row of it.
+#[test]
+fn what_a_peer_invents_is_not_told_in_the_status() {
+    let mut bed = Bed::new();
+    bed.write("a", &[r#"{"n":1}"#.to_owned()]);
+    let ghost = ("\u{1b}[2Jx".to_owned(), "never\nwritten".to_owned());
+    bed.care().suspect(ghost, Doubt::Differs(NodeId::from_bytes([8; 32])));
+    for _ in 0..3 {
+        bed.step(vec![Input::Timer]);
+    }
+    assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), Vec::<&Name>::new());
+}
+
+/// An audit meets a damaged row: the sums are right all the time, and right after it is built anew.
+#[test]
+fn an_audit_over_a_damaged_row_leaves_the_sums_right() {
+    let mut bed = Bed::new();
+    for id in ["a", "b", "c"] {
+        bed.write(id, &[r#"{"n":1}"#.to_owned()]);
+    }
+    let before = bed.engine.spaces[&bed.space].row.sums.rows;
+    bed.take(Vec::new(), Some("b"));
+    bed.care().frozen.clear();
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let mono = bed.mono;
+    bed.care().audit.ask(NodeId::from_bytes([8; 32]), frontier, mono);
+    bed.care().next = Some(Duration::ZERO);
+    for _ in 0..4 {
+        bed.step(vec![Input::Timer]);
+    }
+    let corrected = bed.care().counters.sums_corrected;
+    // Now somebody reads it.
+    bed.care().damaged("x", "b");
+    for _ in 0..4 {
+        bed.step(vec![Input::Timer]);
+    }
+    assert_eq!(bed.row("b").view_bytes(), br#"{"n":1}"#);
+    let after = bed.engine.spaces[&bed.space].row.sums.rows;
+    assert!(after == before && corrected == 0, "corrected {corrected} times; right afterwards: {}", after == before);
+}
+
+/// "Frozen: never served, never written."
+#[test]
+fn a_frozen_entity_is_not_written() {
+    let mut bed = Bed::new();
+    bed.write("a", &[r#"{"n":1}"#.to_owned()]);
+    bed.write("a", &[r#"{"n":2}"#.to_owned()]);
+    let (feed, _) = bed.row("a").clock().iter().next().map(|(feed, mark)| (*feed, *mark)).unwrap();
+    let batch = bed.engine.store.begin().unwrap();
+    let mut batch = batch;
+    let mut row = batch.entry(feed, 1).unwrap().unwrap();
+    row.bytes = vec![0];
+    batch.put_entry(feed, 1, &row).unwrap();
+    batch.commit().unwrap();
+    bed.care().suspect(("x".to_owned(), "a".to_owned()), Doubt::Differs(NodeId::from_bytes([8; 32])));
+    for _ in 0..3 {
+        bed.step(vec![Input::Timer]);
+    }
+    assert_eq!(bed.care().frozen.len(), 1);
+    bed.write("a", &[r#"{"n":3}"#.to_owned()]);
+    assert_eq!(bed.row("a").view_bytes(), br#"{"n":2}"#, "a frozen entity was written");
+}
