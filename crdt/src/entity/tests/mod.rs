@@ -5,6 +5,7 @@ mod differential;
 mod forged;
 mod histories;
 mod many;
+mod review;
 mod rows;
 mod seqs;
 mod writes;

@@ -11,6 +11,8 @@
 //! Everything is done in slices, one per space and step, so that nobody waits long for a step.
 
 pub(super) mod audit;
+#[cfg(test)]
+mod review;
 mod rebuild;
 mod scrub;
 
