@@ -16,13 +16,22 @@ pub enum Refusal {
         /// The only number that may follow here.
         expected: u64,
     },
-    /// Its first operation does not lie above its actor's last one.
-    #[error("first operation {start} is not above the actor's last, {last}")]
+    /// It was not made on its actor's change before it. Else each of many could be a head beside the others.
+    #[error("its actor's change {before} is not in its past")]
+    Aside {
+        /// Number of the change before it.
+        before: u64,
+    },
+    /// Its operations do not begin between the actor's last one and the one after the greatest in its past. Counters end
+    /// somewhere: whoever could leave some out could use them up, and nobody could write the entity any more.
+    #[error("first operation {start} is not above {last}, the actor's last, or beyond {next}, the next of all")]
     StartOp {
         /// Counter of the change's first operation.
         start: u64,
         /// Counter of the actor's last operation here.
         last: u64,
+        /// One more than the greatest counter in its past.
+        next: u64,
     },
     /// It names an operation that is not in its causal past, or not below its own.
     #[error("operation {op} names {named}, which is not in its past")]
@@ -41,8 +50,12 @@ impl EntityState {
         if change.seq() != here.seq + 1 {
             return Err(Refusal::Sequence { seq: change.seq(), expected: here.seq + 1 });
         }
-        if change.start_op() <= here.counter {
-            return Err(Refusal::StartOp { start: change.start_op(), last: here.counter });
+        if past.get(&change.actor()).seq != here.seq {
+            return Err(Refusal::Aside { before: here.seq });
+        }
+        let next = past.counter_max() + 1;
+        if change.start_op() <= here.counter || change.start_op() > next {
+            return Err(Refusal::StartOp { start: change.start_op(), last: here.counter, next });
         }
         for (op, operation) in change.ops() {
             let known = |named: OpId| {

@@ -25,6 +25,7 @@ mod conflicts;
 mod doc;
 mod gate;
 mod id;
+mod minima;
 mod ops;
 mod places;
 mod row;

@@ -15,6 +15,8 @@ const FEW_MAX: usize = 64;
 /// Live operations, ascending, the winner last.
 #[derive(Debug, Clone)]
 pub(crate) enum Ops {
+    /// So it is nearly everywhere: without memory of its own.
+    One(Live),
     Few(Vec<Live>),
     /// Once they were many; they may have become fewer.
     Many(BTreeMap<OpId, Live>),
@@ -26,7 +28,7 @@ pub(crate) static NONE: Ops = Ops::Few(Vec::new());
 impl Ops {
     /// The only one.
     pub(crate) fn one(live: Live) -> Self {
-        Self::Few(vec![live])
+        Self::One(live)
     }
 
     /// These, which are in order.
@@ -39,6 +41,7 @@ impl Ops {
 
     pub(crate) fn len(&self) -> usize {
         match self {
+            Self::One(_) => 1,
             Self::Few(ops) => ops.len(),
             Self::Many(ops) => ops.len(),
         }
@@ -50,6 +53,7 @@ impl Ops {
 
     pub(crate) fn iter(&self) -> Iter<'_> {
         match self {
+            Self::One(op) => Iter::Few(slice::from_ref(op).iter()),
             Self::Few(ops) => Iter::Few(ops.iter()),
             Self::Many(ops) => Iter::Many(ops.values()),
         }
@@ -58,6 +62,7 @@ impl Ops {
     /// The winner.
     pub(crate) fn last(&self) -> Option<&Live> {
         match self {
+            Self::One(op) => Some(op),
             Self::Few(ops) => ops.last(),
             Self::Many(ops) => ops.last_key_value().map(|(_, live)| live),
         }
@@ -70,6 +75,7 @@ impl Ops {
 
     pub(crate) fn get_mut(&mut self, id: OpId) -> Option<&mut Live> {
         match self {
+            Self::One(op) => Some(op).filter(|op| op.id == id),
             Self::Few(ops) => {
                 let at = ops.binary_search_by(|live| live.id.cmp(&id)).ok()?;
                 ops.get_mut(at)
@@ -80,6 +86,8 @@ impl Ops {
 
     pub(crate) fn remove(&mut self, id: OpId) {
         match self {
+            Self::One(op) if op.id == id => *self = Self::Few(Vec::new()),
+            Self::One(_) => {}
             Self::Few(ops) => {
                 if let Ok(at) = ops.binary_search_by(|live| live.id.cmp(&id)) {
                     ops.remove(at);
@@ -94,6 +102,13 @@ impl Ops {
     /// Puts one that is not there yet.
     pub(crate) fn insert(&mut self, live: Live) {
         match self {
+            Self::One(op) if op.id == live.id => {}
+            Self::One(op) => {
+                let mut both = vec![op.clone(), live];
+                both.sort_by_key(|op| op.id);
+                *self = Self::Few(both);
+            }
+            Self::Few(ops) if ops.is_empty() => *self = Self::One(live),
             Self::Few(ops) => {
                 if let Err(at) = ops.binary_search_by(|there| there.id.cmp(&live.id)) {
                     ops.insert(at, live);

@@ -320,11 +320,8 @@ impl<'a> Decoder<'a> {
     fn object(&mut self) -> Option<Object> {
         match self.byte()? {
             0 => {
-                let mut keys = Keys::new();
-                for _ in 0..self.count()? {
-                    keys.insert(self.string()?, self.ops()?);
-                }
-                Some(Object::Map(keys))
+                let keys = (0..self.count()?).map(|_| Some((self.string()?, self.ops()?)));
+                Some(Object::Map(keys.collect::<Option<Keys>>()?))
             }
             1 => {
                 let elems = (0..self.count()?).map(|_| Some(Elem { id: self.id()?, ops: self.ops()? }));
@@ -336,11 +333,11 @@ impl<'a> Decoder<'a> {
 
     fn ops(&mut self) -> Option<Ops> {
         let count = self.count()?;
-        let mut ops = Vec::with_capacity(count);
-        for _ in 0..count {
-            ops.push(Live { id: self.id()?, value: self.value()? });
+        let mut live = || Some(Live { id: self.id()?, value: self.value()? });
+        match count {
+            1 => live().map(Ops::one),
+            count => (0..count).map(|_| live()).collect::<Option<_>>().map(Ops::new),
         }
-        Some(Ops::new(ops))
     }
 
     fn value(&mut self) -> Option<Value> {

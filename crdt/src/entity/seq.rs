@@ -2,18 +2,22 @@
 //!
 //! Elements lie in blocks. A change of a hundred bytes may insert tens of thousands of elements wherever it likes, so
 //! that neither finding a place nor making room there may cost what the sequence is long: an insertion moves at most a
-//! block, and passes over blocks by their least id.
+//! block, and passes over blocks by their least ids, the far ones in a tree.
 
 use std::collections::BTreeMap;
 use std::slice;
 
 use super::id::OpId;
+use super::minima::Minima;
 use super::ops::Ops;
 
 /// Elements of a block, after which it is halved. Moving as many takes about as long as finding an element otherwise.
 const BLOCK_ELEMS_MAX: usize = 256;
 /// Elements that are looked for one after the other, before an index is made. Most changes name one or two places.
 const SCANS_MAX: u32 = 8;
+
+/// Blocks that are passed over one by one, before the tree is asked, and made.
+const NEAR_BLOCKS: usize = 16;
 
 /// An element of a sequence; a tombstone when it has no live operation.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,6 +65,8 @@ pub(crate) struct Seq {
     /// How often it was not.
     scans: u32,
     index: Option<Index>,
+    /// The blocks' least ids, once somebody wanted to pass over many. Void when a block is halved.
+    minima: Option<Minima>,
 }
 
 impl PartialEq for Seq {
@@ -71,15 +77,11 @@ impl PartialEq for Seq {
 
 impl Seq {
     /// These elements in this order.
-    pub(crate) fn new(mut elems: Vec<Elem>) -> Self {
-        let mut blocks = Vec::new();
-        while elems.len() > BLOCK_ELEMS_MAX {
-            let rest = elems.split_off(BLOCK_ELEMS_MAX / 2);
-            blocks.push(Block::new(blocks.len(), elems));
-            elems = rest;
-        }
-        if !elems.is_empty() {
-            blocks.push(Block::new(blocks.len(), elems));
+    pub(crate) fn new(elems: Vec<Elem>) -> Self {
+        let (mut elems, mut blocks) = (elems.into_iter(), Vec::new());
+        while elems.len() > 0 {
+            let block = elems.by_ref().take(BLOCK_ELEMS_MAX / 2).collect();
+            blocks.push(Block::new(blocks.len(), block));
         }
         Self { blocks, ..Self::default() }
     }
@@ -133,19 +135,19 @@ impl Seq {
 
     /// The RGA rule: after its reference, and after everything there that was inserted with a greater id.
     pub(crate) fn insert(&mut self, after: OpId, elem: Elem) -> bool {
-        let (mut block, mut at) = (0, 0);
-        if after != OpId::ROOT {
-            let Some(found) = self.find(after) else { return false };
-            (block, at) = (found.0, found.1 + 1);
-        }
-        while let Some(here) = self.blocks.get(block) {
-            if at > 0 || here.least < elem.id {
-                at += here.elems.iter().skip(at).take_while(|there| there.id > elem.id).count();
-                if at < here.elems.len() {
-                    break;
-                }
+        let (mut block, mut at) = match after {
+            OpId::ROOT => (self.next_below(0, elem.id), 0),
+            after => {
+                let Some((block, at)) = self.find(after) else { return false };
+                (block, at + 1)
             }
-            (block, at) = (block + 1, 0);
+        };
+        while let Some(here) = self.blocks.get(block) {
+            at += here.elems.iter().skip(at).take_while(|there| there.id > elem.id).count();
+            if at < here.elems.len() {
+                break;
+            }
+            (block, at) = (self.next_below(block + 1, elem.id), 0);
         }
         if at == 0 && block > 0 {
             block -= 1;
@@ -153,6 +155,18 @@ impl Seq {
         }
         self.put((block, at), elem);
         true
+    }
+
+    /// The first block from `from` on that has an element below `id`; their number if none has.
+    fn next_below(&mut self, from: usize, id: OpId) -> usize {
+        let blocks = &self.blocks;
+        let mut near = blocks.iter().enumerate().skip(from).take(NEAR_BLOCKS);
+        let found = near.find(|(_, block)| block.least < id).map(|(at, _)| at).or_else(|| {
+            let far = from + NEAR_BLOCKS;
+            let minima = || Minima::new(blocks.iter().map(|block| block.least));
+            (far < blocks.len()).then(|| self.minima.get_or_insert_with(minima).first_below(far, id))?
+        });
+        found.unwrap_or(self.blocks.len())
     }
 
     fn put(&mut self, place: Place, elem: Elem) {
@@ -164,6 +178,9 @@ impl Seq {
         };
         here.elems.insert(at, elem);
         here.least = here.least.min(id);
+        if let Some(minima) = &mut self.minima {
+            minima.add(block, id);
+        }
         if let Some(index) = &mut self.index {
             index.blocks.insert(id, here.key);
         }
@@ -173,6 +190,7 @@ impl Seq {
     }
 
     fn halve(&mut self, block: usize) {
+        self.minima = None;
         let key = self.blocks.len();
         let Some(here) = self.blocks.get_mut(block) else { return };
         let rest = here.elems.split_off(BLOCK_ELEMS_MAX / 2);

@@ -68,7 +68,7 @@ pub(crate) fn crafted(pieces: usize) -> Vec<Case> {
     let first = encoded(change(1, (1, 1), &[], vec![put(ObjectId::Root, "h", 1, &[])]));
     let by = |by, numbers| encoded(change(by, numbers, &[&first], vec![put(ObjectId::Root, "i", 2, &[])]));
     let unknown = |listed: &[u8; 16]| chunk(&[*listed], &[[(0x15, b"\x7f\x01k".as_slice())].as_slice(), &PUT].concat());
-    let named = encoded(change(1, (1, 5), &[], vec![put(ObjectId::Root, "h", 1, &[id(1, 9)])]));
+    let named = encoded(change(1, (1, 1), &[], vec![put(ObjectId::Root, "h", 1, &[id(1, 9)])]));
     let nulls: [u8; 11] = [0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1];
     let null_run = chunk(&[], &[[(0x01, nulls.as_slice()), (0x15, b"\x7f\x01k")].as_slice(), &PUT].concat());
     let mut author = change(1, (2, 2), &[&first], vec![put(ObjectId::Root, "i", 2, &[])]);
@@ -101,12 +101,16 @@ pub(crate) fn forged() -> Vec<Case> {
         make("t", ObjType::Table),
     ];
     let first = encoded(change(1, (1, 1), &[], ops));
-    let forged = |op| encoded(change(2, (1, 20), &[&first], vec![op]));
+    // Somebody else's (5 to 19): what is forged begins at 20.
+    let fill = (5..20).map(|n| put(ObjectId::Root, &format!("fill {n}"), n, &[])).collect();
+    let fill = encoded(change(4, (1, 5), &[&first], fill));
+    let forged = |op| encoded(change(2, (1, 20), &[&fill], vec![op]));
     let second = |value, pred: &[_]| encoded(change(3, (1, 5), &[&first], vec![put(ObjectId::Root, "h", value, pred)]));
     let list = || id(3, 1);
     let element = |elem, update| forged(element(list(), Some(elem), update));
     let over = |key, pred| forged(put(ObjectId::Root, key, 9, &[pred]));
-    let case = |name, last, answer, h| Case { name, chunks: vec![first.clone(), last], answer, h: Some(h) };
+    let case =
+        |name, last, answer, h| Case { name, chunks: vec![first.clone(), fill.clone(), last], answer, h: Some(h) };
     let inside = |object: ObjectId| forged(put(object, "k", 9, &[]));
     vec![
         case("in an object that never existed", inside(ObjectId::Id(id(9, 1))), NotInPast, 1),
@@ -117,13 +121,13 @@ pub(crate) fn forged() -> Vec<Case> {
         case("over another key's value", over("x", id(1, 1)), Applied, 1),
         Case {
             name: "over what does not exist yet, first",
-            chunks: vec![first.clone(), over("h", id(5, 3)), second(5, &[id(1, 1)])],
+            chunks: vec![first.clone(), fill.clone(), over("h", id(5, 3)), second(5, &[id(1, 1)])],
             answer: NotInPast,
             h: Some(5),
         },
         Case {
             name: "over what does not exist yet, last",
-            chunks: vec![first.clone(), second(5, &[id(1, 1)]), over("h", id(5, 3))],
+            chunks: vec![first.clone(), fill.clone(), second(5, &[id(1, 1)]), over("h", id(5, 3))],
             answer: NotInPast,
             h: Some(5),
         },

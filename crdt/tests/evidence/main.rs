@@ -94,7 +94,7 @@ fn answers(chunks: &[Vec<u8>]) -> (Vec<Answer>, EntityState) {
 /// The feed that a chunk says it is of: all bytes of an actor here are alike.
 fn chunk_actor(chunk: &[u8]) -> FeedId {
     let at =
-        chunk.windows(16).position(|bytes| bytes.iter().all(|byte| *byte == bytes[0]) && (1..4).contains(&bytes[0]));
+        chunk.windows(16).position(|bytes| bytes.iter().all(|byte| *byte == bytes[0]) && (1..5).contains(&bytes[0]));
     FeedId::from_bytes([at.map_or(1, |at| chunk[at]); 16])
 }
 

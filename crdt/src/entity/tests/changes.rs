@@ -3,6 +3,7 @@
 use automerge::{ActorId, ExpandedChange, ROOT, ScalarValue, transaction::Transactable};
 
 use super::*;
+use crate::entity::change::Own;
 use crate::entity::doc::{Action, Key, Operation};
 
 fn bytes() -> Vec<u8> {
@@ -107,7 +108,7 @@ fn compressed_changes_and_marks_are_not_taken() {
 
 fn forged(node: usize, seq: u64, start_op: u64, pred: Vec<OpId>, obj: OpId) -> Change {
     let op = Operation { obj, key: Key::Map("h".into()), insert: false, action: Action::Delete, pred };
-    let own = change::Own { actor: feed(node), seq, start_op, time: 0, deps: Vec::new(), ops: vec![op] };
+    let own = Own { actor: feed(node), seq, start_op, time: 0, deps: Vec::new(), ops: vec![op] };
     let built = Change::build(own).unwrap();
     Change::parse(built.bytes(), feed(node)).unwrap()
 }
@@ -123,13 +124,19 @@ fn l1_names_outside_the_past_are_refused() {
     let id = |counter, node| OpId::new(counter, feed(node)).unwrap();
     let gate = |change: &Change, past: &Clock| state.gate(change, past);
     assert_eq!(gate(&forged(1, 1, 3, vec![id(1, 0)], OpId::ROOT), &past), Ok(()));
+    // Others have come further in these.
+    let further = |mut past: Clock| {
+        past.raise(feed(2), Mark { seq: 1, counter: 8 });
+        past
+    };
+    let (wide, aside) = (further(past.clone()), further(Clock::new()));
     // Not there any more, never there, of another type: in the past all the same.
     assert_eq!(gate(&forged(1, 1, 3, vec![id(2, 0)], id(1, 0)), &past), Ok(()));
     for (change, past) in [
-        (forged(1, 1, 9, vec![id(3, 0)], OpId::ROOT), &past),
-        (forged(1, 1, 9, vec![id(1, 7)], OpId::ROOT), &past),
-        (forged(1, 1, 9, vec![id(1, 0)], OpId::ROOT), &Clock::new()),
-        (forged(1, 1, 9, vec![], id(3, 0)), &past),
+        (forged(1, 1, 9, vec![id(3, 0)], OpId::ROOT), &wide),
+        (forged(1, 1, 9, vec![id(1, 7)], OpId::ROOT), &wide),
+        (forged(1, 1, 9, vec![id(1, 0)], OpId::ROOT), &aside),
+        (forged(1, 1, 9, vec![], id(3, 0)), &wide),
         (forged(1, 1, 2, vec![id(2, 0)], OpId::ROOT), &past),
         (forged(1, 1, 3, vec![id(3, 1)], OpId::ROOT), &past),
         (forged(1, 1, 3, vec![id(4, 1)], OpId::ROOT), &past),
@@ -137,7 +144,10 @@ fn l1_names_outside_the_past_are_refused() {
         assert!(matches!(gate(&change, past), Err(Refusal::NotInPast { .. })), "{change:?}");
     }
     assert_eq!(gate(&forged(1, 2, 9, vec![], OpId::ROOT), &past), Err(Refusal::Sequence { seq: 2, expected: 1 }));
-    assert_eq!(gate(&forged(0, 2, 2, vec![], OpId::ROOT), &past), Err(Refusal::StartOp { start: 2, last: 2 }));
+    assert_eq!(gate(&forged(0, 2, 2, vec![], OpId::ROOT), &past), Err(Refusal::StartOp { start: 2, last: 2, next: 3 }));
+    assert_eq!(gate(&forged(1, 1, 4, vec![], OpId::ROOT), &past), Err(Refusal::StartOp { start: 4, last: 0, next: 3 }));
+    // Its actor's change before it is not in its past.
+    assert_eq!(gate(&forged(0, 2, 3, vec![], OpId::ROOT), &aside), Err(Refusal::Aside { before: 1 }));
 }
 
 /// A predecessor under another key, an object that is none: no effect, and no reason to refuse.
@@ -147,11 +157,11 @@ fn names_that_are_not_there_have_no_effect() {
     world.write(0, &put(r#"{"h":1,"i":2}"#));
     world.settle();
     let mut state = world.nodes[1].clone();
-    let past = state.clock().clone();
     let id = |counter| OpId::new(counter, feed(0)).unwrap();
     let before = state.view_bytes();
     for (seq, pred, obj) in [(1, vec![id(2)], OpId::ROOT), (2, vec![id(1)], id(1))] {
         let change = forged(1, seq, 2 + seq, pred, obj);
+        let past = state.clock().clone();
         assert_eq!(state.gate(&change, &past), Ok(()));
         assert_eq!(state.apply(&change, &past, &Provenance::default(), 2), Applied::Applied);
     }
@@ -168,7 +178,7 @@ fn bottomless_maps_are_walked_without_recursion() {
         let action = Action::Put(Value::Object(doc::Kind::Map));
         ops.push(Operation { obj, key: Key::Map("k".into()), insert: false, action, pred: Vec::new() });
     }
-    let own = change::Own { actor: feed(0), seq: 1, start_op: 1, time: 0, deps: Vec::new(), ops: ops.clone() };
+    let own = Own { actor: feed(0), seq: 1, start_op: 1, time: 0, deps: Vec::new(), ops: ops.clone() };
     let mut state = EntityState::new();
     state.apply(&Change::build(own).unwrap(), &Clock::new(), &Provenance::default(), 1);
     assert_eq!(state.view_bytes(), b"{}");
@@ -180,14 +190,7 @@ fn bottomless_maps_are_walked_without_recursion() {
         pred: Vec::new(),
     };
     let past = state.clock().clone();
-    let own = change::Own {
-        actor: feed(0),
-        seq: 2,
-        start_op: 30_001,
-        time: 0,
-        deps: state.heads().to_vec(),
-        ops: vec![leaf],
-    };
+    let own = Own { actor: feed(0), seq: 2, start_op: 30_001, time: 0, deps: state.heads().to_vec(), ops: vec![leaf] };
     state.apply(&Change::build(own).unwrap(), &past, &Provenance::default(), 2);
     assert!(state.flags().over_depth);
     let _ = (state.conflicts(), state.contribution("c", "e"));
@@ -196,4 +199,25 @@ fn bottomless_maps_are_walked_without_recursion() {
     writer.write(&put(r#"{"a":1}"#)).unwrap();
     let (_, after) = writer.finish(&Provenance::default(), 3).unwrap().unwrap();
     assert_eq!(after.view_bytes(), br#"{"a":1}"#);
+}
+
+/// A9 at our own limit: counters end at 2^31, and a change that began there would be the entity's last for everybody.
+#[test]
+fn no_change_makes_an_entity_unwritable() {
+    let mut world = World::new(2);
+    world.write(1, &put(r#"{"a":1}"#));
+    let mut state = world.nodes[1].clone();
+    let past = state.clock().clone();
+    let end = (1_u64 << 31) - 1;
+    let pill = forged(0, 1, end, vec![], OpId::ROOT);
+    assert_eq!(state.gate(&pill, &past), Err(Refusal::StartOp { start: end, last: 0, next: 2 }));
+    // Nor can one without operations: it raises its actor's mark to the one before its first.
+    let own = Own { actor: feed(0), seq: 1, start_op: 2, time: 0, deps: state.heads().to_vec(), ops: Vec::new() };
+    let empty = Change::build(own).unwrap();
+    assert_eq!(state.gate(&empty, &past), Ok(()));
+    state.apply(&empty, &past, &Provenance::default(), 2);
+    let mut writer = Writer::new(&state, feed(1), Hlc::from_millis(1_800_000_000_000));
+    writer.write(&patch(r#"{"c":1}"#)).unwrap();
+    let (change, _) = writer.finish(&Provenance::default(), 3).expect("can be written").expect("something");
+    assert_eq!(change.start_op(), 2);
 }

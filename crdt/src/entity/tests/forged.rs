@@ -22,6 +22,7 @@ pub(super) enum Answer {
     Applied,
     Undecodable,
     Sequence,
+    Aside,
     StartOp,
     NotInPast,
     /// It depends on a change that was refused.
@@ -74,6 +75,7 @@ impl Replica {
         let answer = match self.state.gate(&change, &past) {
             Ok(()) => Answer::Applied,
             Err(Refusal::Sequence { .. }) => Answer::Sequence,
+            Err(Refusal::Aside { .. }) => Answer::Aside,
             Err(Refusal::StartOp { .. }) => Answer::StartOp,
             Err(Refusal::NotInPast { .. }) => Answer::NotInPast,
         };
@@ -335,10 +337,11 @@ fn cases() -> Vec<Case> {
         Case { what, op, answer }
     };
     use Answer::{Applied, NotInPast};
-    // Feed 0 makes h (1), i (2), the list l (3) with one element (4); feed 1 concurrently h (5).
+    // Feed 0 makes h (1), i (2), the list l (3) with one element (4); feed 1 h (5), and concurrently feed 2 other keys (5 to
+    // 9), on which the change is made.
     let (list, elem) = (id(3, 0), id(4, 0));
     vec![
-        case("in an object that never existed", id(4, 2), key("h"), false, vec![], NotInPast),
+        case("in an object that never existed", id(4, 1), key("h"), false, vec![], NotInPast),
         case("in an object nobody has made yet", id(6, 1), key("h"), false, vec![], NotInPast),
         case("after an element that never existed", list, Key::Elem(id(9, 0)), true, vec![], NotInPast),
         case("of an element that never existed", list, Key::Elem(id(9, 0)), false, vec![id(9, 0)], NotInPast),
@@ -377,11 +380,16 @@ fn each_forged_reference_is_refused_or_touches_nothing_else() {
     for Case { what, op, answer } in cases() {
         let first = honest.made[0].change.bytes().to_vec();
         let second = alone(1, 5, plain(vec![OpId::new(1, feed(0)).unwrap()]), &deps);
-        let feeds: Feeds = vec![vec![first], vec![second], Vec::new(), vec![alone(3, 10, op, &deps)]];
+        let key = |n| Operation { key: Key::Map(format!("other {n}")), ..plain(Vec::new()) };
+        let own =
+            Own { actor: feed(2), seq: 1, start_op: 5, time: 0, deps: deps.clone(), ops: (0..5).map(key).collect() };
+        let third = Change::build(own).unwrap();
+        let forged = alone(3, 10, op, &[third.hash()]);
+        let feeds: Feeds = vec![vec![first], vec![second], vec![third.bytes().to_vec()], vec![forged]];
         let mut without = Replica::new(4);
-        [0, 1].into_iter().for_each(|at| assert!(without.settle(&feeds, at)));
+        [0, 1, 2].into_iter().for_each(|at| assert!(without.settle(&feeds, at)));
         let mut ends = BTreeSet::new();
-        for order in [[0, 1, 3], [0, 3, 1]] {
+        for order in [[0, 1, 2, 3], [0, 2, 3, 1]] {
             let mut replica = Replica::new(4);
             order.into_iter().for_each(|at| assert!(replica.settle(&feeds, at), "{what}"));
             assert_eq!(replica.answers[3], [answer], "{what}");

@@ -11,9 +11,9 @@
 //! Everything is done in slices, one per space and step, so that nobody waits long for a step.
 
 pub(super) mod audit;
+mod rebuild;
 #[cfg(test)]
 mod review;
-mod rebuild;
 mod scrub;
 
 use std::collections::BTreeMap;

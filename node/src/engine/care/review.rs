@@ -37,7 +37,8 @@ impl Bed {
         let mut engine = Engine::open(store, EngineConfig { key: key.clone(), contact, seed: [5; 32] }).unwrap();
         let founder = Box::new(SigningKey::from_bytes(&[4; 32]));
         let command = Command::CreateSpace { name: "s".to_owned(), founder };
-        let out = engine.step(Now { mono: Duration::ZERO, wall_millis: WALL }, vec![Input::Command(ReplyTo(1), command)]);
+        let out =
+            engine.step(Now { mono: Duration::ZERO, wall_millis: WALL }, vec![Input::Command(ReplyTo(1), command)]);
         let space = out.list.into_iter().find_map(|out| match out {
             Output::Reply(_, Reply::Created(Ok(space))) => Some(space),
             _ => None,
@@ -73,7 +74,12 @@ impl Bed {
     }
 
     /// A feed of another epoch of this node: each item is (entity, its state there, value).
-    fn range(&self, epoch: u64, items: &[(&str, &EntityState)], dep: Option<tombolo_crdt::ChangeHash>) -> VerifiedRange {
+    fn range(
+        &self,
+        epoch: u64,
+        items: &[(&str, &EntityState)],
+        dep: Option<tombolo_crdt::ChangeHash>,
+    ) -> VerifiedRange {
         let opening = Opening::new(self.engine.node, self.space, epoch, FeedKind::Data, Vec::new());
         let feed = opening.feed();
         let mut last = opening.chain();
@@ -82,7 +88,8 @@ impl Bed {
             let mut state = (*state).clone();
             if let Some(_dep) = dep {
                 // Depends on a change that nobody has: made on top of a change that is never sent.
-                let mut writer = Writer::new(&state, tombolo_crdt::FeedId::from_bytes([99; 16]), Hlc::from_millis(WALL));
+                let mut writer =
+                    Writer::new(&state, tombolo_crdt::FeedId::from_bytes([99; 16]), Hlc::from_millis(WALL));
                 writer.write(&Write::MergePatch(Json::parse(br#"{"never":1}"#).unwrap())).unwrap();
                 state = writer.finish(&Provenance::default(), 1).unwrap().unwrap().1;
             }
