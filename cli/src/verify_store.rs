@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::Serialize;
+use tombolo_node::store::OpenError;
 use tombolo_node::verify::{self, VerifyError};
 
 use crate::error::CliError;
@@ -39,14 +40,9 @@ pub(crate) fn entity(
     let CollectionRef { space, collection } = &target.collection;
     let name = verify::EntityName { space, collection, id: &target.id };
     let report = verify::entity(&store, name, &mut |_, done, of| progress(done, of)).map_err(|error| {
-        let hint = match error {
-            VerifyError::NoSpace(_) | VerifyError::AmbiguousSpace(_) => "see the spaces with `tombolo space ls`",
-            VerifyError::NoEntity(_) => "see what there is with `tombolo ls SPACE/COLLECTION`",
-            _ => "",
-        };
         CliError::failed(format!("{target} cannot be verified"))
             .cause(format!("{}: {error}", store.display()))
-            .hint(hint)
+            .hint(hint(&error))
     })?;
     Ok(VerifiedEntity {
         entity: target.to_string(),
@@ -57,11 +53,21 @@ pub(crate) fn entity(
     })
 }
 
+fn hint(error: &VerifyError) -> &'static str {
+    match error {
+        VerifyError::NoSpace(_) | VerifyError::AmbiguousSpace(_) => "see the spaces with `tombolo space ls`",
+        VerifyError::NoEntity(_) => "see what there is with `tombolo ls SPACE/COLLECTION`",
+        VerifyError::Open(OpenError::InUse { .. }) => "stop the node first: a store is verified at rest",
+        _ => "",
+    }
+}
+
 /// Recomputes every chain, seal and hash and folds every row again. `progress` hears (done, of).
 pub(crate) fn run(data: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, CliError> {
     let store = data.join("store.redb");
-    let report = verify::run(&store, &mut |_, done, of| progress(done, of))
-        .map_err(|error| CliError::failed(format!("{} cannot be verified: {error}", store.display())))?;
+    let report = verify::run(&store, &mut |_, done, of| progress(done, of)).map_err(|error| {
+        CliError::failed(format!("{} cannot be verified", store.display())).hint(hint(&error)).cause(error)
+    })?;
     let mut differences: Vec<String> =
         report.findings.iter().map(|finding| format!("{}: {}", finding.place, finding.detail)).collect();
     let unlisted = report.differences - differences.len() as u64;

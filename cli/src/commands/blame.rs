@@ -84,8 +84,9 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &BlameArgs) -> Res
         return ui.line(format!("{asked} is gone: {} by {who}, entry {}", removed.time, removed.receipt));
     }
     let rows: Vec<Vec<String>> = fields.iter().flat_map(|field| rows(field, &names)).collect();
-    if !rows.is_empty() {
-        ui.line(human::table("", &rows))?;
+    match rows.is_empty() {
+        true => ui.note(format!("{} has no fields", args.entity)),
+        false => ui.line(human::table("", &rows))?,
     }
     if more {
         ui.note("there are more fields: name a path, or raise --limit");

@@ -31,7 +31,7 @@ pub(crate) struct HistoryArgs {
     #[arg(value_name = "SPACE/COLLECTION/ID")]
     entity: EntityRef,
     /// At most this many changes
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     limit: u64,
     /// Only changes before this entry's
     #[arg(long, value_name = "RECEIPT")]

@@ -36,7 +36,7 @@ pub(super) fn until(text: &str) -> Result<Until, Problem> {
     }
     let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
         let detail = format!("at is `{}`; it must be a revision, a receipt or a moment", clip(text));
-        Problem::argument(detail).hint("write a moment as 2027-01-15T08:00:00Z, with `+` as %2B in a URL")
+        Problem::argument(detail).hint("write a moment as 2027-01-15T08:00:00Z")
     })?;
     // Nothing was written before 1970.
     Ok(Until::Time { millis: u64::try_from(moment.timestamp_millis()).unwrap_or(0) })
@@ -131,7 +131,7 @@ pub(super) async fn history(
     let asked = Asked { before, path: query.path.as_deref().map(steps).transpose()?, limit };
     let snapshot = app.snapshot()?;
     let space_no = spaces::resolve(&snapshot, path.space())?.no;
-    let present = rows::read(&snapshot, space_no, collection, id)?.ok_or_else(|| rows::absent(collection, id))?;
+    let present = rows::read(&snapshot, space_no, collection, id)?.ok_or_else(|| rows::never(collection, id))?;
     let key = EntityKey { space_no, collection, id };
     let page = history::page(&snapshot, key, &present, &asked)?;
     let mut answer = Map::new();

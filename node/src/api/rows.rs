@@ -49,6 +49,11 @@ pub(super) fn absent(collection: &str, id: &str) -> Problem {
     Problem::new(Kind::NotFound, format!("{collection}/{id} is not here: never written, or deleted"))
 }
 
+/// A deleted one has a past.
+pub(super) fn never(collection: &str, id: &str) -> Problem {
+    Problem::new(Kind::NotFound, format!("{collection}/{id} was never written here"))
+}
+
 /// The revision as an entity tag.
 pub(super) fn etag(revision: Revision) -> HeaderValue {
     HeaderValue::from_str(&format!("\"{revision}\"")).expect("hexadecimal digits are a header value")

@@ -207,7 +207,7 @@ fn against(chained: &Chained, snapshot: &Snapshot, longest: u64, rounds: u64) ->
     );
     Ok(vec![
         Figure::micros(alone, many_alone.p50()).beside_micros("1 change", one_alone.p50()).reach("≤ × 1.2"),
-        Figure::micros(whole, many_whole.p50()).beside_micros("1 change", one_whole.p50()),
+        Figure::micros(whole, many_whole.p50()).beside_micros("1 change", one_whole.p50()).reach("≤ × 1.2"),
     ])
 }
 
