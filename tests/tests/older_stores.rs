@@ -85,3 +85,13 @@ fn a_store_of_the_program_before_is_read_as_it_was_and_goes_on() {
     old.api.put(&format!("/v1/spaces/{space}/gone/2"), &json!({"n": 2})).expect(201);
     verified(&old.stop());
 }
+
+/// A hundred bytes that stand for thousands of operations are as good as they were: the one who wrote them has gone on,
+/// and so have others on top of them.
+#[test]
+fn changes_of_many_operations_in_few_bytes_are_still_taken() {
+    let (old, space) = open_and_go_on("runs-store");
+    let list = old.entity(&format!("{space}/lists/cut")).expect("present")["list"].clone();
+    assert_eq!(list.as_array().map(Vec::len), Some(500));
+    verified(&old.stop());
+}
