@@ -38,13 +38,18 @@ fn status(world: &mut World, node: usize, space: SpaceId) -> SpaceStatus {
     world.space(node, space)
 }
 
-/// Both hold the same, and every row is what its entries give.
-fn sound(world: &mut World, space: SpaceId) {
+/// Both hold the same.
+fn in_step(world: &mut World, space: SpaceId) {
     world.connect(0, 1);
     world.settle();
     let (a, b) = (status(world, 0, space), status(world, 1, space));
     assert_eq!((a.frontier, a.state, a.entities), (b.frontier, b.state, b.entities));
     assert_eq!(world.export(0, space), world.export(1, space));
+}
+
+/// Both hold the same, and every row is what its entries give.
+fn sound(world: &mut World, space: SpaceId) {
+    in_step(world, space);
     for node in 0..2 {
         let status = status(world, node, space);
         assert!(status.frozen.is_empty() && status.disputed.is_empty() && status.held.is_empty(), "{status:?}");
@@ -233,6 +238,62 @@ fn sums_that_are_not_those_of_the_rows_are_corrected() {
     sound(&mut world, space);
     let status = status(&mut world, 0, space);
     assert_eq!((status.care.sums_corrected, status.care.repaired), (1, 0));
+}
+
+/// More rows than can be in doubt at a time, which is 1,024.
+const MANY: usize = 3_000;
+
+/// Two members in step, with many entities of which the first one's rows are all damaged.
+fn many(seed: u64) -> (World, SpaceId) {
+    let mut world = World::new(seed, 2);
+    let space = world.found_space("care");
+    world.connect(0, 1);
+    write_all(&mut world, 0, space, 0);
+    world.settle();
+    world.tamper(0, |batch| {
+        let no = batch.space(space).expect("readable").expect("held").no;
+        for of in 0..MANY {
+            let id = format!("e{of:04}");
+            let mut row = batch.row(no, "x", &id).expect("readable").expect("there");
+            let middle = row.len() / 2;
+            row[middle] ^= 1;
+            batch.put_row(no, "x", &id, row).expect("a row");
+        }
+    });
+    (world, space)
+}
+
+fn write_all(world: &mut World, node: usize, space: SpaceId, n: usize) {
+    for half in [0..MANY / 2, MANY / 2..MANY] {
+        let one = |of: usize| EntityWrite {
+            collection: "x".to_owned(),
+            id: format!("e{of:04}"),
+            expect: Expect::Any,
+            write: put(&format!(r#"{{"n":{n},"of":{of}}}"#)),
+        };
+        let writes = half.map(one).collect();
+        let command = WriteCommand { space, writes, atomic: true, idempotency: None, trace: None };
+        assert!(matches!(world.command(node, Command::Write(command)), Reply::Written(Ok(_))));
+    }
+}
+
+#[test]
+fn more_damaged_rows_than_can_be_in_doubt_at_a_time_are_all_built_anew_in_one_pass() {
+    let (mut world, space) = many(89);
+    world.settle();
+    let after = status(&mut world, 0, space);
+    assert_eq!((after.care.repaired, after.care.scrubs), (MANY as u64, 1));
+    in_step(&mut world, space);
+}
+
+#[test]
+fn changes_to_more_damaged_rows_than_can_be_in_doubt_at_a_time_are_all_applied() {
+    let (mut world, space) = many(90);
+    write_all(&mut world, 1, space, 1);
+    world.connect(0, 1);
+    in_step(&mut world, space);
+    assert_eq!(status(&mut world, 0, space).care.repaired, MANY as u64);
+    assert!(world.export(0, space).contains(&r#"x/e2999 {"n":1,"of":2999}"#.to_owned()));
 }
 
 #[test]

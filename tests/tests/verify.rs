@@ -81,6 +81,7 @@ fn a_damaged_row_is_not_served_but_built_anew_and_the_rest_goes_on() {
     let answer = node.api.get(&path);
     assert_eq!((answer.status, answer.problem().as_str()), (500, "damaged"), "{answer:?}");
     assert_eq!(node.entity(&format!("{space}/x/1")), Some(json!({"n": 1, "text": "some text"})));
+    node.api.put(&format!("/v1/spaces/{space}/x/new"), &json!({"n": 11})).expect(201);
     let healed =
         eventually("the row is built anew", || Some(node.api.get(&path)).filter(|answer| answer.status == 200));
     assert_eq!(healed.json(), json!({"n": 9, "text": "some text"}));
@@ -88,4 +89,128 @@ fn a_damaged_row_is_not_served_but_built_anew_and_the_rest_goes_on() {
     node.api.merge(&path, &json!({"n": 2})).expect(200);
     let (code, said) = verify(&node.stop());
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// Flips a bit in the middle of every value of a table that contains some text.
+fn damage_what_holds(dir: &NodeDir, name: &str, text: &[u8]) -> usize {
+    let database = Database::open(dir.path().join("store.redb")).expect("opens");
+    let write = database.begin_write().expect("writes");
+    let mut damaged = 0;
+    {
+        let mut table = write.open_table(table(name)).expect("is there");
+        let all: Vec<(Vec<u8>, Vec<u8>)> = table
+            .iter()
+            .expect("reads")
+            .map(|row| row.expect("reads"))
+            .map(|(key, value)| (key.value().to_vec(), value.value().to_vec()))
+            .collect();
+        for (key, mut value) in all {
+            if value.windows(text.len()).any(|window| window == text) {
+                let middle = value.len() / 2;
+                value[middle] ^= 1;
+                table.insert(key.as_slice(), value.as_slice()).expect("inserts");
+                damaged += 1;
+            }
+        }
+    }
+    write.commit().expect("commits");
+    damaged
+}
+
+/// A store of more than one page, and in its second page an entity whose text is `precious`.
+fn long_store() -> (NodeDir, String) {
+    let node = Node::new("a");
+    let space = node.create_space("sound");
+    let lines: Vec<String> = (0..300).map(|n| json!({"id": format!("a-{n:03}"), "n": n}).to_string()).collect();
+    let import = node.api.send(
+        "POST",
+        &format!("/v1/spaces/{space}/x/import?id=id"),
+        &[("content-type", "application/x-ndjson")],
+        Some(lines.join("\n")),
+    );
+    import.expect(200);
+    node.api.put(&format!("/v1/spaces/{space}/x/broken"), &json!({"text": "precious"})).expect(201);
+    node.api.put(&format!("/v1/spaces/{space}/x/c"), &json!({"n": 1})).expect(201);
+    (node.stop(), space)
+}
+
+#[test]
+fn no_reader_serves_a_damaged_row_or_leaves_it_out() {
+    let (dir, space) = long_store();
+    // Its entry is damaged too, so that it stays as it is.
+    assert_eq!(damage_what_holds(&dir, "entities", b"precious"), 1);
+    assert_eq!(damage_what_holds(&dir, "entries", b"precious"), 1);
+    let node = dir.start();
+    let named = |answer: &tombolo_tests::Answer, what: &str| {
+        assert_eq!((answer.status, answer.problem().as_str()), (500, "damaged"), "{what}: {answer:?}");
+        let problem = answer.json();
+        assert_eq!((&problem["collection"], &problem["id"]), (&json!("x"), &json!("broken")), "{what}");
+        assert!(problem["hint"].as_str().is_some_and(|hint| hint.contains("tombolo status")), "{what}: {problem}");
+    };
+    let entity = format!("/v1/spaces/{space}/x/broken");
+    let at = "2999-01-01T00:00:00Z";
+    let base = "0".repeat(32);
+    for round in 0..2 {
+        for what in ["", "/history", "/blame", &format!("?at={at}")] {
+            named(&node.api.get(&format!("{entity}{what}")), what);
+        }
+        let headers = [("content-type", "application/json"), ("tombolo-base", base.as_str())];
+        named(&node.api.send("PUT", &entity, &headers, Some("{}".to_owned())), "a base");
+        let refused = node.api.merge(&entity, &json!({"n": 2}));
+        assert_eq!((refused.status, refused.problem().as_str()), (500, "damaged"), "{refused:?}");
+        named(&node.api.get(&format!("/v1/spaces/{space}/x?limit=1000")), "the listing");
+        named(&node.api.get(&format!("/v1/spaces/{space}/x?prefix=b")), "a listing of it alone");
+        // What comes before is told; then its name and an end that is none.
+        let output = node.cli(&["export", "sound"]);
+        let (told, error) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!((output.status.code(), told.lines().count()), (Some(1), 300), "{error}");
+        assert!(told.lines().all(|line| line.starts_with(r#"{"collection":"x","id":"a-"#)), "{told}");
+        assert!(error.contains("x/broken is damaged") && error.contains("try: "), "{error}");
+        assert!(node.api.try_send("GET", &format!("/v1/spaces/{space}/export"), &[], None).is_err(), "not complete");
+        let changes = node.api.try_send("GET", &format!("/v1/spaces/{space}/changes"), &[], None);
+        assert!(changes.is_err(), "not complete: {changes:?}");
+        assert!(node.api.try_send("GET", &format!("/v1/spaces/{space}/changes?since={base}"), &[], None).is_err());
+        if round == 0 {
+            // From now on it is known that it cannot be built anew, and why.
+            let frozen = eventually("frozen", || {
+                let frozen = node.space(&space)?["frozen"].clone();
+                frozen.as_array().is_some_and(|frozen| !frozen.is_empty()).then_some(frozen)
+            });
+            assert!(frozen.to_string().contains("broken") && frozen.to_string().contains("checksum"), "{frozen}");
+        }
+    }
+    assert_eq!(node.entity(&format!("{space}/x/c")), Some(json!({"n": 1})));
+    let (code, said) = verify(&node.stop());
+    assert_eq!(code, Some(1));
+    assert!(said.contains("entries"), "{said}");
+}
+
+#[test]
+fn whoever_meets_a_damaged_row_has_it_built_anew() {
+    let (mut dir, space) = long_store();
+    let entity = format!("/v1/spaces/{space}/x/broken");
+    for what in ["/history", "/blame", "export", "base"] {
+        assert_eq!(damage_what_holds(&dir, "entities", b"precious"), 1, "{what}");
+        let node = dir.start();
+        match what {
+            "export" => {
+                let output = node.cli(&["export", "sound"]);
+                assert_eq!(output.status.code(), Some(1), "{output:?}");
+            }
+            "base" => {
+                let base = "0".repeat(32);
+                let headers = [("content-type", "application/json"), ("tombolo-base", base.as_str())];
+                node.api.send("PUT", &entity, &headers, Some("{}".to_owned())).expect(500);
+            }
+            _ => drop(node.api.get(&format!("{entity}{what}")).expect(500)),
+        }
+        let space_then = eventually("a row that is served again", || {
+            node.entity(&format!("{space}/x/broken")).and_then(|_| node.space(&space))
+        });
+        // The first pass over all rows, after five seconds, would have found it too.
+        assert_eq!((&space_then["repaired"], &space_then["scrubs"]), (&json!(1), &json!(0)), "{what}");
+        assert_eq!(node.export(&space).lines().count(), 302, "{what}");
+        dir = node.stop();
+    }
+    assert_eq!(verify(&dir).0, Some(0));
 }

@@ -7,6 +7,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use crate::args::Context;
+use crate::client::Lines;
 use crate::error::CliError;
 use crate::human;
 use crate::target::{ScopeRef, encode, space_path};
@@ -26,6 +27,9 @@ pub(crate) struct ExportArgs {
     file: Option<PathBuf>,
 }
 
+/// How the line begins that an export ends with if it met an error.
+const ERROR: &[u8] = b"{\"error\":";
+
 /// The route of an export.
 pub(crate) fn path(scope: &ScopeRef) -> String {
     let collection =
@@ -37,7 +41,7 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ExportArgs) -> Re
     let api = context.api()?;
     let mut lines = api.lines(api.stream(Method::GET, &path(&args.scope))).await?;
     let Some(target) = &args.file else {
-        while let Some(line) = lines.next().await? {
+        while let Some(line) = entity(&mut lines).await? {
             ui.raw(&line)?;
             ui.raw(b"\n")?;
         }
@@ -48,7 +52,7 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ExportArgs) -> Re
     let mut out = io::BufWriter::new(file.as_file_mut());
     let (mut hasher, mut entities, mut bytes) = (blake3::Hasher::new(), 0_u64, 0_u64);
     let bar = ui.byte_bar(None);
-    while let Some(mut line) = lines.next().await? {
+    while let Some(mut line) = entity(&mut lines).await? {
         line.push(b'\n');
         out.write_all(&line).map_err(failed)?;
         hasher.update(&line);
@@ -70,6 +74,15 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ExportArgs) -> Re
     }
     ui.note(format!("{} entities, {}, blake3 {hash}", human::count(entities), human::bytes(bytes)));
     Ok(())
+}
+
+/// The next entity. An export that met an error ends with a line that says which.
+async fn entity(lines: &mut Lines) -> Result<Option<Vec<u8>>, CliError> {
+    let line = lines.next().await?;
+    let Some(error) = line.as_deref().filter(|line| line.starts_with(ERROR)) else { return Ok(line) };
+    let error: serde_json::Value =
+        serde_json::from_slice(error).map_err(|error| CliError::unexpected("an export's last line", error))?;
+    Err(CliError::problem(&error["error"]))
 }
 
 /// An ordinary file (tempfile's own default is for its owner alone), not yet under its name.

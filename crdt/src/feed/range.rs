@@ -9,7 +9,7 @@ use crate::{ChainHash, FeedId};
 
 /// Operations of a range that are read ahead: a full stride of ten fields per entry, some 4 MB.
 const AHEAD_OPS: usize = 32 * 1024;
-/// Bytes of a change that is read ahead: a longer one could have more operations than all others are given.
+/// Bytes of a change that is read ahead: a longer one is worth a step of its own.
 const AHEAD_CHANGE_BYTES: usize = 16 * 1024;
 
 /// A run of entries of one feed that ends at a seal: how feeds travel. At most one stride.
@@ -175,7 +175,7 @@ impl Range {
 }
 
 /// The changes of an entry, as long as `left` operations are not used up. At most one change of
-/// [`AHEAD_CHANGE_BYTES`] operations goes beyond.
+/// [`CHANGE_OPS_FREE`] operations goes beyond.
 fn read_ahead(content: &Content, feed: FeedId, left: &mut usize) -> Vec<Result<Change, ChangeError>> {
     let Content::Known(entry) = content else { return Vec::new() };
     let Body::Data(changes) = &entry.body else { return Vec::new() };

@@ -39,14 +39,16 @@ pub(super) async fn blame(
     let limit = limited(query.limit, LIMIT, LIMIT_MAX)?;
     let asked = query.path.unwrap_or_default();
     let under = steps(&asked)?;
-    let (space_no, mut out, nothing) = {
+    let snapshot = app.snapshot()?;
+    let space = spaces::resolve(&snapshot, path.space())?;
+    let present = rows::read(&snapshot, space.no, collection, id);
+    drop(snapshot);
+    let present = rows::cared(&app, space.space, present).await?.filter(EntityState::is_present);
+    let present = present.ok_or_else(|| {
+        rows::absent(collection, id).hint("if it was there once, its history says who deleted it: `tombolo history`")
+    })?;
+    let (mut out, nothing) = {
         let snapshot = app.snapshot()?;
-        let space_no = spaces::resolve(&snapshot, path.space())?.no;
-        let present = rows::read(&snapshot, space_no, collection, id)?.filter(EntityState::is_present);
-        let present = present.ok_or_else(|| {
-            rows::absent(collection, id)
-                .hint("if it was there once, its history says who deleted it: `tombolo history`")
-        })?;
         let (fields, more) = present.blame(&under, limit);
         let mut authors = Authors::new(&snapshot);
         let mut out = format!("{{\"id\":{},\"revision\":\"{}\"", rows::quote(id), present.revision()).into_bytes();
@@ -56,10 +58,12 @@ pub(super) async fn blame(
             write_field(&mut out, &mut authors, field)?;
         }
         out.push(b']');
-        (space_no, out, fields.is_empty() && !under.is_empty())
+        (out, fields.is_empty() && !under.is_empty())
     };
+    drop(present);
     if nothing {
-        let removed = removal(&app, (space_no, collection, id), under).await?;
+        let removed = removal(&app, (space.no, collection, id), under).await;
+        let removed = rows::cared(&app, space.space, removed).await?;
         let nowhere = || {
             let detail = format!("{collection}/{id} has nothing at `{}`, and had nothing there", clip(&asked));
             Problem::new(Kind::NotFound, detail).hint("a path is a JSON Pointer: `/field/0`, `~1` for `/`")

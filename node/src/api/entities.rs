@@ -40,10 +40,7 @@ pub(super) async fn read(
     let space = spaces::resolve(&snapshot, path.space())?;
     let present = rows::read(&snapshot, space.no, collection, id);
     drop(snapshot);
-    let present = match present {
-        Ok(present) => present,
-        Err(problem) => return Err(rows::report(&app, space.space, problem).await),
-    };
+    let present = rows::cared(&app, space.space, present).await?;
     let state = match (until, present) {
         (Some(until), Some(present)) => Some(past::state_at(&app, (space.no, collection, id), present, until).await?),
         (_, present) => present,
@@ -138,7 +135,10 @@ impl EntityRequest<'_> {
             (space.space, space.no)
         };
         let base = match base {
-            Some(revision) => Some(write::base(app, (space_no, collection, id), revision).await?),
+            Some(revision) => {
+                let base = write::base(app, (space_no, collection, id), revision).await;
+                Some(rows::cared(app, space, base).await?)
+            }
             None => None,
         };
         let one = EntityWrite { collection: collection.to_owned(), id: id.to_owned(), expect, write: write(base) };

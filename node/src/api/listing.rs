@@ -50,10 +50,7 @@ pub(super) async fn list(
         page.visit(collection, id, row)
     })?;
     drop(snapshot);
-    match page.finish() {
-        Err(problem) => Err(rows::report(&app, space.space, problem).await),
-        listed => listed,
-    }
+    rows::cared(&app, space.space, page.finish()).await
 }
 
 struct Page {

@@ -130,10 +130,12 @@ pub(super) async fn history(
     let before = before.map_err(|error| Problem::argument(error.to_string()).hint("`before` is what a page said"))?;
     let asked = Asked { before, path: query.path.as_deref().map(steps).transpose()?, limit };
     let snapshot = app.snapshot()?;
-    let space_no = spaces::resolve(&snapshot, path.space())?.no;
-    let present = rows::read(&snapshot, space_no, collection, id)?.ok_or_else(|| rows::never(collection, id))?;
-    let key = EntityKey { space_no, collection, id };
-    let page = history::page(&snapshot, key, &present, &asked)?;
+    let space = spaces::resolve(&snapshot, path.space())?;
+    let present = rows::read(&snapshot, space.no, collection, id);
+    drop(snapshot);
+    let present = rows::cared(&app, space.space, present).await?.ok_or_else(|| rows::never(collection, id))?;
+    let key = EntityKey { space_no: space.no, collection, id };
+    let page = history::page(&app.snapshot()?, key, &present, &asked)?;
     let mut answer = Map::new();
     answer.insert("items".to_owned(), page.items.iter().map(item).collect());
     answer.extend(page.before.map(|before| ("before".to_owned(), before.to_string().into())));

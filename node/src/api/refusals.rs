@@ -64,7 +64,10 @@ fn of_write(error: &WriteError, text: String) -> Problem {
             Problem::new(Kind::NotFound, text).hint("PUT creates entities; PATCH changes those that are there")
         }
         WriteError::TooLarge(_) => Problem::new(Kind::TooLarge, text).with("limit", VIEW_BYTES_MAX as u64),
-        WriteError::ChangeTooLarge => Problem::new(Kind::TooLarge, text).with("limit", CHANGE_BYTES_MAX as u64),
+        WriteError::ChangeTooLarge { .. } => Problem::new(Kind::TooLarge, text)
+            .with("limit", CHANGE_BYTES_MAX as u64)
+            .with("limit_operations", CHANGE_BYTES_MAX as u64)
+            .hint("make it in several smaller writes"),
         // A test is a condition like `If-Match`, in the body.
         WriteError::TestFailed(path) => Problem::new(Kind::RevisionMismatch, text).with("path", path.as_str()),
         WriteError::Spent => Problem::new(Kind::Store, text),
@@ -91,6 +94,7 @@ mod tests {
             (write(WriteError::Absent), "not-found", 404),
             (write(WriteError::NotAnObject), "invalid-value", 422),
             (write(WriteError::TooLarge(5)), "too-large", 413),
+            (write(WriteError::ChangeTooLarge { operations: 5 }), "too-large", 413),
             (write(WriteError::TestFailed("/a".to_owned())), "revision-mismatch", 412),
             (mismatch.clone(), "revision-mismatch", 412),
             (Refusal::IdempotencyConflict, "idempotency-conflict", 422),
@@ -106,6 +110,9 @@ mod tests {
             let (found, code, _) = Problem::from(refusal).kind.facts();
             assert_eq!((found, code.as_u16()), (slug, status));
         }
+        let shown = Problem::from(write(WriteError::ChangeTooLarge { operations: 1_050_000 })).to_json();
+        assert!(shown["detail"].as_str().is_some_and(|text| text.contains("1050000 operations")), "{shown}");
+        assert_eq!((&shown["limit"], &shown["limit_operations"]), (&1_048_576.into(), &1_048_576.into()));
         let shown = Problem::from(mismatch).to_json();
         assert_eq!(shown["current"], "01010101010101010101010101010101");
         assert_eq!(Problem::from(TicketError::Truncated).kind, Kind::InvalidTicket);

@@ -29,6 +29,14 @@ pub(super) async fn report(app: &App, space: SpaceId, problem: Problem) -> Probl
     problem
 }
 
+/// What a reader answers. If it met a damaged row, the engine looks after that.
+pub(super) async fn cared<T>(app: &App, space: SpaceId, answer: Result<T, Problem>) -> Result<T, Problem> {
+    match answer {
+        Err(problem) => Err(report(app, space, problem).await),
+        answer => answer,
+    }
+}
+
 /// An entity; `None`: it was never written.
 pub(super) fn read(
     snapshot: &Snapshot,

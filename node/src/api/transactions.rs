@@ -13,7 +13,7 @@ use tombolo_crdt::names::check_id;
 
 use super::problem::{Kind, Problem};
 use super::request::{self, PathParts, check_collection_name};
-use super::{SharedApp, TRANSACTION_BODY_MAX, spaces, write};
+use super::{SharedApp, TRANSACTION_BODY_MAX, rows, spaces, write};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 
 /// Members that a write of a transaction may have.
@@ -39,7 +39,8 @@ pub(super) async fn transact(
     let mut writes = Vec::with_capacity(planned.len());
     for Planned { mut write, base } in planned {
         if let (Some(revision), Write::Put { base, .. }) = (base, &mut write.write) {
-            *base = Some(write::base(&app, (space_no, &write.collection, &write.id), revision).await?);
+            let found = write::base(&app, (space_no, &write.collection, &write.id), revision).await;
+            *base = Some(rows::cared(&app, space, found).await?);
         }
         writes.push(write);
     }

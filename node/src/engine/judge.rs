@@ -63,7 +63,7 @@ impl Work<'_> {
         let structure = Ok(Ok(Judged::Refused(Verdict::Structure)));
         let Content::Known(entry) = &candidate.content else { return structure };
         let Body::Data(changes) = &entry.body else { return structure };
-        let mut verdict = None;
+        let (mut verdict, mut damaged) = (None, None);
         let mut ready = Vec::with_capacity(changes.len());
         if fits(entry, changes) {
             let read = read.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
@@ -72,11 +72,21 @@ impl Work<'_> {
                 match self.prepare(space, parsed, change)? {
                     Prepared::Ready(change) => ready.push(change),
                     Prepared::Refused(code) => verdict = Some(verdict.map_or(code, |v: Verdict| v.min(code))),
+                    // The others are looked at all the same, so that what is damaged is built anew together, and the
+                    // entry waits for the last of them: they are built in this order.
+                    Prepared::Blocked(blocker @ Blocker::Damaged(..)) => {
+                        if damaged.is_none() || space.care.rests(&change.collection, &change.id) {
+                            damaged = Some(blocker);
+                        }
+                    }
                     Prepared::Blocked(blocker) => return Ok(Err(blocker)),
                 }
             }
         } else {
             verdict = Some(Verdict::Structure);
+        }
+        if let Some(blocker) = damaged {
+            return Ok(Err(blocker));
         }
         if verdict != Some(Verdict::Structure) {
             let before = self.rules_before(space, candidate, entry);

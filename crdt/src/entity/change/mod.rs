@@ -26,10 +26,13 @@ use crate::{ChangeHash, FeedId};
 pub const CHANGE_BYTES_MAX: usize = 1 << 20;
 /// Operations a change may have however short it is, and as many predecessors. A longer change may have one per byte.
 ///
-/// Runs make a hundred bytes stand for any number of operations, and each takes about a hundred bytes and 30 ns: what
-/// others make us do has to cost them bytes. Nearly all writes have a byte per operation anyway; a longer run of equal
-/// list elements or of deletions is given a message that is as long as it takes.
-pub const CHANGE_OPS_FREE: usize = 1 << 10;
+/// A constant of the wire version: stores hold sealed changes that need it, such as one that deletes thousands of list
+/// elements. Runs make a hundred bytes stand for so many operations, and each takes about a hundred bytes and 30 ns.
+pub const CHANGE_OPS_FREE: usize = 1 << 16;
+/// Operations, and as many predecessors, that a change of our own has at most for fewer bytes: beyond, it is given a
+/// message that makes it a byte for each. So what a change makes others do costs its author bytes, and a later wire
+/// version may ask for that. Nearly all writes have a byte per operation anyway.
+const OWN_OPS_FREE: usize = 1 << 10;
 /// Bytes that the keys of all operations of a change may have together, each counted as often as it is used: runs of one
 /// key would multiply it. Writes of less than 4 MiB have no more.
 pub const CHANGE_KEY_BYTES_MAX: usize = 4 << 20;
@@ -112,7 +115,7 @@ impl Change {
         if rows > CHANGE_BYTES_MAX {
             return Err(ChangeError::TooLarge);
         }
-        let padding = if rows > CHANGE_OPS_FREE { rows.saturating_sub(operations.len()) } else { 0 };
+        let padding = if rows > OWN_OPS_FREE { rows.saturating_sub(operations.len()) } else { 0 };
         let mut contents = chunk::write_header(&own, &actors, padding);
         contents.append(&mut operations);
         let (hash, bytes) = chunk::close(&contents);

@@ -1,6 +1,7 @@
 //! Tests of the entity, with a few replicas of one in a world of their own.
 
 mod changes;
+mod counters;
 mod differential;
 mod forged;
 mod histories;

@@ -289,3 +289,17 @@ fn after_an_error_the_writer_makes_no_change() {
     assert_eq!(writer.write(&patch(r#"{"a":3}"#)), Err(WriteError::Spent));
     assert!(matches!(writer.finish(&Provenance::default(), 1), Err(WriteError::Spent)));
 }
+
+/// The view stays small and so do the bytes of the operations; there are too many of them.
+#[test]
+fn a_change_of_too_many_operations_says_so() {
+    let mut world = two(r#"{"list":[]}"#);
+    let round = |_| {
+        let values = vec![Json::Null; 150_000];
+        let insert = TypedOp::Insert { path: "/list".into(), index: 0, values };
+        [insert, TypedOp::Delete { path: "/list".into(), index: 0, count: 150_000 }]
+    };
+    let refused = world.try_write(0, &[Write::Ops((0..4).flat_map(round).collect())]);
+    assert_eq!(refused, Err(WriteError::ChangeTooLarge { operations: 1_200_000 }));
+    assert!(refused.unwrap_err().to_string().contains("1200000 operations"));
+}

@@ -35,9 +35,16 @@ pub enum WriteError {
     /// The entity's view would have this many bytes and not be smaller than before.
     #[error("the entity would have {0} bytes, more than 1 MiB")]
     TooLarge(usize),
-    /// The change itself would be larger than [`super::CHANGE_BYTES_MAX`].
-    #[error("the change would be larger than 1 MiB")]
-    ChangeTooLarge,
+    /// The change itself would have more bytes, operations, replaced values or bytes of keys than [`super::Change`] may:
+    /// [`super::CHANGE_BYTES_MAX`] of the first three, [`super::CHANGE_KEY_BYTES_MAX`] of the last.
+    #[error(
+        "the change would have {operations} operations and be over a limit: it may have 1 MiB, in it a byte for each \
+         operation and each value they replace, and 4 MiB of keys"
+    )]
+    ChangeTooLarge {
+        /// Values set or removed, elements of lists each.
+        operations: usize,
+    },
     /// Not a JSON Pointer.
     #[error(transparent)]
     Pointer(#[from] PointerError),
@@ -126,6 +133,7 @@ impl<'a> Writer<'a> {
             return Ok(None);
         }
         self.check_size()?;
+        let operations = self.ops.len();
         let change = Change::build(Own {
             actor: self.actor,
             seq: self.original.clock.get(&self.actor).seq + 1,
@@ -135,7 +143,7 @@ impl<'a> Writer<'a> {
             ops: self.ops,
         });
         let change = change.map_err(|error| match error {
-            ChangeError::TooLarge => WriteError::ChangeTooLarge,
+            ChangeError::TooLarge => WriteError::ChangeTooLarge { operations },
             _ => WriteError::Exhausted,
         })?;
         self.state.settle(&change, provenance, journal);

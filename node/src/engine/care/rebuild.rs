@@ -23,15 +23,17 @@ impl Care {
         let from = self.search.unwrap_or(self.searched_from);
         let until = from.saturating_sub(SLICE_POSITIONS);
         let mut position = from;
-        while position > until && self.suspects.values().any(|suspect| suspect.newest.is_none()) {
+        let mut missing = self.suspects.values().filter(|suspect| suspect.newest.is_none()).count();
+        while position > until && missing > 0 {
             match names_at(work, space, position) {
-                Ok(names) => self.found(names, position),
+                Ok(names) => missing -= self.found(names, position),
                 Err(StoreError::Corrupt { detail, .. }) => {
                     // Whether it changed one of those that are looked for cannot be known any more.
                     let reason = format!("journal position {position} cannot be read: {detail}");
                     let lost = self.suspects.iter().filter(|(_, suspect)| suspect.newest.is_none());
                     let lost: Vec<Name> = lost.map(|(name, _)| name.clone()).collect();
                     lost.into_iter().for_each(|name| self.freeze(name, reason.clone()));
+                    missing = 0;
                 }
                 Err(error) => return Err(error),
             }
@@ -60,12 +62,16 @@ impl Care {
         }
     }
 
-    fn found(&mut self, names: Vec<Name>, position: u64) {
+    /// Takes note of the newest change of those among `names` that are looked for. How many these are.
+    fn found(&mut self, names: Vec<Name>, position: u64) -> usize {
+        let mut found = 0;
         for name in names {
-            if let Some(suspect) = self.suspects.get_mut(&name) {
-                suspect.newest.get_or_insert(position);
+            if let Some(suspect) = self.suspects.get_mut(&name).filter(|suspect| suspect.newest.is_none()) {
+                suspect.newest = Some(position);
+                found += 1;
             }
         }
+        found
     }
 
     /// Puts what the chain gives in the place of the row, unless it is there already. `state` is none where nothing ever

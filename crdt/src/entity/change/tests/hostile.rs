@@ -328,7 +328,7 @@ fn automerge_leb(number: u64) -> Vec<u8> {
 /// The writer's limits are the reader's: what is built is read, and what would not be read is not built.
 #[test]
 fn the_writer_keeps_to_the_limits_of_the_reader() {
-    let most = CHANGE_OPS_FREE as u64;
+    let most = OWN_OPS_FREE as u64;
     let change = Change::build(nulls(most)).unwrap();
     assert_eq!(Change::parse(change.bytes(), feed(0)), Ok(change));
     // From here on a message makes up for the bytes that the operations do not have.
