@@ -16,10 +16,10 @@ use crate::engine::{Command, Input, Reply};
 const QUEUE_ITEMS: usize = 4_096;
 /// Kibibytes of memory that the same may take: two full frames of entries that were verified and read ahead. A longer
 /// queue makes nothing faster: what is verified ahead has left the processor's caches when it is taken.
-const QUEUE_KIB: usize = 16 * 1_024;
+const QUEUE_KIB: usize = 24 * 1_024;
 /// Bytes of memory that a byte of what came counts for at least: a field of a few bytes is a key, a value, an operation and
 /// their allocations. Verified ranges count for more if they take more.
-const MEMORY_PER_BYTE: usize = 12;
+const MEMORY_PER_BYTE: usize = 20;
 
 /// The engine has stopped: the node is shutting down, or failed. Nothing was written for the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
