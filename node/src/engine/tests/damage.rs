@@ -1,6 +1,8 @@
 //! What is damaged stops what needs it, and nothing else.
 
 use super::*;
+use crate::engine::session::Session;
+use crate::engine::{ConnId, transfer};
 
 #[test]
 fn a_damaged_entry_stops_nothing_but_its_entity() {
@@ -112,4 +114,32 @@ fn an_entry_that_rests_on_a_damaged_one_is_settled() {
     bed.take([pens[2].range()]);
     let reason = format!("waits for entry 2 of feed {}, which is damaged on this node", deps[0].feed);
     assert!(bed.held().iter().any(|held| held.reason == reason), "{:?}", bed.held());
+}
+
+/// What is sent to a peer that lacks all: every feed but the one that cannot be read.
+#[test]
+fn a_feed_with_a_damaged_entry_is_not_sent_and_the_others_are() {
+    let mut bed = Bed::new();
+    bed.write("e", 0..4);
+    let mut other = bed.pen(51);
+    other.entries.push(bed.entry(&other, "e", &other.change(&bed.row("e"), &patch(r#"{"other":1}"#))));
+    bed.take([other.range()]);
+    let own = bed.own_feed();
+    let sent = |bed: &Bed| {
+        let space = &bed.engine.spaces[&bed.space];
+        let lag = space.feeds.keys().copied().collect();
+        let mut session = Session { known: Some(Default::default()), lag, room: usize::MAX, ..Session::default() };
+        let now = Now { mono: bed.mono, wall_millis: WALL };
+        let mut out = Vec::new();
+        transfer::pump(space, &mut session, now, ConnId(1), &bed.engine.reader().snapshot().unwrap(), &mut out)
+            .unwrap();
+        session.cursor.into_iter().filter(|(feed, _)| [own, other.feed()].contains(feed)).collect::<Vec<_>>()
+    };
+    let mut both = vec![(own, 4), (other.feed(), 1)];
+    both.sort_unstable();
+    assert_eq!(sent(&bed), both);
+    for seq in [4, 1] {
+        bed.work(|work, _| work.batch.spoil_entry(own, seq));
+        assert_eq!(sent(&bed), [(other.feed(), 1)], "entry {seq}");
+    }
 }
