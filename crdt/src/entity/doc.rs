@@ -85,6 +85,17 @@ pub(crate) struct Operation {
 }
 
 impl Operation {
+    /// Bytes it takes in memory, with what it points to.
+    pub(crate) fn memory(&self) -> usize {
+        let key = if let Key::Map(text) = &self.key { text.capacity() } else { 0 };
+        let value = match &self.action {
+            Action::Put(Value::Str(text)) => text.capacity(),
+            Action::Put(Value::Bytes(bytes) | Value::Unknown(_, bytes)) => bytes.capacity(),
+            _ => 0,
+        };
+        size_of::<Self>() + key + value + self.pred.capacity() * size_of::<OpId>()
+    }
+
     /// Whether this puts the tombstone of the entity.
     pub(crate) fn is_tombstone(&self) -> bool {
         self.obj == OpId::ROOT

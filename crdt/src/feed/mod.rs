@@ -3,11 +3,13 @@
 //! [`Range::verify`] is the only way from bytes of a peer to entries: what it returns is chained, sealed and canonical.
 
 mod range;
+#[cfg(test)]
+mod tests;
 
 use ed25519_dalek::{Signature as DalekSignature, Signer, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-pub use range::{Range, RangeError, VerifiedEntry, VerifiedRange};
+pub use range::{Range, RangeError, ReadAhead, VerifiedEntry, VerifiedRange};
 
 use crate::entry::{Ext, unknown_extension};
 use crate::hash::{Tagged, tag};

@@ -3,12 +3,14 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Opening, STRIDE_BYTES_MAX, STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
-use crate::entity::{CHANGE_OPS_FREE, Change, ChangeError};
-use crate::entry::{Body, Content, ENTRY_BYTES_MAX, EntryError};
+use crate::entity::{Change, ChangeError};
+use crate::entry::{Body, Content, ENTRY_BYTES_MAX, EntityChange, Entry, EntryError, RawRecord};
 use crate::{ChainHash, FeedId};
 
-/// Operations of a range that are read ahead: a full stride of ten fields per entry, some 4 MB.
-const AHEAD_OPS: usize = 32 * 1024;
+/// Bytes that changes which are read ahead may take in memory, per byte of the entries they are read with. An operation
+/// takes some 130. Entries with one to eight small fields take nine to fourteen times their bytes in all, those with very
+/// many fields twenty, and are not all read ahead; runs make of a byte a thousand.
+const AHEAD_FACTOR: usize = 16;
 /// Bytes of a change that is read ahead: a longer one is worth a step of its own.
 const AHEAD_CHANGE_BYTES: usize = 16 * 1024;
 
@@ -124,6 +126,42 @@ impl VerifiedRange {
     pub fn seal(&self) -> Signature {
         self.seal
     }
+
+    /// About how many bytes it takes in memory: the entries, decoded, and the changes that were read ahead. O(the
+    /// operations of these).
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let opening = size_of::<Self>() + self.opening.closes.len() * size_of::<super::Position>();
+        opening + self.entries.iter().map(VerifiedEntry::memory).sum::<usize>()
+    }
+}
+
+impl VerifiedEntry {
+    fn memory(&self) -> usize {
+        // What each change or record takes beside its bytes, which are there a second time once they are decoded.
+        let listed = match &self.content {
+            Content::Known(entry) => match &entry.body {
+                Body::Data(changes) => changes.len() * size_of::<EntityChange>(),
+                Body::Rules(records) => records.len() * size_of::<RawRecord>(),
+            },
+            Content::Later => 0,
+        };
+        let read = self.changes.iter().map(|read| read.as_ref().map_or(size_of::<Change>(), Change::memory));
+        size_of::<Self>() + size_of::<Entry>() + listed + 2 * self.bytes.len() + read.sum::<usize>()
+    }
+}
+
+/// How much of a frame may be read ahead: shared by its ranges, in proportion to the bytes they have together, so that a
+/// peer pays in bytes for the memory it takes.
+#[derive(Debug)]
+pub struct ReadAhead(usize);
+
+impl ReadAhead {
+    /// For entries of so many bytes together.
+    #[must_use]
+    pub const fn of(bytes: usize) -> Self {
+        Self(bytes.saturating_mul(AHEAD_FACTOR))
+    }
 }
 
 impl Range {
@@ -135,11 +173,21 @@ impl Range {
 
     /// Proves the range: limits, chain, seal, canonical envelopes; and reads its changes, so that the engine need not.
     /// Costs one signature check (~38 µs), a hash and a decode per entry, and half a microsecond per change of a field;
-    /// touches no state, so it can run anywhere.
+    /// touches no state, so it can run anywhere. Takes some twenty times its bytes in memory, more if its
+    /// entries are tiny.
     ///
     /// # Errors
     /// See [`RangeError`].
     pub fn verify(self) -> Result<VerifiedRange, RangeError> {
+        let mut ahead = ReadAhead::of(self.entry_bytes());
+        self.verify_ahead(&mut ahead)
+    }
+
+    /// The same, with a part in what may be read ahead of all ranges of a frame.
+    ///
+    /// # Errors
+    /// See [`RangeError`].
+    pub fn verify_ahead(self, ahead: &mut ReadAhead) -> Result<VerifiedRange, RangeError> {
         let bytes = self.entry_bytes();
         let count = self.entries.len();
         let fits = count <= STRIDE_ENTRIES_MAX && bytes <= STRIDE_BYTES_MAX;
@@ -162,11 +210,10 @@ impl Range {
         if !self.seal.verify(opening.node.as_bytes(), &seal_message(feed, end, last)) {
             return Err(RangeError::Seal);
         }
-        let mut ahead = AHEAD_OPS;
         let entries = entries.into_iter().map(|(seq, chain, bytes)| {
             let content =
                 Content::decode(&bytes, opening.kind, seq).map_err(|source| RangeError::Entry { seq, source })?;
-            let changes = read_ahead(&content, feed, &mut ahead);
+            let changes = read_ahead(&content, feed, &mut ahead.0);
             Ok(VerifiedEntry { seq, chain, bytes, content, changes })
         });
         let entries = entries.collect::<Result<Vec<_>, RangeError>>()?;
@@ -174,8 +221,8 @@ impl Range {
     }
 }
 
-/// The changes of an entry, as long as `left` operations are not used up. At most one change of
-/// [`CHANGE_OPS_FREE`] operations goes beyond.
+/// The changes of an entry, as long as they take no more than `left` bytes of memory: all, or none. One that takes more is
+/// the last that is tried.
 fn read_ahead(content: &Content, feed: FeedId, left: &mut usize) -> Vec<Result<Change, ChangeError>> {
     let Content::Known(entry) = content else { return Vec::new() };
     let Body::Data(changes) = &entry.body else { return Vec::new() };
@@ -184,9 +231,11 @@ fn read_ahead(content: &Content, feed: FeedId, left: &mut usize) -> Vec<Result<C
         if *left == 0 || change.change.len() > AHEAD_CHANGE_BYTES {
             return Vec::new();
         }
-        let change = Change::parse(&change.change, feed);
-        // What is refused has cost at most what is allowed to the shortest.
-        *left = left.saturating_sub(change.as_ref().map_or(CHANGE_OPS_FREE, Change::operations).max(1));
+        let Some(change) = Change::parse_within(&change.change, feed, *left) else {
+            *left = 0;
+            return Vec::new();
+        };
+        *left = left.saturating_sub(change.as_ref().map_or(size_of::<Change>(), Change::memory));
         read.push(change);
     }
     read

@@ -13,6 +13,36 @@ use tombolo_crdt::{ChangeHash, FeedId};
 use super::{EntityKey, chain};
 use crate::store::{Snapshot, StoreError};
 
+/// Hashes that may be hashed, to see whether the walk can end, before the walk has earned more: enough for all heads of
+/// nearly all entities at every step.
+const COMPARED_FREE: usize = 4_096;
+/// Hashes that may be hashed per change walked over, a tenth of what the walk costs: as many heads as siblings, compared at
+/// every step, would cost the square of their number. The walk ends this much later at most, in proportion.
+const COMPARED_PER_CHANGE: usize = 16;
+
+/// How many hashes may be hashed.
+#[derive(Debug)]
+pub(crate) struct Comparable {
+    left: usize,
+    /// How many have been.
+    pub(crate) used: usize,
+}
+
+impl Comparable {
+    pub(crate) const fn new() -> Self {
+        Self { left: COMPARED_FREE, used: 0 }
+    }
+
+    /// Whether the heads with the hash `after` are those wanted; not, if there is no time to compare so many.
+    fn is_at(&mut self, wanted: &BTreeSet<ChangeHash>, after: &[u8; 16]) -> bool {
+        let Some(left) = self.left.checked_sub(wanted.len()) else { return false };
+        self.left = left;
+        self.used += wanted.len();
+        let sorted: Vec<ChangeHash> = wanted.iter().copied().collect();
+        heads_hash(&sorted) == *after
+    }
+}
+
 /// What of the present clock the walk has taken back.
 #[derive(Debug, Default)]
 struct Back {
@@ -51,7 +81,8 @@ impl Back {
 /// the journal position of its last change, `known` remembers clocks of changes. `Err`: a head that is not applied here.
 ///
 /// Walks back over the changes that are not in the past of `heads`, to a place this node's entity passed through, and on
-/// to the change before of each actor met: some 5 µs each. Only where it never was at such a place does it walk on.
+/// to the change before of each actor met: some 5 µs each. Only where it never was at such a place, or where there are
+/// thousands of heads, does it walk on.
 ///
 /// # Errors
 /// [`StoreError`]: the chain cannot be read.
@@ -61,6 +92,17 @@ pub fn clock_at<'c>(
     (present, newest): (&Clock, u64),
     heads: &[ChangeHash],
     known: &dyn Fn(ChangeHash) -> Option<&'c Clock>,
+) -> Result<Result<Clock, ChangeHash>, StoreError> {
+    walk(snapshot, key, (present, newest), heads, known, &mut Comparable::new())
+}
+
+pub(crate) fn walk<'c>(
+    snapshot: &Snapshot,
+    key: EntityKey<'_>,
+    (present, newest): (&Clock, u64),
+    heads: &[ChangeHash],
+    known: &dyn Fn(ChangeHash) -> Option<&'c Clock>,
+    comparable: &mut Comparable,
 ) -> Result<Result<Clock, ChangeHash>, StoreError> {
     let mut clock = Clock::default();
     let mut wanted: BTreeSet<ChangeHash> = BTreeSet::new();
@@ -83,8 +125,9 @@ pub fn clock_at<'c>(
             back.over(&change);
         }
         let change = link.parse()?;
-        let sorted: Vec<ChangeHash> = wanted.iter().copied().collect();
-        if heads_hash(&sorted) == link.after {
+        comparable.left += COMPARED_PER_CHANGE;
+        // Right after it was applied a change was a head.
+        if wanted.contains(&change.hash()) && comparable.is_at(&wanted, &link.after) {
             // Everything from here on is in their past.
             back.behind(&change);
             while !back.open.is_empty() {

@@ -4,7 +4,7 @@
 //! is a chain through the journal that costs no row of its own. Order along it is the order of this node's journal,
 //! in which every change comes after those it depends on.
 
-mod clock;
+pub(crate) mod clock;
 mod fold;
 mod past;
 #[cfg(test)]

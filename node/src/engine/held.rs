@@ -1,6 +1,6 @@
 //! Held entries: above the frontier, on disk, until what they depend on is settled. Dropping them is always allowed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::{ChainHash, ChangeHash, FeedId};
 
@@ -22,8 +22,10 @@ pub(super) enum Blocker {
     Change(String, String, ChangeHash),
     /// A version of this program that understands it.
     Later,
-    /// A row that is damaged here.
+    /// An entity whose row, or whose history as far as it is needed, is damaged here.
     Damaged(String, String),
+    /// A settled entry that is damaged here.
+    Rotten(FeedId, u64),
 }
 
 impl std::fmt::Display for Blocker {
@@ -36,7 +38,10 @@ impl std::fmt::Display for Blocker {
             Self::Rules(hash) => write!(f, "waits for rules entry {hash}"),
             Self::Change(collection, id, hash) => write!(f, "waits for change {hash} of {collection}/{id}"),
             Self::Later => f.write_str("was written by a later version: upgrade this node"),
-            Self::Damaged(collection, id) => write!(f, "{collection}/{id} is damaged on this node"),
+            Self::Damaged(collection, id) => write!(f, "waits for {collection}/{id}, which is damaged on this node"),
+            Self::Rotten(feed, seq) => {
+                write!(f, "waits for entry {seq} of feed {feed}, which is damaged on this node")
+            }
         }
     }
 }
@@ -48,6 +53,9 @@ pub(super) struct Held {
     entries: usize,
     bytes: usize,
     blocked: BTreeMap<FeedId, Blocker>,
+    /// Feeds that wait for a change, by entity and change: to look for one costs a walk over the entity's chain, so nobody
+    /// looks before it comes.
+    changes: BTreeMap<(String, String), BTreeMap<ChangeHash, BTreeSet<FeedId>>>,
 }
 
 impl Held {
@@ -66,7 +74,7 @@ impl Held {
         }
         if held.is_empty() {
             self.feeds.remove(&feed);
-            self.blocked.remove(&feed);
+            self.unblock(feed);
         }
     }
 
@@ -106,11 +114,44 @@ impl Held {
     }
 
     pub(super) fn block(&mut self, feed: FeedId, blocker: Blocker) {
+        self.unblock(feed);
+        if let Blocker::Change(collection, id, change) = &blocker {
+            let of_entity = self.changes.entry((collection.clone(), id.clone())).or_default();
+            of_entity.entry(*change).or_default().insert(feed);
+        }
         self.blocked.insert(feed, blocker);
     }
 
     pub(super) fn unblock(&mut self, feed: FeedId) {
-        self.blocked.remove(&feed);
+        let Some(Blocker::Change(collection, id, change)) = self.blocked.remove(&feed) else { return };
+        let name = (collection, id);
+        let Some(of_entity) = self.changes.get_mut(&name) else { return };
+        if let Some(feeds) = of_entity.get_mut(&change) {
+            feeds.remove(&feed);
+            if feeds.is_empty() {
+                of_entity.remove(&change);
+            }
+        }
+        if of_entity.is_empty() {
+            self.changes.remove(&name);
+        }
+    }
+
+    /// A change of an entity has been applied or refused: who waits for it is tried again.
+    pub(super) fn came(&mut self, collection: &str, id: &str, change: ChangeHash) {
+        if self.changes.is_empty() {
+            return;
+        }
+        let of_entity = self.changes.get(&(collection.to_owned(), id.to_owned()));
+        let feeds = of_entity.and_then(|changes| changes.get(&change)).cloned().unwrap_or_default();
+        feeds.into_iter().for_each(|feed| self.unblock(feed));
+    }
+
+    /// An entity was built anew and may hold changes that it did not: who waits for one is tried again.
+    pub(super) fn anew(&mut self, collection: &str, id: &str) {
+        let of_entity = self.changes.get(&(collection.to_owned(), id.to_owned()));
+        let feeds: Vec<FeedId> = of_entity.into_iter().flat_map(BTreeMap::values).flatten().copied().collect();
+        feeds.into_iter().for_each(|feed| self.unblock(feed));
     }
 
     pub(super) fn blocker(&self, feed: FeedId) -> Option<&Blocker> {
@@ -145,5 +186,29 @@ mod tests {
         assert_eq!(held.surplus(), Some((b, 1)));
         held.remove(b, 1);
         assert_eq!((held.surplus(), held.bytes()), (None, 40));
+    }
+    #[test]
+    fn who_waits_for_a_change_is_tried_when_that_comes_and_not_before() {
+        let (a, b, c) = (FeedId::from_bytes([1; 16]), FeedId::from_bytes([2; 16]), FeedId::from_bytes([3; 16]));
+        let (one, other) = (ChangeHash::from_bytes([1; 32]), ChangeHash::from_bytes([2; 32]));
+        let change = |id: &str, hash| Blocker::Change("x".to_owned(), id.to_owned(), hash);
+        let mut held = Held::default();
+        for (feed, blocker) in [(a, change("e", one)), (b, change("e", one)), (c, change("e", other))] {
+            held.insert(feed, 1, 10);
+            held.block(feed, blocker);
+        }
+        let waiting = |held: &Held| [a, b, c].map(|feed| held.blocker(feed).is_some());
+        held.came("x", "other", one);
+        held.came("x", "e", ChangeHash::from_bytes([9; 32]));
+        assert_eq!(waiting(&held), [true, true, true]);
+        // Who waits for something else by now does not wait for this.
+        held.block(b, Blocker::Later);
+        held.came("x", "e", one);
+        assert_eq!(waiting(&held), [false, true, true]);
+        held.anew("x", "e");
+        assert_eq!(waiting(&held), [false, true, false]);
+        held.block(c, change("e", one));
+        held.remove(c, 1);
+        assert!(held.changes.is_empty(), "{:?}", held.changes);
     }
 }

@@ -50,7 +50,11 @@ impl Work<'_> {
                 space.held.block(id, Blocker::Dep(id, seq - 1));
                 return Ok(None);
             }
-            let row = self.batch.held_entry(id, seq)?;
+            let row = match self.batch.held_entry(id, seq) {
+                // Dropping is always allowed: it comes again.
+                Err(StoreError::Corrupt { .. }) => None,
+                row => row?,
+            };
             let Some((row, feed)) = row.filter(|_| seq == next).zip(space.feeds.get(&id)) else {
                 self.drop_held(space, id, seq)?;
                 continue;
@@ -59,8 +63,10 @@ impl Work<'_> {
                 self.drop_held(space, id, seq)?;
                 continue;
             }
-            let content = Content::decode(&row.bytes, feed.opening.kind, seq)
-                .map_err(|_| StoreError::corrupt("held", "a held entry does not decode"))?;
+            let Ok(content) = Content::decode(&row.bytes, feed.opening.kind, seq) else {
+                self.drop_held(space, id, seq)?;
+                continue;
+            };
             let HeldRow { bytes, chain, seal } = row;
             return Ok(Some(Candidate { feed: id, seq, chain, bytes, content, changes: Vec::new(), seal }));
         }
@@ -102,8 +108,8 @@ fn resolved(space: &Space, blocker: &Blocker) -> bool {
     match blocker {
         Blocker::Dep(feed, seq) => space.frontier.seq(*feed) >= *seq,
         Blocker::Rules(hash) => space.rules.knows(*hash),
-        Blocker::Change(..) => true,
         Blocker::Damaged(collection, id) => !space.care.rests(collection, id),
-        Blocker::Fork(..) | Blocker::Later => false,
+        // Whoever waits for a change is told when it comes; what is damaged stays so until the store is opened again.
+        Blocker::Change(..) | Blocker::Fork(..) | Blocker::Later | Blocker::Rotten(..) => false,
     }
 }

@@ -3,10 +3,10 @@
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::{Change, ChangeError, Clock};
 use tombolo_crdt::entry::{Body, CHANGE_BYTES_MAX, Content, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, EntityChange, Entry};
-use tombolo_crdt::feed::FeedKind;
+use tombolo_crdt::feed::{FeedKind, chain};
 use tombolo_crdt::names::{check_collection, check_id};
 use tombolo_crdt::verdict::Verdict;
-use tombolo_crdt::{ChainHash, ChangeHash, NodeId};
+use tombolo_crdt::{ChainHash, ChangeHash, FeedId, NodeId};
 
 use super::held::Blocker;
 use super::rows::RowFault;
@@ -39,16 +39,31 @@ impl Work<'_> {
             let Some(feed) = space.feeds.get(&dep.feed).filter(|feed| feed.row.seq >= dep.seq) else {
                 return Ok(Some(Blocker::Dep(dep.feed, dep.seq)));
             };
-            let chain = if feed.row.seq == dep.seq {
-                Some(feed.row.chain)
+            let same = if feed.row.seq == dep.seq {
+                Some(feed.row.chain == dep.chain)
             } else {
-                self.batch.entry_chain(dep.feed, dep.seq)?
+                self.has_chain(dep.feed, dep.seq, dep.chain)?
             };
-            if chain != Some(dep.chain) || feed.opening.kind != FeedKind::Data {
+            let Some(same) = same else { return Ok(Some(Blocker::Rotten(dep.feed, dep.seq))) };
+            if !same || feed.opening.kind != FeedKind::Data {
                 return Ok(Some(Blocker::Fork(dep.feed, dep.seq)));
             }
         }
         Ok(None)
+    }
+
+    /// Whether a settled entry that is not its feed's last has this chain hash. Of a damaged one the entry after it tells;
+    /// `None`: that is damaged too.
+    fn has_chain(&self, feed: FeedId, seq: u64, claimed: ChainHash) -> Result<Option<bool>, StoreError> {
+        match self.batch.entry_chain(feed, seq) {
+            Err(StoreError::Corrupt { .. }) => {}
+            chain => return Ok(Some(chain? == Some(claimed))),
+        }
+        match self.batch.entry(feed, seq + 1) {
+            Ok(Some(next)) => Ok(Some(chain(feed, seq + 1, claimed, &next.bytes) == next.chain)),
+            Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// The verdict of a data entry; `Err`: what it waits for.
@@ -118,8 +133,10 @@ impl Work<'_> {
         let no = space.row.no;
         // A change that was refused in an earlier entry of its feed stays refused: whoever depends on it must get the
         // same answer everywhere, whichever of the two entries has arrived.
-        if self.batch.refused_change(no, collection, id, parsed.hash())?.is_some() {
-            return Ok(Prepared::Refused(Verdict::Structure));
+        match self.batch.refused_change(no, collection, id, parsed.hash()) {
+            Ok(None) => {}
+            Ok(Some(_)) => return Ok(Prepared::Refused(Verdict::Structure)),
+            Err(error) => return damaged(space, change, error),
         }
         let row = match self.rows.get(&mut self.batch, no, collection, id) {
             Ok(row) => row,
@@ -132,9 +149,10 @@ impl Work<'_> {
         let past = if parsed.deps() == row.state.heads() {
             row.state.clock().clone()
         } else {
-            match past::clock_at(&self.batch, self.pasts, (no, collection, id), &row.state, parsed.deps())? {
-                Ok(clock) => clock,
-                Err(missing) => return self.absent(no, collection, id, missing),
+            match past::clock_at(&self.batch, self.pasts, (no, collection, id), &row.state, parsed.deps()) {
+                Ok(Ok(clock)) => clock,
+                Ok(Err(missing)) => return self.absent(space, change, missing),
+                Err(error) => return damaged(space, change, error),
             }
         };
         match row.state.gate(&parsed, &past) {
@@ -144,12 +162,23 @@ impl Work<'_> {
     }
 
     /// A dependency that is not applied in its entity: refused, or not here yet.
-    fn absent(&mut self, no: u32, collection: &str, id: &str, hash: ChangeHash) -> Result<Prepared, StoreError> {
-        Ok(match self.batch.refused_change(no, collection, id, hash)? {
-            Some(_) => Prepared::Refused(Verdict::Depends),
-            None => Prepared::Blocked(Blocker::Change(collection.to_owned(), id.to_owned(), hash)),
+    fn absent(&self, space: &mut Space, change: &EntityChange, hash: ChangeHash) -> Result<Prepared, StoreError> {
+        let (collection, id) = (&change.collection, &change.id);
+        Ok(match self.batch.refused_change(space.row.no, collection, id, hash) {
+            Ok(Some(_)) => Prepared::Refused(Verdict::Depends),
+            Ok(None) => Prepared::Blocked(Blocker::Change(collection.clone(), id.clone(), hash)),
+            Err(error) => return damaged(space, change, error),
         })
     }
+}
+
+/// What is known of an entity's changes is damaged where this one needs it. That is this entity's matter alone: it is
+/// frozen, and the entry waits. Changes that need nothing of what is damaged go on.
+fn damaged(space: &mut Space, change: &EntityChange, error: StoreError) -> Result<Prepared, StoreError> {
+    let StoreError::Corrupt { .. } = error else { return Err(error) };
+    let (collection, id) = (change.collection.clone(), change.id.clone());
+    space.care.freeze((collection.clone(), id.clone()), error.to_string());
+    Ok(Prepared::Blocked(Blocker::Damaged(collection, id)))
 }
 
 /// Limits that are part of the verdict, and one change per entity.

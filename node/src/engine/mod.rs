@@ -34,6 +34,8 @@ mod space;
 mod status;
 mod step;
 mod talk;
+#[cfg(test)]
+mod tests;
 mod transfer;
 mod trouble;
 

@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::feed::Position;
 use tombolo_crdt::verdict::Verdict;
-use tombolo_crdt::{NodeId, Receipt, SpaceId};
+use tombolo_crdt::{FeedId, NodeId, Receipt, SpaceId};
 
 use super::Engine;
+use super::held::Blocker;
 use super::io::{ConnId, Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::session::{Conn, Session};
@@ -113,11 +114,30 @@ impl Engine {
     }
 }
 
+/// Entries that are followed from one that waits to what the last of them waits for.
+const HOPS_MAX: usize = 64;
+
+/// Why a feed waits: what its next entry waits for, and if that is an entry of a feed that waits for something damaged, or
+/// is behind one, this too.
+fn reason(space: &Space, feed: FeedId) -> String {
+    let Some(first) = space.held.blocker(feed) else { return String::new() };
+    let mut last = first;
+    for _ in 0..HOPS_MAX {
+        let Blocker::Dep(of, _) = last else { break };
+        let Some(next) = space.held.blocker(*of) else { break };
+        last = next;
+    }
+    match last {
+        Blocker::Damaged(..) | Blocker::Rotten(..) if last != first => format!("{first}, which {last}"),
+        _ => first.to_string(),
+    }
+}
+
 /// What is held, by feed.
 pub(super) fn held_status(space: &Space) -> Vec<HeldStatus> {
     let of = |feed| {
         let (seq, entries) = space.held.of(feed)?;
-        let reason = space.held.blocker(feed).map(ToString::to_string).unwrap_or_default();
+        let reason = reason(space, feed);
         let node = space.feeds.get(&feed)?.opening.node;
         Some(HeldStatus { node, feed: feed.to_string(), seq, entries: entries as u64, reason })
     };

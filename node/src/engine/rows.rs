@@ -10,8 +10,11 @@ use tombolo_crdt::hash::Tagged;
 use super::space::Space;
 use crate::store::{Batch, StoreError};
 
-/// Clocks remembered for changes beside the heads (a clock has 32 bytes per writer).
+/// Clocks remembered for changes beside the heads.
 const PASTS_MAX: usize = 8192;
+/// Marks in all of them together, one per writer of each: some 60 bytes each, so 32 MB. An entity may have any number of
+/// writers.
+const PASTS_MARKS_MAX: usize = 1 << 19;
 
 /// An entity in a step.
 #[derive(Debug)]
@@ -114,10 +117,12 @@ impl Row {
     }
 }
 
-/// Clocks of changes: what lies in the past of a change, itself included. Spares walking the chain again.
+/// Clocks of changes: what lies in the past of a change, itself included. Spares walking the chain again. The oldest go
+/// when there are too many; one that is too large alone is not kept.
 #[derive(Debug, Default)]
 pub(super) struct Pasts {
     clocks: BTreeMap<[u8; 16], Clock>,
+    marks: usize,
     order: std::collections::VecDeque<[u8; 16]>,
 }
 
@@ -136,14 +141,59 @@ impl Pasts {
     }
 
     pub(super) fn insert(&mut self, entity: EntityOf<'_>, hash: ChangeHash, clock: Clock) {
-        let key = past_key(entity, hash);
-        if self.clocks.insert(key, clock).is_none() {
-            self.order.push_back(key);
-            if self.order.len() > PASTS_MAX
-                && let Some(oldest) = self.order.pop_front()
-            {
-                self.clocks.remove(&oldest);
-            }
+        if clock.len() > PASTS_MARKS_MAX {
+            return;
         }
+        let key = past_key(entity, hash);
+        self.marks += clock.len();
+        match self.clocks.insert(key, clock) {
+            Some(before) => self.marks -= before.len(),
+            None => self.order.push_back(key),
+        }
+        while self.order.len() > PASTS_MAX || self.marks > PASTS_MARKS_MAX {
+            let Some(oldest) = self.order.pop_front() else { return };
+            self.marks -= self.clocks.remove(&oldest).map_or(0, |clock| clock.len());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_crdt::FeedId;
+    use tombolo_crdt::entity::Mark;
+
+    use super::*;
+
+    fn clock(writers: u64) -> Clock {
+        let feed = |n: u64| FeedId::from_bytes(u128::from(n).to_be_bytes());
+        (0..writers).map(|n| (feed(n), Mark { seq: 1, counter: 1 })).collect()
+    }
+
+    fn hash(n: usize) -> ChangeHash {
+        let mut bytes = [0; 32];
+        bytes[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        ChangeHash::from_bytes(bytes)
+    }
+
+    #[test]
+    fn clocks_are_bounded_by_what_they_hold() {
+        let entity = (1, "x", "e");
+        let mut pasts = Pasts::default();
+        let large = clock(1 << 14);
+        for n in 0..100 {
+            pasts.insert(entity, hash(n), large.clone());
+        }
+        let kept = (0..100).filter(|n| pasts.get(entity, hash(*n)).is_some()).collect::<Vec<_>>();
+        assert_eq!(kept, (100 - PASTS_MARKS_MAX / (1 << 14)..100).collect::<Vec<_>>(), "the newest");
+        // The same again takes no more.
+        pasts.insert(entity, hash(99), large);
+        assert_eq!((pasts.clocks.len(), pasts.marks), (kept.len(), PASTS_MARKS_MAX));
+        let too_large = PASTS_MARKS_MAX as u64 + 1;
+        pasts.insert(entity, hash(100), clock(too_large));
+        assert!(pasts.get(entity, hash(100)).is_none() && pasts.get(entity, hash(99)).is_some());
+        for n in 200..200 + 2 * PASTS_MAX {
+            pasts.insert(entity, hash(n), clock(1));
+        }
+        assert_eq!((pasts.clocks.len(), pasts.order.len(), pasts.marks), (PASTS_MAX, PASTS_MAX, PASTS_MAX));
     }
 }

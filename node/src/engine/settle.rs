@@ -170,7 +170,7 @@ impl Work<'_> {
 
     fn quarantine(
         &mut self,
-        space: &Space,
+        space: &mut Space,
         candidate: &Candidate,
         entry: &Entry,
         verdict: Verdict,
@@ -184,6 +184,7 @@ impl Work<'_> {
             if let Ok(parsed) = Change::parse(&change.change, candidate.feed) {
                 let at = (candidate.feed, candidate.seq);
                 self.batch.put_refused_change(no, &change.collection, &change.id, parsed.hash(), at)?;
+                space.held.came(&change.collection, &change.id, parsed.hash());
             }
         }
         Ok(())
@@ -192,7 +193,7 @@ impl Work<'_> {
     /// Applies the changes of an entry; all of them have passed.
     fn apply(
         &mut self,
-        space: &Space,
+        space: &mut Space,
         candidate: &Candidate,
         entry: &Entry,
         ready: Vec<Ready>,
@@ -216,6 +217,7 @@ impl Work<'_> {
             let state = row.change(collection, id);
             state.apply(&change, &past, &provenance, position);
             links.push(ChangeLink { previous, after: state.heads_hash() });
+            space.held.came(collection, id, change.hash());
             if concurrent || state.heads().len() > 1 {
                 self.pasts.insert((space.row.no, collection, id), change.hash(), past.with(&change));
             }

@@ -47,9 +47,8 @@ pub(super) fn pump(
             }
             let off = defect::is(Defect::RangeOffByOne) && session.reached(feed) > 0 && feed != space.own_data_feed;
             let from = session.reached(feed) + 1 + u64::from(off);
-            let Some((range, last)) =
-                space.feeds.get(&feed).map(|f| next_range(f, from, snapshot)).transpose()?.flatten()
-            else {
+            let range = space.feeds.get(&feed).map(|f| unless_damaged(next_range(f, from, snapshot))).transpose()?;
+            let Some((range, last)) = range.flatten() else {
                 session.lag.remove(&feed);
                 continue;
             };
@@ -57,7 +56,7 @@ pub(super) fn pump(
             ranges.push(range);
             carried.push((feed, last));
             session.cursor.insert(feed, last);
-            match snapshot.entry_journal(feed, last + 1)? {
+            match unless_damaged(snapshot.entry_journal(feed, last + 1))? {
                 Some(journal) => heap.push(Reverse((1, journal, feed))),
                 None => drop(session.lag.remove(&feed)),
             }
@@ -72,6 +71,17 @@ pub(super) fn pump(
         out.push(Output::Transfer(conn, space.id, frame));
     }
     Ok(())
+}
+
+/// What cannot be read is not sent: a feed with a damaged entry must not stop the others. Who lacks it gets it elsewhere.
+fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+    match read {
+        Err(error @ StoreError::Corrupt { .. }) => {
+            tracing::error!(%error, "a feed cannot be sent");
+            Ok(None)
+        }
+        read => read,
+    }
 }
 
 /// Entries of others whose time has come are relayed; those the peer has got meanwhile are not.
@@ -100,7 +110,7 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot) -> Result<
         if session.relay.contains_key(&feed) || session.resend.contains_key(&feed) {
             continue;
         }
-        match snapshot.entry_journal(feed, session.reached(feed) + 1)? {
+        match unless_damaged(snapshot.entry_journal(feed, session.reached(feed) + 1))? {
             Some(journal) => {
                 let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);
                 heap.push(Reverse((u8::from(!rules), journal, feed)));

@@ -8,14 +8,18 @@ use std::task::{Context, Poll};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tombolo_crdt::SpaceId;
+use tombolo_crdt::feed::VerifiedRange;
 
 use crate::engine::{Command, Input, Reply};
 
 /// Items that wait for the engine or are being taken, per source (local, network).
 const QUEUE_ITEMS: usize = 4_096;
-/// Kibibytes of the same. Entries that were verified and read take some eight times their bytes in memory, and a longer
+/// Kibibytes of memory that the same may take: two full frames of entries that were verified and read ahead. A longer
 /// queue makes nothing faster: what is verified ahead has left the processor's caches when it is taken.
-const QUEUE_KIB: usize = 1_024;
+const QUEUE_KIB: usize = 24 * 1_024;
+/// Bytes of memory that a byte of what came counts for at least: a field of a few bytes is a key, a value, an operation and
+/// their allocations. Verified ranges count for more if they take more.
+const MEMORY_PER_BYTE: usize = 20;
 
 /// The engine has stopped: the node is shutting down, or failed. Nothing was written for the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -53,10 +57,9 @@ impl Inbox {
     }
 
     /// Queues something; waits while the queue is full.
-    pub(super) async fn put(&self, what: What, bytes: usize, entries: usize) -> Result<(), Stopped> {
-        let weight = (bytes / 1_024 + 1).min(QUEUE_KIB);
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let place = Arc::clone(&self.room).acquire_many_owned(weight).await.map_err(|_| Stopped)?;
+    pub(super) async fn put(&self, what: What, size: Size) -> Result<(), Stopped> {
+        let Size { bytes, memory, entries } = size;
+        let place = Arc::clone(&self.room).acquire_many_owned(places(memory)).await.map_err(|_| Stopped)?;
         self.items.send(Item { what, bytes, entries, place }).await.map_err(|_| Stopped)
     }
 
@@ -66,8 +69,37 @@ impl Inbox {
         Arc::clone(&self.room).acquire_many_owned(all).await.ok()
     }
 
-    pub(super) async fn input(&self, input: Input, bytes: usize, entries: usize) -> Result<(), Stopped> {
-        self.put(What::Input(input), bytes, entries).await
+    pub(super) async fn input(&self, input: Input, size: Size) -> Result<(), Stopped> {
+        self.put(What::Input(input), size).await
+    }
+}
+
+/// Places that something with so many bytes in memory takes. What is larger than the queue takes all of it.
+fn places(memory: usize) -> u32 {
+    u32::try_from((memory / 1_024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX)
+}
+
+/// How large something for the engine is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Size {
+    /// Bytes as they came.
+    pub(super) bytes: usize,
+    /// Bytes it takes in memory, about.
+    pub(super) memory: usize,
+    pub(super) entries: usize,
+}
+
+impl Size {
+    /// Of what came in so many bytes.
+    pub(super) const fn of(bytes: usize, entries: usize) -> Self {
+        Self { bytes, memory: bytes.saturating_mul(MEMORY_PER_BYTE), entries }
+    }
+
+    /// Of ranges that came in a frame of so many bytes.
+    pub(super) fn of_ranges(bytes: usize, ranges: &[VerifiedRange]) -> Self {
+        let memory: usize = ranges.iter().map(VerifiedRange::memory).sum();
+        let size = Self::of(bytes, ranges.iter().map(|range| range.entries().len()).sum());
+        Self { memory: memory.max(size.memory), ..size }
     }
 }
 
@@ -102,7 +134,7 @@ impl EngineHandle {
             _ => 1,
         };
         let (sender, reply) = oneshot::channel();
-        self.inbox.put(What::Command(command, sender), bytes, entries).await?;
+        self.inbox.put(What::Command(command, sender), Size::of(bytes, entries)).await?;
         Ok(Pending(reply))
     }
 
@@ -129,5 +161,19 @@ impl Future for Pending {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         Pin::new(&mut self.0).poll(context).map(|reply| reply.map_err(|_| Stopped))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn two_full_frames_fit_the_queue_and_nothing_is_too_large_for_it() {
+        // A frame is closed at 512 KiB, so it may have an entry more.
+        let full = Size::of(520 * 1_024, 2_900).memory;
+        assert!(places(full) as usize * 2 <= QUEUE_KIB, "{} places of {QUEUE_KIB}", places(full));
+        assert!(places(full) as usize * 3 > QUEUE_KIB, "a longer queue is not faster");
+        assert_eq!((places(0), places(usize::MAX) as usize), (1, QUEUE_KIB));
     }
 }

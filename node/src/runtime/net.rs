@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc};
-use tombolo_crdt::feed::{Range, RangeError, VerifiedRange};
+use tombolo_crdt::feed::{Range, RangeError, ReadAhead, VerifiedRange};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
 use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event};
 
-use super::handle::{Inbox, Stopped};
+use super::handle::{Inbox, Size, Stopped};
 use super::links::{Link, Links};
 use crate::engine::{ConnId, Input};
 
@@ -97,7 +97,7 @@ impl Net {
         let _ = self.events.send(LinkEvent::Up(peer)).await;
         let connected = Input::Connected { conn, peer, dialled, address };
         let mut reason = String::new();
-        let mut fault = self.inbox.input(connected, 0, 1).await.err().map(Fault::from);
+        let mut fault = self.inbox.input(connected, Size::of(0, 1)).await.err().map(Fault::from);
         while fault.is_none()
             && let Some(event) = events.next().await
         {
@@ -112,7 +112,7 @@ impl Net {
             link.handle().close(fault.code(), &reason);
         }
         self.links.remove(conn);
-        let _ = self.inbox.input(Input::Closed(conn, reason), 0, 1).await;
+        let _ = self.inbox.input(Input::Closed(conn, reason), Size::of(0, 1)).await;
         let _ = self.events.send(LinkEvent::Down(peer)).await;
     }
 
@@ -128,7 +128,7 @@ impl Net {
             }
             Event::Writable { channel: Channel::Transfer(channel), bytes } => {
                 for (space, bytes) in link.writable(channel, bytes) {
-                    self.inbox.input(Input::Writable(conn, space, bytes), 0, 1).await?;
+                    self.inbox.input(Input::Writable(conn, space, bytes), Size::of(0, 1)).await?;
                 }
             }
             // Transfers are never finished in version 1, and their end at the peer's side needs no answer.
@@ -139,22 +139,22 @@ impl Net {
 
     async fn frame(&self, conn: ConnId, channel: Channel, frame: Frame, length: usize) -> Result<(), Fault> {
         let on_control = channel == Channel::Control;
-        let (input, entries) = match frame {
+        let (input, size) = match frame {
             Frame::Ranges(Ranges { space, number, ranges }) if !on_control => {
                 let ranges = self.verify(space, ranges).await?;
-                let entries = ranges.iter().map(|range| range.entries().len()).sum();
-                (Input::Ranges { conn, space, number, ranges }, entries)
+                let size = Size::of_ranges(length, &ranges);
+                (Input::Ranges { conn, space, number, ranges }, size)
             }
             Frame::RulesRanges(RulesRanges { space, ranges, last }) if on_control => {
                 let ranges = self.verify(space, ranges).await?;
-                let entries = ranges.iter().map(|range| range.entries().len()).sum();
-                (Input::RulesRanges { conn, space, ranges, last }, entries)
+                let size = Size::of_ranges(length, &ranges);
+                (Input::RulesRanges { conn, space, ranges, last }, size)
             }
             Frame::Ranges(_) => return Err(Fault::Misplaced { kind: frame.kind_name(), channel }),
-            frame if on_control => (Input::Frame(conn, frame), 1),
+            frame if on_control => (Input::Frame(conn, frame), Size::of(length, 1)),
             frame => return Err(Fault::Misplaced { kind: frame.kind_name(), channel }),
         };
-        Ok(self.inbox.input(input, length, entries).await?)
+        Ok(self.inbox.input(input, size).await?)
     }
 
     /// Proves every range, off the engine's thread. A runtime of one thread has none to spare.
@@ -172,7 +172,9 @@ impl Net {
 }
 
 /// Proves every range. One of a later version is left out: it is not the peer's fault, and it must not stop the others.
+/// What may be read ahead of them they share, or many short ranges would have many times a frame's part.
 fn verify_all(ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, RangeError> {
-    let known = ranges.into_iter().map(Range::verify).filter(|range| !matches!(range, Err(RangeError::Unsupported)));
-    known.collect()
+    let mut ahead = ReadAhead::of(ranges.iter().map(Range::entry_bytes).sum());
+    let verified = ranges.into_iter().map(|range| range.verify_ahead(&mut ahead));
+    verified.filter(|range| !matches!(range, Err(RangeError::Unsupported))).collect()
 }

@@ -198,6 +198,12 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Puts something that no entry is in the place of one.
+    #[cfg(test)]
+    pub(crate) fn spoil_entry(&mut self, feed: FeedId, seq: u64) {
+        self.put(Table::Entries, feed_seq(feed, seq), vec![0; 8]);
+    }
+
     /// Keeps a seal.
     ///
     /// # Errors

@@ -89,12 +89,33 @@ impl Change {
     /// # Errors
     /// See [`ChangeError`].
     pub fn parse(bytes: &[u8], actor: FeedId) -> Result<Self, ChangeError> {
+        Self::read(bytes, actor, budget(bytes.len()))
+    }
+
+    /// The same, as long as it takes at most some `memory` bytes; `None`: it takes more, or has more than a change may.
+    pub(crate) fn parse_within(bytes: &[u8], actor: FeedId, memory: usize) -> Option<Result<Self, ChangeError>> {
+        let all = budget(bytes.len());
+        let budget = Budget {
+            ops: all.ops.min(memory / size_of::<Operation>()),
+            preds: all.preds.min(memory / size_of::<OpId>()),
+            key_bytes: all.key_bytes.min(memory),
+        };
+        let read = Self::read(bytes, actor, budget);
+        let fits = |change: &Self| change.memory() <= memory;
+        match read {
+            Ok(change) => fits(&change).then_some(Ok(change)),
+            Err(ChangeError::TooLarge) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+
+    fn read(bytes: &[u8], actor: FeedId, budget: Budget) -> Result<Self, ChangeError> {
         if bytes.len() > CHANGE_BYTES_MAX {
             return Err(ChangeError::TooLarge);
         }
         let (hash, contents) = chunk::open(bytes)?;
         let Header { deps, seq, start_op, mut actors, columns } = Header::read(contents, actor)?;
-        let ops = ops::read(&columns, &mut actors, budget(bytes.len()))?;
+        let ops = ops::read(&columns, &mut actors, budget)?;
         if start_op + ops.len() as u64 > NUMBER_END {
             return Err(ChangeError::Range);
         }
@@ -168,6 +189,14 @@ impl Change {
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
+    }
+
+    /// About how many bytes it takes in memory. O(its operations).
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        let own = size_of::<Self>() + self.bytes.len() + self.deps.len() * size_of::<ChangeHash>();
+        let unused = (self.ops.capacity() - self.ops.len()) * size_of::<Operation>();
+        own + unused + self.ops.iter().map(Operation::memory).sum::<usize>()
     }
 
     /// The feed that carries it.

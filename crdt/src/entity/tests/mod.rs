@@ -6,7 +6,6 @@ mod differential;
 mod forged;
 mod histories;
 mod many;
-mod review;
 mod rows;
 mod seqs;
 mod writes;
@@ -239,4 +238,13 @@ pub(super) fn events(nodes: usize, len: usize) -> impl Strategy<Value = Vec<Even
         3 => (0..nodes, 0..nodes).prop_map(|(to, from)| Event::Sync(to, from)),
     ];
     prop::collection::vec(event, 1..len)
+}
+
+/// A change that puts null to one key again and again: runs, which take a hundred bytes and the key.
+pub(crate) fn run_of_puts(actor: FeedId, (seq, start_op): (u64, u64), key: &str, times: usize) -> Change {
+    use crate::entity::doc::{Action, Key, Operation, Value};
+    let (key, action) = (Key::Map(key.to_owned()), Action::Put(Value::Null));
+    let op = Operation { obj: OpId::ROOT, key, insert: false, action, pred: Vec::new() };
+    let own = change::Own { actor, seq, start_op, time: 0, deps: Vec::new(), ops: vec![op; times] };
+    Change::build(own).unwrap()
 }

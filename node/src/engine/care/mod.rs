@@ -5,8 +5,9 @@
 //! the entities that differ. What is found becomes a *suspect*: its newest entry is looked for, backwards through the
 //! journal ([`rebuild`]), its chain is folded, and the row is replaced if it is not what the fold gives.
 //!
-//! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. One
-//! that differs from a peer's and is what its own chain gives is *disputed*: both nodes keep theirs and say so.
+//! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. Entries
+//! of others that need what is damaged for their verdict are held, and what comes after them in their feeds; those that
+//! need nothing of it, with a row that is whole and made on what it shows, get theirs as ever. One that differs from a peer's and is what its own chain gives is *disputed*: both nodes keep theirs and say so.
 //!
 //! Everything is done in slices, one per space and step, so that nobody waits long for a step.
 
@@ -104,7 +105,8 @@ impl Care {
         self.next = Some(Duration::ZERO);
     }
 
-    fn freeze(&mut self, name: Name, reason: String) {
+    /// Gives an entity up whose history is damaged.
+    pub(super) fn freeze(&mut self, name: Name, reason: String) {
         tracing::error!(collection = %name.0, id = %name.1, %reason, "an entity is frozen");
         self.suspects.remove(&name);
         if self.frozen.len() < NAMED_MAX {

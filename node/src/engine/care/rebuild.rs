@@ -117,6 +117,7 @@ impl Care {
             Some(row) => work.batch.put_row(space.row.no, collection, id, row)?,
             None => work.batch.remove_row(space.row.no, collection, id)?,
         }
+        space.held.anew(collection, id);
         tracing::warn!(%collection, %id, ?doubt, "a row was built anew from its entries");
         let position = space.row.journal + 1;
         let none = FeedId::from_bytes([0; 16]);

@@ -1,0 +1,196 @@
+//! Tests of how entries of others are judged and held, on an engine whose store is in memory.
+
+mod damage;
+mod waiting;
+mod walks;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use ed25519_dalek::SigningKey;
+use redb::backends::InMemoryBackend;
+use tombolo_crdt::entity::{Change, EntityState, Provenance, Write, Writer};
+use tombolo_crdt::entry::{Body, Dep, ENTRY_VERSION, EntityChange, Entry};
+use tombolo_crdt::feed::{FeedKind, Opening, Range, Signature, VerifiedRange, chain, seal_message};
+use tombolo_crdt::json::Json;
+use tombolo_crdt::rules::Contact;
+use tombolo_crdt::{FeedId, Hlc, SpaceId};
+
+use super::rows::Rows;
+use super::settle::Taken;
+use super::space::Space;
+use super::{
+    Command, Engine, EngineConfig, EntityWrite, Expect, HeldStatus, Input, Now, Output, Reply, ReplyTo, Work,
+    WriteCommand,
+};
+use crate::store::{Endless, Store, StoreOptions};
+
+const WALL: u64 = 1_800_000_000_000;
+
+/// An engine with a space, whose node also writes elsewhere, in other epochs.
+struct Bed {
+    engine: Engine,
+    key: SigningKey,
+    space: SpaceId,
+    mono: Duration,
+}
+
+/// A feed of another epoch of the node.
+struct Pen {
+    key: SigningKey,
+    opening: Opening,
+    entries: Vec<Entry>,
+}
+
+fn put(text: &str) -> Write {
+    Write::Put { value: Json::parse(text.as_bytes()).unwrap(), base: None }
+}
+
+fn patch(text: &str) -> Write {
+    Write::MergePatch(Json::parse(text.as_bytes()).unwrap())
+}
+
+impl Bed {
+    fn new() -> Self {
+        let key = SigningKey::from_bytes(&[3; 32]);
+        let options = StoreOptions { reserve_bytes: Some(0), create: true, ..StoreOptions::new("memory") };
+        let store = Store::open_with_backend(|| Ok(InMemoryBackend::new()), Endless, options).unwrap();
+        let contact = Contact { name: "n".to_owned(), addrs: Vec::new() };
+        let mut engine = Engine::open(store, EngineConfig { key: key.clone(), contact, seed: [5; 32] }).unwrap();
+        let founder = Box::new(SigningKey::from_bytes(&[4; 32]));
+        let command = Command::CreateSpace { name: "s".to_owned(), founder };
+        let now = Now { mono: Duration::ZERO, wall_millis: WALL };
+        let out = engine.step(now, vec![Input::Command(ReplyTo(1), command)]);
+        let space = out.list.into_iter().find_map(|out| match out {
+            Output::Reply(_, Reply::Created(Ok(space))) => Some(space),
+            _ => None,
+        });
+        Self { engine, key, space: space.unwrap(), mono: Duration::from_millis(1) }
+    }
+
+    /// Puts values to an entity of collection `x`, one entry each.
+    fn write(&mut self, id: &str, values: impl IntoIterator<Item = usize>) {
+        let write = |value: usize| EntityWrite {
+            collection: "x".to_owned(),
+            id: id.to_owned(),
+            expect: Expect::Any,
+            write: put(&format!(r#"{{"n":{value}}}"#)),
+        };
+        let writes = values.into_iter().map(write).collect();
+        let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: None };
+        self.mono += Duration::from_millis(1);
+        let now = Now { mono: self.mono, wall_millis: WALL };
+        let out = self.engine.step(now, vec![Input::Command(ReplyTo(2), Command::Write(command))]);
+        assert!(out.list.iter().any(|out| matches!(out, Output::Reply(_, Reply::Written(Ok(_))))), "{:?}", out.list);
+    }
+
+    fn row(&self, id: &str) -> EntityState {
+        let no = self.engine.spaces[&self.space].row.no;
+        let snapshot = self.engine.reader().snapshot().unwrap();
+        EntityState::decode(&snapshot.row(no, "x", id).unwrap().unwrap()).unwrap()
+    }
+
+    fn view(&self, id: &str) -> String {
+        String::from_utf8(self.row(id).view_bytes()).unwrap()
+    }
+
+    fn held(&self) -> Vec<HeldStatus> {
+        self.engine.held_by_feed(self.space)
+    }
+
+    /// The feed that the node writes now.
+    fn own_feed(&self) -> FeedId {
+        self.engine.spaces[&self.space].own_data_feed
+    }
+
+    fn pen(&self, epoch: u64) -> Pen {
+        let opening = Opening::new(self.engine.node, self.space, epoch, FeedKind::Data, Vec::new());
+        Pen { key: self.key.clone(), opening, entries: Vec::new() }
+    }
+
+    /// An entry of a pen with one change to an entity.
+    fn entry(&self, pen: &Pen, id: &str, change: &Change) -> Entry {
+        let (collection, id) = ("x".to_owned(), id.to_owned());
+        let change = EntityChange { collection, id, origin: 0, change: change.bytes().to_vec() };
+        let seq = pen.entries.len() as u64 + 1;
+        Entry {
+            version: ENTRY_VERSION,
+            seq,
+            hlc: Hlc::from_millis(WALL),
+            rules: (seq == 1).then(|| self.engine.rules_heads(self.space).unwrap()),
+            deps: Vec::new(),
+            trace: None,
+            idempotency: None,
+            body: Body::Data(vec![change]),
+            ext: Vec::new(),
+        }
+    }
+
+    /// Works on the store in one transaction, as a step does.
+    fn work<T>(&mut self, what: impl FnOnce(&mut Work<'_>, &mut Space) -> T) -> T {
+        let Engine { store, key, node, pasts, hlc_last, hlc_seen, counters, spaces, .. } = &mut self.engine;
+        let batch = store.begin().unwrap();
+        let now = Now { mono: self.mono, wall_millis: WALL };
+        let (rows, unsealed) = (Rows::default(), BTreeSet::new());
+        let mut work = Work { batch, rows, pasts, key, node: *node, now, hlc_last, hlc_seen, counters, unsealed };
+        let done = what(&mut work, spaces.get_mut(&self.space).unwrap());
+        let Work { mut batch, rows, .. } = work;
+        rows.flush(&mut batch, spaces).unwrap();
+        batch.commit().unwrap();
+        done
+    }
+
+    /// Takes ranges in one step, as from a peer; or only tries what is held.
+    fn take(&mut self, ranges: impl IntoIterator<Item = VerifiedRange>) {
+        self.work(|work, space| {
+            let mut taken = Taken::default();
+            for range in ranges {
+                work.take_range(space, range).unwrap();
+            }
+            work.drain_held(space, &mut taken).unwrap();
+        });
+        self.engine.check_invariants();
+    }
+
+    /// Spoils what a settled entry says.
+    fn spoil(&mut self, feed: FeedId, seq: u64) {
+        self.work(|work, _| {
+            let mut row = work.batch.entry(feed, seq).unwrap().unwrap();
+            row.bytes = vec![0];
+            work.batch.put_entry(feed, seq, &row).unwrap();
+        });
+    }
+}
+
+impl Pen {
+    fn feed(&self) -> FeedId {
+        self.opening.feed()
+    }
+
+    /// The next change of this feed to an entity in a state.
+    fn change(&self, state: &EntityState, write: &Write) -> Change {
+        let mut writer = Writer::new(state, self.feed(), Hlc::from_millis(WALL));
+        writer.write(write).unwrap();
+        writer.finish(&Provenance::default(), 1).unwrap().unwrap().0
+    }
+
+    /// The chain hash after the first entries.
+    fn chain(&self, entries: usize) -> tombolo_crdt::ChainHash {
+        let encoded = self.entries[..entries].iter().map(Entry::encode);
+        (1..).zip(encoded).fold(self.opening.chain(), |last, (seq, bytes)| chain(self.feed(), seq, last, &bytes))
+    }
+
+    /// Its last entry, for others to depend on.
+    fn dep(&self) -> Dep {
+        Dep { feed: self.feed(), seq: self.entries.len() as u64, chain: self.chain(self.entries.len()) }
+    }
+
+    /// All of it.
+    fn range(&self) -> VerifiedRange {
+        let (feed, last) = (self.feed(), self.chain(self.entries.len()));
+        let seal = Signature::sign(&self.key, &seal_message(feed, self.entries.len() as u64, last));
+        let entries = self.entries.iter().map(|entry| entry.encode().into()).collect();
+        let (opening, previous) = (self.opening.encode(), self.opening.chain());
+        Range { opening, from: 1, previous, entries, seal }.verify().unwrap()
+    }
+}
