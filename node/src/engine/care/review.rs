@@ -68,10 +68,6 @@ impl Bed {
         EntityState::decode(&snapshot.row(no, "x", id).unwrap().unwrap()).unwrap()
     }
 
-    fn care(&mut self) -> &mut Care {
-        &mut self.engine.spaces.get_mut(&self.space).unwrap().care
-    }
-
     /// A feed of another epoch of this node: each item is (entity, its state there, value).
     fn range(&self, epoch: u64, items: &[(&str, &EntityState)], dep: Option<tombolo_crdt::ChangeHash>) -> VerifiedRange {
         let opening = Opening::new(self.engine.node, self.space, epoch, FeedKind::Data, Vec::new());
@@ -139,33 +135,6 @@ impl Bed {
         batch.commit().unwrap();
         begun.elapsed()
     }
-}
-
-/// A suspect that waits its turn is built anew from where its chain ended when it was looked for, although a newer
-/// suspect has moved the mark that should tell that it was written meanwhile.
-#[test]
-fn a_row_that_is_written_while_it_waits_for_its_turn_keeps_the_write() {
-    let mut bed = Bed::new();
-    for id in ["a", "b", "c"] {
-        bed.write(id, &[r#"{"n":1}"#.to_owned()]);
-    }
-    let peer = NodeId::from_bytes([8; 32]);
-    for id in ["a", "b"] {
-        bed.care().suspect(("x".to_owned(), id.to_owned()), Doubt::Differs(peer));
-    }
-    // The newest changes of both are found, and a is dealt with.
-    bed.step(vec![Input::Timer]);
-    assert_eq!(bed.care().suspects.keys().map(|name| name.1.as_str()).collect::<Vec<_>>(), ["b"]);
-    // b is written (care is not due in this very step), and c comes under suspicion.
-    bed.care().next = Some(Duration::from_secs(3600));
-    bed.write("b", &[r#"{"n":2}"#.to_owned()]);
-    assert_eq!(bed.row("b").view_bytes(), br#"{"n":2}"#);
-    bed.care().suspect(("x".to_owned(), "c".to_owned()), Doubt::Differs(peer));
-    for _ in 0..5 {
-        bed.step(vec![Input::Timer]);
-    }
-    let view = String::from_utf8(bed.row("b").view_bytes()).unwrap();
-    assert_eq!(view, r#"{"n":2}"#, "an acknowledged write is gone");
 }
 
 /// "Freezes that entity alone": entries about other entities must still be settled.
@@ -281,67 +250,4 @@ fn a_change_with_many_dependencies_costs_what_it_is_long() {
     let (few, many) = (cost(150), cost(1_200));
     println!("150 siblings: {few:?}; 1,200: {many:?}");
     assert!(many < few * 8 * 3, "150 siblings: {few:?}; 1,200: {many:?}");
-}
-
-/// A member may say of any name that it has a row of it.
-#[test]
-fn what_a_peer_invents_is_not_told_in_the_status() {
-    let mut bed = Bed::new();
-    bed.write("a", &[r#"{"n":1}"#.to_owned()]);
-    let ghost = ("\u{1b}[2Jx".to_owned(), "never\nwritten".to_owned());
-    bed.care().suspect(ghost, Doubt::Differs(NodeId::from_bytes([8; 32])));
-    for _ in 0..3 {
-        bed.step(vec![Input::Timer]);
-    }
-    assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), Vec::<&Name>::new());
-}
-
-/// An audit meets a damaged row: the sums are right all the time, and right after it is built anew.
-#[test]
-fn an_audit_over_a_damaged_row_leaves_the_sums_right() {
-    let mut bed = Bed::new();
-    for id in ["a", "b", "c"] {
-        bed.write(id, &[r#"{"n":1}"#.to_owned()]);
-    }
-    let before = bed.engine.spaces[&bed.space].row.sums.rows;
-    bed.take(Vec::new(), Some("b"));
-    bed.care().frozen.clear();
-    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
-    let mono = bed.mono;
-    bed.care().audit.ask(NodeId::from_bytes([8; 32]), frontier, mono);
-    bed.care().next = Some(Duration::ZERO);
-    for _ in 0..4 {
-        bed.step(vec![Input::Timer]);
-    }
-    let corrected = bed.care().counters.sums_corrected;
-    // Now somebody reads it.
-    bed.care().damaged("x", "b");
-    for _ in 0..4 {
-        bed.step(vec![Input::Timer]);
-    }
-    assert_eq!(bed.row("b").view_bytes(), br#"{"n":1}"#);
-    let after = bed.engine.spaces[&bed.space].row.sums.rows;
-    assert!(after == before && corrected == 0, "corrected {corrected} times; right afterwards: {}", after == before);
-}
-
-/// "Frozen: never served, never written."
-#[test]
-fn a_frozen_entity_is_not_written() {
-    let mut bed = Bed::new();
-    bed.write("a", &[r#"{"n":1}"#.to_owned()]);
-    bed.write("a", &[r#"{"n":2}"#.to_owned()]);
-    let (feed, _) = bed.row("a").clock().iter().next().map(|(feed, mark)| (*feed, *mark)).unwrap();
-    let batch = bed.engine.store.begin().unwrap();
-    let mut batch = batch;
-    let mut row = batch.entry(feed, 1).unwrap().unwrap();
-    row.bytes = vec![0];
-    batch.put_entry(feed, 1, &row).unwrap();
-    batch.commit().unwrap();
-    bed.care().suspect(("x".to_owned(), "a".to_owned()), Doubt::Differs(NodeId::from_bytes([8; 32])));
-    for _ in 0..3 {
-        bed.step(vec![Input::Timer]);
-    }
-    assert_eq!(bed.care().frozen.len(), 1);
-    bed.write("a", &[r#"{"n":3}"#.to_owned()]);
-    assert_eq!(bed.row("a").view_bytes(), br#"{"n":2}"#, "a frozen entity was written");
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tombolo_crdt::entity::EntityState;
 
+use super::suspects::Doubt;
 use super::{Care, Name, SLICE_PAUSE};
 use crate::engine::Work;
 use crate::engine::space::Space;
@@ -26,6 +27,8 @@ pub(super) struct Scrub {
     after: Option<Name>,
     /// When it goes on; none: it has not been said yet.
     next: Option<Duration>,
+    /// Frozen entities have had another chance in this pass.
+    retried: bool,
 }
 
 impl Care {
@@ -36,11 +39,15 @@ impl Care {
         if next > now {
             return Ok(next - now);
         }
-        let (mut read, mut last, mut damaged) = (0, None, Vec::new());
-        if self.scrub.after.is_none() {
+        if !std::mem::replace(&mut self.scrub.retried, true) && self.frozen.len() > 0 {
             // A frozen entity gets another chance with every pass: its entries may have come again.
-            self.frozen.clear();
+            let frozen: Vec<Name> = self.frozen.iter().map(|(name, _)| name.clone()).collect();
+            for name in frozen {
+                self.look_at(name, Doubt::Damaged);
+            }
+            return Ok(SLICE_PAUSE);
         }
+        let (mut read, mut last, mut damaged) = (0, None, Vec::new());
         let from = self.scrub.after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
         let visited = work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
             read += 1;
@@ -53,7 +60,13 @@ impl Care {
             last = Some((collection.to_owned(), id.to_owned()));
             ControlFlow::Break(())
         });
-        damaged.into_iter().for_each(|(collection, id)| self.damaged(&collection, &id));
+        for name in damaged {
+            if self.frozen.unnamed(&name) {
+                self.look_at(name, Doubt::Damaged);
+            } else {
+                self.suspect(name, Doubt::Damaged);
+            }
+        }
         match visited {
             // The table itself is damaged here: what lies beyond cannot be reached, and no step may fail for it.
             Err(StoreError::Corrupt { detail, .. }) => {
@@ -64,7 +77,7 @@ impl Care {
         }
         let pause = if last.is_some() { SLICE_EVERY } else { PASS_EVERY };
         self.counters.scrubs += u64::from(last.is_none());
-        self.scrub = Scrub { after: last, next: Some(now + pause) };
+        self.scrub = Scrub { retried: last.is_some(), after: last, next: Some(now + pause) };
         // What it has found is more urgent.
         Ok(if self.suspects.is_empty() { pause } else { SLICE_PAUSE })
     }
