@@ -241,7 +241,7 @@ impl Audit {
 }
 
 /// Sets the sums of a space to those of its rows; whether they were others.
-fn correct(space: &mut Space, rows: Sum, present: u64) -> bool {
+pub(super) fn correct(space: &mut Space, rows: Sum, present: u64) -> bool {
     if space.row.sums.rows == rows && space.row.entities == present {
         return false;
     }

@@ -1,6 +1,6 @@
 //! Care: rows that are damaged or wrong are found and built anew from the entries they came from.
 //!
-//! Three ways lead here. A *scrub* goes through all rows slowly and checks their hashes. Whoever meets a damaged row, a
+//! Three ways lead here. A *scrub* goes through all rows slowly and checks their hashes and what they add up to. Whoever meets a damaged row, a
 //! step or a reader, reports it. And where a peer with the same frontier has another state, an *audit* ([`audit`]) finds
 //! the entities that differ. What is found becomes a *suspect*: its newest entry is looked for, backwards through the
 //! journal ([`rebuild`]), its chain is folded, and the row is replaced if it is not what the fold gives.
@@ -66,7 +66,7 @@ pub(super) struct Care {
     frozen: Frozen,
     /// And with whom.
     disputed: BTreeMap<Name, NodeId>,
-    scrub: scrub::Scrub,
+    pub(super) scrub: scrub::Scrub,
     pub(super) audit: audit::Audit,
     pub(super) counters: CareCounters,
     /// When the next slice is due; none: not decided yet.
@@ -177,9 +177,9 @@ impl Care {
             return Ok(Done { pause: SLICE_PAUSE, tell: found.sums_corrected || self.audit.speaks() });
         }
         let (again, tell) = self.audit.look_again(work.now.mono);
-        let pause = self.scrub(work, space)?;
+        let (pause, corrected) = self.scrub(work, space)?;
         let pause = again.map_or(pause, |at| pause.min(at.saturating_sub(work.now.mono)));
-        Ok(Done { pause, tell })
+        Ok(Done { pause, tell: tell || corrected })
     }
 }
 

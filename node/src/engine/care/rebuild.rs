@@ -133,17 +133,21 @@ impl Care {
             return Ok(false);
         }
         let old = stored.as_deref().map(|row| EntityState::thaw(row).unwrap_or(row)).filter(|row| !row.is_empty());
+        let count = |state: &EntityState| (state.contribution(collection, id), state.is_present());
+        let new = state.as_ref().map(count);
         match old.map(EntityState::decode) {
             // A damaged row had its part in the sums when it was sound: they stay as they are. An audit checks them.
-            Some(Err(_)) => {}
+            Some(Err(_)) => self.scrub.unsure(),
             old => {
-                if let Some(Ok(old)) = old {
-                    space.row.sums.rows.remove(&old.contribution(collection, id));
-                    space.row.entities -= u64::from(old.is_present());
+                let old = old.and_then(Result::ok).as_ref().map(count);
+                self.scrub.moved((collection, id), old.as_ref(), new.as_ref());
+                if let Some((contribution, present)) = old {
+                    space.row.sums.rows.remove(&contribution);
+                    space.row.entities -= u64::from(present);
                 }
-                if let Some(state) = &state {
-                    space.row.sums.rows.add(&state.contribution(collection, id));
-                    space.row.entities += u64::from(state.is_present());
+                if let Some((contribution, present)) = new {
+                    space.row.sums.rows.add(&contribution);
+                    space.row.entities += u64::from(present);
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! What care does to rows, on a node whose disk is reached into by hand.
 
 mod freezing;
+mod scrubbing;
 mod world;
 
 use tombolo_crdt::entity::{EntityState, RowError};
