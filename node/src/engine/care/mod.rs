@@ -89,9 +89,11 @@ impl Care {
         if doubt == Doubt::Damaged && defect::is(Defect::DamageLeft) {
             return false;
         }
-        tracing::warn!(collection = %name.0, id = %name.1, ?doubt, "a row is to be built anew");
-        self.next = Some(Duration::ZERO);
-        self.suspects.insert(name, doubt)
+        if self.suspects.insert(&name, doubt) {
+            tracing::warn!(collection = %name.0, id = %name.1, ?doubt, "a row is to be built anew");
+            self.next = Some(Duration::ZERO);
+        }
+        self.suspects.get(&name).is_some()
     }
 
     /// Whether nothing may be done with an entity now.

@@ -53,15 +53,18 @@ pub(super) struct Suspects {
 }
 
 impl Suspects {
-    /// Takes one in, unless there are too many. Whether it is one.
-    pub(super) fn insert(&mut self, name: Name, doubt: Doubt) -> bool {
-        if self.all.contains_key(&name) {
-            return true;
+    /// Takes one in, unless there are too many. Whether it is new.
+    pub(super) fn insert(&mut self, name: &Name, doubt: Doubt) -> bool {
+        if let Some(suspect) = self.all.get_mut(name) {
+            if doubt == Doubt::Damaged {
+                suspect.doubt = doubt;
+            }
+            return false;
         }
         if self.all.len() >= SUSPECTS_MAX {
             return false;
         }
-        self.all.insert(name, Suspect { doubt, newest: None, looked: false });
+        self.all.insert(name.clone(), Suspect { doubt, newest: None, looked: false });
         if let Some(read) = &mut self.read {
             // For the new one the journal has to be read again.
             read.below = read.top;

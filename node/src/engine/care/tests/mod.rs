@@ -123,6 +123,32 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
     assert!(bed.care().audit.speaks(), "and the audit goes on");
 }
 
+#[test]
+fn a_row_that_is_built_anew_during_an_audit_leaves_the_sums_right() {
+    let mut bed = Bed::with(&["e"]);
+    let older = bed.row("e");
+    bed.put("e", 2).unwrap();
+    // More than a slice of an audit holds, behind it.
+    for no in 0..1_100 {
+        bed.put(&format!("f{no}"), 1).unwrap();
+    }
+    let newer = bed.row("e");
+    bed.put_row("e", older.encode());
+    let row = &mut bed.engine.spaces.get_mut(&bed.space).unwrap().row;
+    row.sums.rows.remove(&newer.contribution("x", "e"));
+    row.sums.rows.add(&older.contribution("x", "e"));
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let mono = bed.mono;
+    bed.care().audit.ask(peer(), frontier, mono);
+    bed.tend(2);
+    assert!(!bed.care().audit.speaks(), "it is under way");
+    bed.differs("e");
+    bed.tend(6);
+    assert_eq!((bed.view("e").as_str(), bed.care().counters.repaired), (r#"{"n":2}"#, 1));
+    assert!(bed.care().audit.speaks());
+    assert_eq!((bed.sums()[0], bed.care().counters.sums_corrected), (bed.sums()[1], 0));
+}
+
 /// The bytes with a hash that fits.
 fn with_hash(body: &[u8]) -> Vec<u8> {
     [body, &blake3::hash(body).as_bytes()[..16]].concat()
