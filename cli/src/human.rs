@@ -1,5 +1,6 @@
-//! Numbers as people read them.
+//! Numbers, names and tables as people read them.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 /// `171,075`.
@@ -48,13 +49,29 @@ pub(crate) fn short(hex: &str) -> &str {
     hex.get(..8).unwrap_or(hex)
 }
 
-/// A table with columns as wide as they must be.
+/// Text from elsewhere for a terminal: what would steer it, break the line or turn its direction is written as an escape.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| {
+        c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if !text.contains(steers) {
+        return Cow::Borrowed(text);
+    }
+    let mut plain = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if steers(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
+    }
+    Cow::Owned(plain)
+}
+
+/// A table with columns as wide as they must be. Cells may hold any text: see [`plain`].
 pub(crate) fn table(indent: &str, rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<Cow<'_, str>>> = rows.iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect();
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
     let mut text = String::new();
-    for row in rows {
+    for row in &rows {
         let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
         let line = format!("{indent}{}", cells.collect::<Vec<_>>().join("  "));
         text.push_str(line.trim_end());
@@ -78,6 +95,9 @@ mod tests {
         assert_eq!(bytes(1_250_000), "1.2 MB");
         assert_eq!(duration(Duration::from_micros(410)), "0.41 ms");
         assert_eq!(duration(Duration::from_secs(300)), "5 min");
+        assert_eq!(plain("o-1/\u{e9} 'x' \\"), "o-1/\u{e9} 'x' \\");
+        assert_eq!(plain("\u{1b}[2J a\nb \u{202e}c"), r"\u{1b}[2J a\nb \u{202e}c");
+        assert_eq!(table("", &[vec!["\u{9b}2J".to_owned()]]), r"\u{9b}2J");
         let rows = [vec!["a".to_owned(), "b".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
         assert_eq!(table(" ", &rows), " a    b\n ccc  d");
     }

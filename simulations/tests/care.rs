@@ -175,8 +175,9 @@ fn an_entity_whose_history_is_damaged_too_is_frozen_alone() {
     assert!(matches!(refused, Err(Refusal::Damaged { .. })), "{refused:?}");
 }
 
-/// Puts an older state of an entity in the place of its row, as if a change had been forgotten.
-fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str) {
+/// Puts an older state of an entity in the place of its row, as if a change had been forgotten; the sums are those of the
+/// rows still, unless it was the disk that forgot.
+fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str, disk: bool) {
     let mut row = batch.space(space).expect("readable").expect("held");
     let stored = batch.row(row.no, "x", id).expect("readable").expect("there");
     let state = EntityState::decode(&stored).expect("sound");
@@ -185,8 +186,10 @@ fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str) {
     let mut links = links.expect("readable");
     links.reverse();
     let older = fold(batch, &links).expect("folds");
-    row.sums.rows.remove(&state.contribution("x", id));
-    row.sums.rows.add(&older.contribution("x", id));
+    if !disk {
+        row.sums.rows.remove(&state.contribution("x", id));
+        row.sums.rows.add(&older.contribution("x", id));
+    }
     batch.put_row(row.no, "x", id, older.encode()).expect("a row");
     batch.put_space(&row).expect("a space");
 }
@@ -195,7 +198,7 @@ fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str) {
 fn rows_that_differ_at_equal_frontiers_are_found_by_their_buckets_and_built_anew() {
     let (mut world, space) = pair(85);
     for id in ["e7", "e8"] {
-        world.tamper(0, |batch| forget_the_newest_change(batch, space, id));
+        world.tamper(0, |batch| forget_the_newest_change(batch, space, id, false));
     }
     let (a, b) = (status(&mut world, 0, space), status(&mut world, 1, space));
     assert_eq!(a.frontier, b.frontier);
@@ -206,6 +209,17 @@ fn rows_that_differ_at_equal_frontiers_are_found_by_their_buckets_and_built_anew
     let told = world.bytes();
     world.settle();
     assert_eq!(world.bytes(), told, "and nobody says any more");
+}
+
+#[test]
+fn a_write_that_the_disk_lost_is_noticed_by_the_pass_and_found_with_the_peer() {
+    let (mut world, space) = pair(89);
+    world.tamper(0, |batch| forget_the_newest_change(batch, space, "e7", true));
+    let (a, b) = (status(&mut world, 0, space), status(&mut world, 1, space));
+    assert_eq!((a.frontier, a.state), (b.frontier, b.state), "nothing shows");
+    sound(&mut world, space);
+    let (a, b) = (status(&mut world, 0, space).care, status(&mut world, 1, space).care);
+    assert_eq!((a.sums_corrected, a.repaired, b.sums_corrected, b.repaired), (1, 1, 0, 0));
 }
 
 #[test]

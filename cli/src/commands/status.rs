@@ -50,7 +50,7 @@ fn render(status: &Status) -> String {
 pub(crate) fn render_space(space: &SpaceStatus) -> String {
     let mut text = format!(
         "space  {}  {}  {}  {} entities  state {}",
-        space.name,
+        human::plain(&space.name),
         human::short(&space.space),
         space.role.as_deref().unwrap_or("no role"),
         human::count(space.entities),
@@ -58,14 +58,18 @@ pub(crate) fn render_space(space: &SpaceStatus) -> String {
     );
     let rows: Vec<Vec<String>> = space.members.iter().map(member_row).collect();
     if rows.is_empty() {
-        text.push_str(&format!("\n  nobody else yet: `tombolo space invite {} --role writer`", space.name));
+        text.push_str(&format!(
+            "\n  nobody else yet: `tombolo space invite {} --role writer`",
+            human::plain(&space.name)
+        ));
     } else {
         text.push('\n');
         text.push_str(&human::table("  ", &rows));
     }
     for held in &space.held {
         let from = human::short(&held.node);
-        text.push_str(&format!("\n  ! {} entries of {from} wait: {}", human::count(held.entries), held.reason));
+        let reason = human::plain(&held.reason);
+        text.push_str(&format!("\n  ! {} entries of {from} wait: {reason}", human::count(held.entries)));
     }
     if space.refused > 0 {
         text.push_str(&format!(
@@ -77,6 +81,7 @@ pub(crate) fn render_space(space: &SpaceStatus) -> String {
         text.push_str(&format!("\n  {} damaged rows were built anew from their entries", human::count(space.repaired)));
     }
     for Frozen { collection, id, reason } in &space.frozen {
+        let (collection, id, reason) = (human::plain(collection), human::plain(id), human::plain(reason));
         text.push_str(&format!("\n  ! {collection}/{id} is damaged here and frozen: {reason}"));
     }
     let more = space.poisoned.saturating_sub(space.frozen.len() as u64);
@@ -84,7 +89,7 @@ pub(crate) fn render_space(space: &SpaceStatus) -> String {
         text.push_str(&format!("\n  ! {} more entities are damaged here and frozen", human::count(more)));
     }
     for Disputed { collection, id, with } in &space.disputed {
-        let with = human::short(with);
+        let (collection, id, with) = (human::plain(collection), human::plain(id), human::short(with));
         text.push_str(&format!("\n  ! {collection}/{id} is another at {with} with the same entries: please report it"));
     }
     text

@@ -23,6 +23,7 @@ mod canonical;
 mod change;
 mod conflicts;
 mod doc;
+mod frozen;
 mod gate;
 mod id;
 mod minima;

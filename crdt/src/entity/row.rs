@@ -4,7 +4,7 @@
 //! are those of the canonical part, objects without their content.
 //!
 //! ```text
-//! row     = version 01 · kind (0 present, 1 tombstone, 2 poisoned, 3 segmented; 2 and 3 are reserved)
+//! row     = version 01 · kind (0 present, 1 tombstone, 2 frozen: another layout, 3 segmented: reserved)
 //!         · count of heads, heads (32 bytes each, sorted)
 //!         · clock: count, per actor in byte order: actor (16 bytes), seq, counter
 //!         · updates: count, per actor: actor index, counter    · deleted: alike
@@ -29,10 +29,11 @@ use super::{EntityState, Line, Provenance};
 use crate::defect::{self, Defect};
 use crate::{ChangeHash, FeedId, Hlc};
 
-const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 1;
 const PRESENT: u8 = 0;
-const TOMBSTONE: u8 = 1;
-const CHECK_LEN: usize = 16;
+pub(super) const TOMBSTONE: u8 = 1;
+pub(super) const FROZEN: u8 = 2;
+pub(super) const CHECK_LEN: usize = 16;
 
 /// Why a row cannot be read. Nothing changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -49,6 +50,9 @@ pub enum RowError {
         /// The kind byte.
         kind: u8,
     },
+    /// It was wrapped by [`EntityState::freeze`]: its content is in doubt and nothing better is known.
+    #[error("the entity is frozen: its row is in doubt and cannot be built anew")]
+    Frozen,
     /// The hash fits and the content does not: a defect in whoever wrote it.
     #[error("the row is malformed")]
     Malformed,
@@ -90,30 +94,34 @@ impl EntityState {
         encoder.out
     }
 
-    /// Whether the bytes are those that were written, by their hash alone.
+    /// Whether the bytes are those that were written and of a kind that [`EntityState::decode`] knows, by their hash and
+    /// their first two bytes alone.
     ///
     /// # Errors
-    /// [`RowError::Damaged`].
+    /// Any [`RowError`] but [`RowError::Malformed`].
     pub fn check(row: &[u8]) -> Result<(), RowError> {
-        checked(row).map(drop)
+        known(row).map(drop)
     }
 
     /// Reads a row.
     pub fn decode(row: &[u8]) -> Result<Self, RowError> {
-        let body = checked(row)?;
-        if let [version, kind, ..] = *body
-            && (version != VERSION || kind > TOMBSTONE)
-        {
-            return Err(RowError::Version { version, kind });
-        }
-        let mut decoder = Decoder { rest: body.get(2..).unwrap_or_default(), actors: Vec::new() };
+        let mut decoder = Decoder::over(known(row)?.get(2..).unwrap_or_default());
         let state = decoder.row().ok_or(RowError::Malformed)?;
         if decoder.rest.is_empty() { Ok(state) } else { Err(RowError::Malformed) }
     }
 }
 
+/// The row without its hash, if that fits and it is of a kind known here.
+fn known(row: &[u8]) -> Result<&[u8], RowError> {
+    match *checked(row)? {
+        [VERSION, FROZEN, ..] => Err(RowError::Frozen),
+        [version, kind, ..] if version != VERSION || kind > TOMBSTONE => Err(RowError::Version { version, kind }),
+        ref body => Ok(body),
+    }
+}
+
 /// The row without its hash, if that fits.
-fn checked(row: &[u8]) -> Result<&[u8], RowError> {
+pub(super) fn checked(row: &[u8]) -> Result<&[u8], RowError> {
     let (body, check) = row.split_at_checked(row.len().saturating_sub(CHECK_LEN)).ok_or(RowError::Damaged)?;
     let sound = blake3::hash(body).as_bytes().split_at(CHECK_LEN).0 == check;
     if sound || defect::is(Defect::SumUnchecked) { Ok(body) } else { Err(RowError::Damaged) }
@@ -226,12 +234,20 @@ impl Encoder<'_> {
     }
 }
 
-struct Decoder<'a> {
+pub(super) struct Decoder<'a> {
     rest: &'a [u8],
     actors: Vec<FeedId>,
 }
 
 impl<'a> Decoder<'a> {
+    pub(super) fn over(rest: &'a [u8]) -> Self {
+        Self { rest, actors: Vec::new() }
+    }
+
+    pub(super) fn heads(&mut self) -> Option<Vec<ChangeHash>> {
+        (0..self.count()?).map(|_| self.array().map(ChangeHash::from_bytes)).collect()
+    }
+
     fn take(&mut self, len: usize) -> Option<&'a [u8]> {
         let (taken, rest) = self.rest.split_at_checked(len)?;
         self.rest = rest;
@@ -286,7 +302,7 @@ impl<'a> Decoder<'a> {
     }
 
     fn row(&mut self) -> Option<EntityState> {
-        let heads = (0..self.count()?).map(|_| self.array().map(ChangeHash::from_bytes)).collect::<Option<_>>()?;
+        let heads = self.heads()?;
         let marks = (0..self.count()?).map(|_| {
             let actor = FeedId::from_bytes(self.array()?);
             self.actors.push(actor);

@@ -73,8 +73,8 @@ pub enum PastError {
 /// A state of the past in the making. Call [`Past::step`] until it is there, each time with a fresh snapshot or always
 /// with the same.
 #[derive(Debug)]
-pub struct Past<'k> {
-    key: EntityKey<'k>,
+pub struct Past {
+    entity: Entity,
     until: Until,
     /// Whether the walk has come to the state's newest change.
     begun: bool,
@@ -98,14 +98,29 @@ pub struct Past<'k> {
     fold: Option<Fold>,
 }
 
-impl<'k> Past<'k> {
+/// The entity, as long as it is needed.
+#[derive(Debug)]
+struct Entity {
+    space_no: u32,
+    collection: String,
+    id: String,
+}
+
+impl Entity {
+    fn key(&self) -> EntityKey<'_> {
+        EntityKey { space_no: self.space_no, collection: &self.collection, id: &self.id }
+    }
+}
+
+impl Past {
     /// A state of the entity whose last change is at journal position `newest`.
     ///
     /// Costs two reads of every change that belongs to it and one of every newer one, some 10 µs each in all.
     #[must_use]
-    pub fn new(key: EntityKey<'k>, newest: u64, until: Until) -> Self {
+    pub fn new(key: EntityKey<'_>, newest: u64, until: Until) -> Self {
+        let EntityKey { space_no, collection, id } = key;
         Self {
-            key,
+            entity: Entity { space_no, collection: collection.to_owned(), id: id.to_owned() },
             until,
             begun: false,
             next: newest,
@@ -162,7 +177,7 @@ impl<'k> Past<'k> {
     /// Backwards: which changes belong to the state.
     fn walk(&mut self, snapshot: &Snapshot) -> Result<(), PastError> {
         if let (Until::Entry(receipt), false) = (self.until, self.begun) {
-            self.next = link_of(snapshot, self.key, receipt)?.ok_or(PastError::Unknown)?.journal;
+            self.next = link_of(snapshot, self.entity.key(), receipt)?.ok_or(PastError::Unknown)?.journal;
             self.begun = true;
             self.feeds.insert(receipt.feed);
         }
@@ -171,7 +186,7 @@ impl<'k> Past<'k> {
             if self.next == 0 || bytes > STEP_BYTES {
                 break;
             }
-            let link = link(snapshot, self.key, self.next)?;
+            let link = link(snapshot, self.entity.key(), self.next)?;
             bytes += link.change.len();
             self.look(&link)?;
             self.next = link.previous;
@@ -240,7 +255,7 @@ impl<'k> Past<'k> {
                 let done = std::mem::replace(fold, Fold::new(Needs::default()));
                 return Ok(ControlFlow::Break(done.finish()));
             };
-            let link = link(snapshot, self.key, journal)?;
+            let link = link(snapshot, self.entity.key(), journal)?;
             bytes += link.change.len();
             fold.take(snapshot, &link, &link.parse()?)?;
             if self.bounded && fold.marks() > NEEDS_MAX {

@@ -177,7 +177,7 @@ impl Work<'_> {
 fn damaged(space: &mut Space, change: &EntityChange, error: StoreError) -> Result<Prepared, StoreError> {
     let StoreError::Corrupt { .. } = error else { return Err(error) };
     let (collection, id) = (change.collection.clone(), change.id.clone());
-    space.care.freeze((collection.clone(), id.clone()), error.to_string());
+    space.care.history_damaged((collection.clone(), id.clone()), error.to_string());
     Ok(Prepared::Blocked(Blocker::Damaged(collection, id)))
 }
 

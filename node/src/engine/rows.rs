@@ -84,12 +84,14 @@ impl Rows {
             }
             let left_out = std::mem::replace(&mut second, true) && half;
             let Some(space) = by_no.get_mut(&no) else { continue };
+            let counted = (row.state.contribution(&collection, &id), row.state.is_present());
+            space.care.scrub.moved((&collection, &id), row.counted.as_ref(), Some(&counted));
             if let Some((contribution, present)) = row.counted {
                 space.row.sums.rows.remove(&contribution);
                 space.row.entities -= u64::from(present);
             }
-            space.row.sums.rows.add(&row.state.contribution(&collection, &id));
-            space.row.entities += u64::from(row.state.is_present());
+            space.row.sums.rows.add(&counted.0);
+            space.row.entities += u64::from(counted.1);
             space.dirty = true;
             let bytes = row.state.encode();
             debug_assert!(

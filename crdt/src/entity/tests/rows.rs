@@ -56,6 +56,25 @@ fn unknown_versions_and_malformed_rows_are_told_apart() {
     assert_eq!(EntityState::decode(&with_hash(&[body, &[0]].concat())), Err(RowError::Malformed));
 }
 
+#[test]
+fn a_frozen_row_is_read_by_nobody_and_keeps_what_it_was() {
+    let (state, row) = (sample(), sample().encode());
+    let frozen = EntityState::freeze(Some(&row));
+    assert_eq!(EntityState::decode(&frozen), Err(RowError::Frozen));
+    assert_eq!((EntityState::check(&frozen), EntityState::thaw(&frozen)), (Err(RowError::Frozen), Some(&row[..])));
+    assert_eq!(EntityState::thaw(&EntityState::freeze(None)), Some(&[][..]));
+    assert_eq!(EntityState::thaw(&row), None);
+    let mut damaged = frozen;
+    damaged[20] ^= 1;
+    assert_eq!((EntityState::decode(&damaged), EntityState::thaw(&damaged)), (Err(RowError::Damaged), None));
+    let mut damaged = row;
+    *damaged.last_mut().unwrap() ^= 1;
+    assert_eq!(EntityState::heads_named(&damaged).as_deref(), Some(state.heads()));
+    damaged[10] ^= 1;
+    assert_ne!(EntityState::heads_named(&damaged).as_deref(), Some(state.heads()));
+    assert_eq!(EntityState::heads_named(&[1, 0, 200]), None);
+}
+
 proptest! {
     #[test]
     fn any_bytes_with_a_good_hash_do_not_panic(at in any::<Index>(), byte in any::<u8>()) {

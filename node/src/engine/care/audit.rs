@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tombolo_crdt::digest::{BUCKETS, Sum, bucket};
 use tombolo_crdt::entity::EntityState;
+use tombolo_crdt::names::{check_collection, check_id};
 use tombolo_crdt::{Digest, NodeId};
 use tombolo_transport::frame::{self, Frame, RowSum, Sums};
 
@@ -43,6 +44,8 @@ pub(in crate::engine) struct Audit {
     heard: BTreeMap<NodeId, Sums>,
     heard_in_all: usize,
     scan: Option<Scan>,
+    /// It has been begun again because of damaged rows.
+    again: bool,
     /// Our sums, once all rows are read.
     buckets: Vec<u128>,
     /// Frames that wait for the next visit to their session.
@@ -77,6 +80,10 @@ struct Scan {
     total: Sum,
     buckets: Vec<u128>,
     present: u64,
+    /// Rows that cannot be read and that the pass has come to since it was asked.
+    damaged: Vec<Name>,
+    /// There was one that will not be built anew: the totals are not those of all rows.
+    incomplete: bool,
     /// Rows of these buckets are collected: for whom, and what the peer has told of them if it has.
     rows: Option<RowsOf>,
 }
@@ -155,19 +162,35 @@ impl Audit {
         (self.pace.look_again.then_some(self.pace.next), due)
     }
 
-    /// Something was mended: the next audit need not wait longer than this one.
+    /// A row was built anew: the next audit need not wait longer than this one, and this one reads all of them again.
     pub(super) fn mended(&mut self) {
         self.pace.in_vain = false;
+        self.scan = self.scan.take().map(Scan::anew);
     }
 
-    /// Reads some rows, or deals with what was heard.
-    pub(super) fn slice(&mut self, work: &Work<'_>, space: &mut Space) -> Result<Found, StoreError> {
+    /// Reads some rows, or deals with what was heard. `damaged` is told rows that cannot be read, and says whether they
+    /// will be built anew.
+    pub(super) fn slice(
+        &mut self,
+        work: &Work<'_>,
+        space: &mut Space,
+        damaged: &mut dyn FnMut(&Name) -> bool,
+    ) -> Result<Found, StoreError> {
         let mut found = Found::default();
         let Some(mut scan) = self.scan.take() else {
             self.begin();
             return Ok(found);
         };
-        if !scan.read(work, space)? {
+        let done = scan.read(work, space)?;
+        let unread = std::mem::take(&mut scan.damaged);
+        scan.incomplete |= !unread.is_empty();
+        if unread.iter().filter(|name| damaged(name)).count() > 0 && !self.again {
+            // Once they are whole everything is read again.
+            self.again = true;
+            self.scan = Some(scan.anew());
+            return Ok(found);
+        }
+        if !done {
             self.scan = Some(scan);
             return Ok(found);
         }
@@ -179,7 +202,8 @@ impl Audit {
                 let asked = std::mem::take(&mut self.asked);
                 self.outgoing.extend(asked.into_iter().map(|peer| (peer, frame(Sums::Buckets(told.clone())))));
                 self.buckets = scan.buckets;
-                found.sums_corrected = correct(space, scan.total, scan.present);
+                // What the sums say of a row that cannot be read is all that is known of it.
+                found.sums_corrected = !scan.incomplete && correct(space, scan.total, scan.present);
             }
             Some(RowsOf { peer, theirs: Some(theirs), ours, .. }) => {
                 self.pace.in_vain = true;
@@ -217,7 +241,7 @@ impl Audit {
 }
 
 /// Sets the sums of a space to those of its rows; whether they were others.
-fn correct(space: &mut Space, rows: Sum, present: u64) -> bool {
+pub(super) fn correct(space: &mut Space, rows: Sum, present: u64) -> bool {
     if space.row.sums.rows == rows && space.row.entities == present {
         return false;
     }
@@ -230,7 +254,20 @@ fn correct(space: &mut Space, rows: Sum, present: u64) -> bool {
 
 impl Scan {
     fn new(rows: Option<RowsOf>) -> Self {
-        Self { after: None, total: Sum::default(), buckets: vec![0; BUCKETS], present: 0, rows }
+        Self {
+            after: None,
+            total: Sum::default(),
+            buckets: vec![0; BUCKETS],
+            present: 0,
+            damaged: Vec::new(),
+            incomplete: false,
+            rows,
+        }
+    }
+
+    /// The same, from its beginning.
+    fn anew(self) -> Self {
+        Self::new(self.rows.map(|rows| RowsOf { ours: BTreeMap::new(), bytes: 0, ..rows }))
     }
 
     /// Reads the next rows; whether these were the last.
@@ -240,9 +277,13 @@ impl Scan {
         let mut read = 0;
         work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
             read += 1;
-            // A damaged row adds nothing, so that its bucket differs. The scrub finds it.
-            if let Ok(state) = EntityState::decode(row) {
-                self.take(collection, id, &state);
+            // A frozen one counts as what it was.
+            let row = EntityState::thaw(row).unwrap_or(row);
+            match EntityState::decode(row) {
+                Ok(state) => self.take(collection, id, &state),
+                // Frozen, and nothing before.
+                Err(_) if row.is_empty() => {}
+                Err(_) => self.damaged.push((collection.to_owned(), id.to_owned())),
             }
             if read < SLICE_ROWS {
                 return ControlFlow::Continue(());
@@ -283,10 +324,15 @@ impl Scan {
     }
 }
 
+/// Whether there can be an entity of that name: a peer may tell of any.
+fn named((collection, id): &Name) -> bool {
+    check_collection(collection).is_ok() && check_id(id).is_ok()
+}
+
 /// Entities that are not the same on both sides.
 fn differing(ours: &BTreeMap<Name, [u8; 16]>, theirs: Vec<RowSum>) -> Vec<Name> {
-    let theirs: BTreeMap<Name, [u8; 16]> =
-        theirs.into_iter().map(|RowSum { collection, id, sum }| ((collection, id), sum)).collect();
+    let theirs = theirs.into_iter().map(|RowSum { collection, id, sum }| ((collection, id), sum));
+    let theirs: BTreeMap<Name, [u8; 16]> = theirs.filter(|(name, _)| named(name)).collect();
     let names: BTreeSet<&Name> = ours.keys().chain(theirs.keys()).collect();
     names.into_iter().filter(|name| ours.get(*name) != theirs.get(*name)).cloned().collect()
 }

@@ -1,21 +1,28 @@
 //! Care: rows that are damaged or wrong are found and built anew from the entries they came from.
 //!
-//! Three ways lead here. A *scrub* goes through all rows slowly and checks their hashes. Whoever meets a damaged row, a
-//! step or a reader, reports it. And where a peer with the same frontier has another state, an *audit* ([`audit`]) finds
+//! Three ways lead here. A *scrub* goes through all rows slowly and checks their hashes and what they add up to. Whoever
+//! meets a damaged row, a step or a reader, reports it. And where a peer with the same frontier has another state, an *audit* ([`audit`]) finds
 //! the entities that differ. What is found becomes a *suspect*: its newest entry is looked for, backwards through the
 //! journal ([`rebuild`]), its chain is folded, and the row is replaced if it is not what the fold gives.
 //!
-//! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. Entries
-//! of others that need what is damaged for their verdict are held, and what comes after them in their feeds; those that
-//! need nothing of it, with a row that is whole and made on what it shows, get theirs as ever. One that differs from a peer's and is what its own chain gives is *disputed*: both nodes keep theirs and say so.
+//! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. So that
+//! this holds for readers beside the engine and after a restart too, its row is stored wrapped ([`EntityState::freeze`])
+//! unless it is unreadable anyway. One that differs from a peer's and is what its own chain gives is *disputed*: both
+//! nodes keep theirs and say so. A row of a newer version is no damage: it is frozen as it is. So is an entity with a sound
+//! row of whose history a judge needed what is damaged: it is served and written on what the row shows; entries that need
+//! more of it for their verdict are held, and what comes after them in their feeds.
+//!
+//! [`EntityState::freeze`]: tombolo_crdt::entity::EntityState::freeze
 //!
 //! Everything is done in slices, one per space and step, so that nobody waits long for a step.
 
 pub(super) mod audit;
+mod frozen;
 mod rebuild;
-#[cfg(test)]
-mod review;
 mod scrub;
+mod suspects;
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -23,6 +30,8 @@ use std::time::Duration;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{NodeId, SpaceId};
 
+use self::frozen::Frozen;
+use self::suspects::{Doubt, Suspects};
 use super::Work;
 use super::inputs::Parts;
 use super::settle::Taken;
@@ -30,32 +39,13 @@ use super::space::Space;
 use super::step::After;
 use crate::store::StoreError;
 
-/// Entities in doubt at a time; more wait for the next scrub.
-const SUSPECTS_MAX: usize = 1_024;
-/// Frozen and disputed entities remembered with names.
-const NAMED_MAX: usize = 1_024;
+/// Disputed entities remembered. More are the same defect, and the next audit tells of them.
+const DISPUTED_MAX: usize = 1_024;
 /// Time between two slices of what somebody waits for.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
 
 /// Collection and id.
 pub(super) type Name = (String, String);
-
-/// Why an entity is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Doubt {
-    /// Its row's hash does not fit.
-    Damaged,
-    /// This peer has the same frontier and another row.
-    Differs(NodeId),
-}
-
-/// An entity in doubt.
-#[derive(Clone, Copy, Debug)]
-struct Suspect {
-    doubt: Doubt,
-    /// Journal position of its newest change, once it is known.
-    newest: Option<u64>,
-}
 
 /// What has been done for a space since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -71,15 +61,12 @@ pub struct CareCounters {
 /// The care of a space.
 #[derive(Debug, Default)]
 pub(super) struct Care {
-    suspects: BTreeMap<Name, Suspect>,
-    /// Where the search for the suspects' newest changes goes on, backwards.
-    search: Option<u64>,
-    /// Where it began.
-    searched_from: u64,
-    frozen: BTreeMap<Name, String>,
+    suspects: Suspects,
+    folding: Option<rebuild::Folding>,
+    frozen: Frozen,
     /// And with whom.
     disputed: BTreeMap<Name, NodeId>,
-    scrub: scrub::Scrub,
+    pub(super) scrub: scrub::Scrub,
     pub(super) audit: audit::Audit,
     pub(super) counters: CareCounters,
     /// When the next slice is due; none: not decided yet.
@@ -92,36 +79,36 @@ impl Care {
         self.suspect((collection.to_owned(), id.to_owned()), Doubt::Damaged);
     }
 
-    fn suspect(&mut self, name: Name, doubt: Doubt) {
-        if doubt == Doubt::Damaged && defect::is(Defect::DamageLeft) {
-            return;
-        }
-        if self.suspects.len() >= SUSPECTS_MAX || self.suspects.contains_key(&name) || self.frozen.contains_key(&name) {
-            return;
-        }
-        tracing::warn!(collection = %name.0, id = %name.1, ?doubt, "a row is to be built anew");
-        self.suspects.insert(name, Suspect { doubt, newest: None });
-        self.search = None;
-        self.next = Some(Duration::ZERO);
+    /// Takes an entity under suspicion. Whether it will be looked at.
+    fn suspect(&mut self, name: Name, doubt: Doubt) -> bool {
+        !self.frozen.full() && !self.frozen.contains(&name) && self.look_at(name, doubt)
     }
 
-    /// Gives an entity up whose history is damaged.
-    pub(super) fn freeze(&mut self, name: Name, reason: String) {
-        tracing::error!(collection = %name.0, id = %name.1, %reason, "an entity is frozen");
-        self.suspects.remove(&name);
-        if self.frozen.len() < NAMED_MAX {
-            self.frozen.insert(name, reason);
+    /// A verdict needs what is damaged of an entity's history.
+    pub(super) fn history_damaged(&mut self, name: Name, reason: String) {
+        self.frozen_as_it_is(name, reason);
+    }
+
+    /// The same, if it is frozen too.
+    fn look_at(&mut self, name: Name, doubt: Doubt) -> bool {
+        if doubt == Doubt::Damaged && defect::is(Defect::DamageLeft) {
+            return false;
         }
+        if self.suspects.insert(&name, doubt) {
+            tracing::warn!(collection = %name.0, id = %name.1, ?doubt, "a row is to be built anew");
+            self.next = Some(Duration::ZERO);
+        }
+        self.suspects.get(&name).is_some()
     }
 
     /// Whether nothing may be done with an entity now.
     pub(super) fn rests(&self, collection: &str, id: &str) -> bool {
         let name = (collection.to_owned(), id.to_owned());
-        self.frozen.contains_key(&name) || self.suspects.get(&name).is_some_and(|s| s.doubt == Doubt::Damaged)
+        self.frozen.contains(&name) || self.suspects.get(&name).is_some_and(|s| s.doubt == Doubt::Damaged)
     }
 
     /// Entities that cannot be built anew, and why.
-    pub(super) fn frozen(&self) -> &BTreeMap<Name, String> {
+    pub(super) fn frozen(&self) -> &Frozen {
         &self.frozen
     }
 
@@ -184,17 +171,22 @@ impl Care {
             return Ok(Done { pause: SLICE_PAUSE, tell: repaired });
         }
         if self.audit.wants(space) {
-            let found = self.audit.slice(work, space)?;
+            let mut audit = std::mem::take(&mut self.audit);
+            let found = audit.slice(work, space, &mut |name| self.suspect(name.clone(), Doubt::Damaged));
+            self.audit = audit;
+            let found = found?;
             self.counters.sums_corrected += u64::from(found.sums_corrected);
             if let Some((peer, names)) = found.differing {
-                names.into_iter().for_each(|name| self.suspect(name, Doubt::Differs(peer)));
+                for name in names {
+                    self.suspect(name, Doubt::Differs(peer));
+                }
             }
             return Ok(Done { pause: SLICE_PAUSE, tell: found.sums_corrected || self.audit.speaks() });
         }
         let (again, tell) = self.audit.look_again(work.now.mono);
-        let pause = self.scrub(work, space)?;
+        let (pause, corrected) = self.scrub(work, space)?;
         let pause = again.map_or(pause, |at| pause.min(at.saturating_sub(work.now.mono)));
-        Ok(Done { pause, tell })
+        Ok(Done { pause, tell: tell || corrected })
     }
 }
 

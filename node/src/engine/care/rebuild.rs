@@ -1,116 +1,154 @@
-//! Building a row anew: its newest change is looked for, its chain is walked and folded.
+//! Building a row anew: its chain is walked and folded from its newest change, and the row is replaced, or frozen.
+
+use std::ops::ControlFlow;
 
 use tombolo_crdt::FeedId;
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::entity::EntityState;
-use tombolo_crdt::entry::{Body, Entry};
+use tombolo_crdt::entity::{EntityState, RowError};
 
-use super::{Care, Doubt, NAMED_MAX, Name};
-use crate::chain::{self, EntityKey, FOLD_BYTES_MAX, Link};
+use super::suspects::{Doubt, Suspect};
+use super::{Care, DISPUTED_MAX, Name};
+use crate::chain::{self, EntityKey, Past, PastError, Until};
 use crate::engine::Work;
 use crate::engine::space::Space;
 use crate::store::{JournalKind, JournalRow, StoreError};
 
-/// Journal positions looked at per slice: some three milliseconds.
-const SLICE_POSITIONS: u64 = 1_024;
+/// Steps of a fold per slice: enough for short histories, some ten milliseconds of a long one.
+const SLICE_STEPS: usize = 2;
+
+/// A fold under way.
+#[derive(Debug)]
+pub(super) struct Folding {
+    name: Name,
+    newest: u64,
+    /// Hash of the heads that it has to come to.
+    after: [u8; 16],
+    past: Past,
+}
 
 impl Care {
-    /// Goes on with the search, and builds the row of one that is found. Whether a row has changed.
+    /// Goes on with the search, or builds the row of one that is found. Whether a row has changed.
     pub(super) fn rebuild(&mut self, work: &mut Work<'_>, space: &mut Space) -> Result<bool, StoreError> {
-        if self.search.is_none() {
-            self.searched_from = space.row.journal;
+        self.look(work, space)?;
+        if self.suspects.is_empty() || !self.suspects.search(&work.batch, space.row.no, space.row.journal)? {
+            return Ok(false);
         }
-        let from = self.search.unwrap_or(self.searched_from);
-        let until = from.saturating_sub(SLICE_POSITIONS);
-        let mut position = from;
-        let mut missing = self.suspects.values().filter(|suspect| suspect.newest.is_none()).count();
-        while position > until && missing > 0 {
-            match names_at(work, space, position) {
-                Ok(names) => missing -= self.found(names, position),
-                Err(StoreError::Corrupt { detail, .. }) => {
-                    // Whether it changed one of those that are looked for cannot be known any more.
-                    let reason = format!("journal position {position} cannot be read: {detail}");
-                    let lost = self.suspects.iter().filter(|(_, suspect)| suspect.newest.is_none());
-                    let lost: Vec<Name> = lost.map(|(name, _)| name.clone()).collect();
-                    lost.into_iter().for_each(|name| self.freeze(name, reason.clone()));
-                    missing = 0;
-                }
-                Err(error) => return Err(error),
-            }
-            position -= 1;
-        }
-        self.search = Some(position);
-        let all = position == 0;
-        let ready = self.suspects.iter().filter(|(_, suspect)| suspect.newest.is_some() || all);
-        // One per slice: a long history takes long.
-        let Some((name, newest, doubt)) =
-            ready.map(|(name, suspect)| (name.clone(), suspect.newest, suspect.doubt)).next()
-        else {
+        let under_way = self.folding.as_ref().map(|folding| folding.name.clone());
+        let Some(name) = under_way.or_else(|| self.suspects.ready()) else { return Ok(false) };
+        let Some(suspect) = self.suspects.get(&name) else {
+            self.folding = None;
             return Ok(false);
         };
+        if work.rows.peek(space.row.no, &name.0, &name.1).is_some() {
+            // This step works on it.
+            return Ok(false);
+        }
+        let state = match suspect.newest.map(|newest| self.fold(work, space, &name, newest)).transpose() {
+            Ok(None) => None,
+            Ok(Some(ControlFlow::Break(state))) => Some(state),
+            Ok(Some(ControlFlow::Continue(()))) => return Ok(false),
+            Err(StoreError::Corrupt { detail, .. }) => return self.freeze(work, space, name, detail),
+            Err(error) => return Err(error),
+        };
+        let stored = work.batch.row(space.row.no, &name.0, &name.1)?;
+        if let Some((position, detail)) = self.suspects.unread_behind(suspect.newest)
+            && !confirmed(stored.as_deref(), state.as_ref())
+        {
+            let reason = format!("journal position {position} cannot be read: {detail}");
+            return self.freeze(work, space, name, reason);
+        }
         self.suspects.remove(&name);
-        if self.suspects.is_empty() {
-            self.search = None;
-        }
-        match refold(work, space, &name, newest) {
-            Ok(state) => self.settle(work, space, name, doubt, state),
-            Err(StoreError::Corrupt { detail, .. }) => {
-                self.freeze(name, detail);
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
+        self.settle(work, space, name, suspect, (stored, state))
     }
 
-    /// Takes note of the newest change of those among `names` that are looked for. How many these are.
-    fn found(&mut self, names: Vec<Name>, position: u64) -> usize {
-        let mut found = 0;
-        for name in names {
-            if let Some(suspect) = self.suspects.get_mut(&name).filter(|suspect| suspect.newest.is_none()) {
-                suspect.newest = Some(position);
-                found += 1;
-            }
+    /// Looks at the rows of new suspects: what a newer version wrote is not damaged, and stays as it is.
+    fn look(&mut self, work: &mut Work<'_>, space: &Space) -> Result<(), StoreError> {
+        for name in self.suspects.not_looked_at() {
+            let reason = match work.batch.row(space.row.no, &name.0, &name.1) {
+                Ok(row) => match row.as_deref().map(EntityState::check) {
+                    Some(Err(error @ RowError::Version { .. })) => error.to_string(),
+                    _ => continue,
+                },
+                // The table itself is damaged here.
+                Err(StoreError::Corrupt { detail, .. }) => detail,
+                Err(error) => return Err(error),
+            };
+            self.frozen_as_it_is(name, reason);
         }
-        found
+        Ok(())
     }
 
-    /// Puts what the chain gives in the place of the row, unless it is there already. `state` is none where nothing ever
-    /// wrote the entity. Whether it has changed the row.
+    /// Goes on with the fold of an entity from its newest change, for a slice.
+    fn fold(
+        &mut self,
+        work: &Work<'_>,
+        space: &Space,
+        name: &Name,
+        newest: u64,
+    ) -> Result<ControlFlow<EntityState>, StoreError> {
+        let folding = self.folding.take().filter(|folding| folding.newest == newest);
+        let mut folding = match folding {
+            Some(folding) => folding,
+            None => begin(work, space, name, newest)?,
+        };
+        for _ in 0..SLICE_STEPS {
+            match folding.past.step(&work.batch) {
+                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Break(state)) if state.heads_hash() == folding.after => {
+                    return Ok(ControlFlow::Break(state));
+                }
+                Ok(ControlFlow::Break(_)) => {
+                    let detail = "its changes do not give the heads they are said to give";
+                    return Err(StoreError::corrupt("entries", detail));
+                }
+                Err(PastError::Store(error)) => return Err(error),
+                Err(error) => return Err(StoreError::corrupt("entries", error.to_string())),
+            }
+        }
+        self.folding = Some(folding);
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Puts what the chain gives in the place of the row, unless it is there already. The state is none where nothing
+    /// ever wrote the entity. Whether it has changed the row.
     fn settle(
         &mut self,
         work: &mut Work<'_>,
         space: &mut Space,
         name: Name,
-        doubt: Doubt,
-        state: Option<EntityState>,
+        suspect: Suspect,
+        (stored, state): (Option<Vec<u8>>, Option<EntityState>),
     ) -> Result<bool, StoreError> {
         let (collection, id) = (name.0.as_str(), name.1.as_str());
-        let stored = work.batch.row(space.row.no, collection, id)?;
         let row = state.as_ref().map(EntityState::encode);
         if stored == row {
-            if let Doubt::Differs(peer) = doubt
-                && self.disputed.len() < NAMED_MAX
+            self.frozen.remove(&name);
+            // Of what is not here and was never written nobody is told, whatever a peer says.
+            if let (Doubt::Differs(peer), true) = (suspect.doubt, stored.is_some())
+                && self.disputed.len() < DISPUTED_MAX
             {
                 tracing::warn!(%collection, %id, %peer, "an entity differs from a peer's and is what its entries give here");
                 self.disputed.insert(name, peer);
             }
             return Ok(false);
         }
-        // A damaged row had its part in the sums when it was sound: they stay as they are. An audit checks them.
-        if doubt != Doubt::Damaged {
-            let old = stored.as_deref().and_then(|row| EntityState::decode(row).ok());
-            if old.as_ref().is_some_and(|old| old.journal() > self.searched_from) {
-                // It was written while its newest change was looked for. The next audit looks again.
-                return Ok(false);
-            }
-            self.audit.mended();
-            if let Some(old) = old {
-                space.row.sums.rows.remove(&old.contribution(collection, id));
-                space.row.entities -= u64::from(old.is_present());
-            }
-            if let Some(state) = &state {
-                space.row.sums.rows.add(&state.contribution(collection, id));
-                space.row.entities += u64::from(state.is_present());
+        let old = stored.as_deref().map(|row| EntityState::thaw(row).unwrap_or(row)).filter(|row| !row.is_empty());
+        let count = |state: &EntityState| (state.contribution(collection, id), state.is_present());
+        let new = state.as_ref().map(count);
+        match old.map(EntityState::decode) {
+            // A damaged row had its part in the sums when it was sound: they stay as they are. An audit checks them.
+            Some(Err(_)) => self.scrub.unsure(),
+            old => {
+                let old = old.and_then(Result::ok).as_ref().map(count);
+                self.scrub.moved((collection, id), old.as_ref(), new.as_ref());
+                if let Some((contribution, present)) = old {
+                    space.row.sums.rows.remove(&contribution);
+                    space.row.entities -= u64::from(present);
+                }
+                if let Some((contribution, present)) = new {
+                    space.row.sums.rows.add(&contribution);
+                    space.row.entities += u64::from(present);
+                }
             }
         }
         match row {
@@ -118,7 +156,9 @@ impl Care {
             None => work.batch.remove_row(space.row.no, collection, id)?,
         }
         space.held.anew(collection, id);
-        tracing::warn!(%collection, %id, ?doubt, "a row was built anew from its entries");
+        tracing::warn!(%collection, %id, doubt = ?suspect.doubt, "a row was built anew from its entries");
+        self.audit.mended();
+        self.frozen.remove(&name);
         let position = space.row.journal + 1;
         let none = FeedId::from_bytes([0; 16]);
         let journal = JournalRow::next(&space.row.running, position, JournalKind::Repaired, none, 0, vec![name]);
@@ -129,48 +169,46 @@ impl Care {
         self.counters.repaired += 1;
         Ok(true)
     }
-}
 
-/// The entities that the entry at a journal position has changed.
-fn names_at(work: &Work<'_>, space: &Space, position: u64) -> Result<Vec<Name>, StoreError> {
-    let lost = || StoreError::corrupt("journal", "it is not there");
-    let at = work.batch.journal(space.row.no, position)?.ok_or_else(lost)?;
-    if at.kind != JournalKind::Applied {
-        return Ok(Vec::new());
-    }
-    let row = work.batch.entry(at.feed, at.seq)?.ok_or_else(lost)?;
-    let entry = Entry::decode(&row.bytes).map_err(|error| StoreError::corrupt("entries", error.to_string()))?;
-    let Body::Data(changes) = entry.body else { return Ok(Vec::new()) };
-    Ok(changes.into_iter().map(|change| (change.collection, change.id)).collect())
-}
-
-/// The entity as its changes give it.
-fn refold(
-    work: &Work<'_>,
-    space: &Space,
-    (collection, id): &Name,
-    newest: Option<u64>,
-) -> Result<Option<EntityState>, StoreError> {
-    let Some(newest) = newest else { return Ok(None) };
-    let key = EntityKey { space_no: space.row.no, collection, id };
-    let (mut links, mut bytes): (Vec<Link>, usize) = (Vec::new(), 0);
-    for link in chain::chain(&work.batch, key, newest) {
-        let link = link?;
-        bytes += link.change.len();
-        if bytes > FOLD_BYTES_MAX {
-            let detail = format!("its history has more than {FOLD_BYTES_MAX} bytes");
-            return Err(StoreError::corrupt("entries", detail));
+    /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one. `false`: it has not
+    /// been built anew.
+    fn freeze(&mut self, work: &mut Work<'_>, space: &Space, name: Name, reason: String) -> Result<bool, StoreError> {
+        let (no, newest) = (space.row.no, self.suspects.get(&name).and_then(|suspect| suspect.newest));
+        let stored = work.batch.row(no, &name.0, &name.1)?;
+        match stored.as_deref().map(EntityState::decode) {
+            // A peer says that there is such an entity. Nothing here does.
+            None if newest.is_none() => {
+                self.suspects.remove(&name);
+                return Ok(false);
+            }
+            None | Some(Ok(_)) => work.batch.put_row(no, &name.0, &name.1, EntityState::freeze(stored.as_deref()))?,
+            Some(Err(_)) => {}
         }
-        links.push(link);
+        self.frozen_as_it_is(name, reason);
+        Ok(false)
     }
-    if links.len() > 1 && defect::is(Defect::RebuiltShort) {
-        links.remove(0);
+
+    /// Takes note that an entity is frozen; what is stored of it is not touched.
+    pub(super) fn frozen_as_it_is(&mut self, name: Name, reason: String) {
+        tracing::error!(collection = %name.0, id = %name.1, %reason, "an entity is frozen");
+        self.suspects.remove(&name);
+        self.frozen.insert(name, reason);
     }
-    let after = links.first().map(|link| link.after);
-    links.reverse();
-    let state = chain::fold(&work.batch, &links)?;
-    if after != Some(state.heads_hash()) {
-        return Err(StoreError::corrupt("entries", "its changes do not give the heads they are said to give"));
+}
+
+fn begin(work: &Work<'_>, space: &Space, name: &Name, newest: u64) -> Result<Folding, StoreError> {
+    let key = EntityKey { space_no: space.row.no, collection: &name.0, id: &name.1 };
+    let mut link = chain::link(&work.batch, key, newest)?;
+    if link.previous > 0 && defect::is(Defect::RebuiltShort) {
+        link = chain::link(&work.batch, key, link.previous)?;
     }
-    Ok(Some(state))
+    let past = Past::new(key, link.journal, Until::Present);
+    Ok(Folding { name: name.clone(), newest, after: link.after, past })
+}
+
+/// Whether a row, damaged or not, was that of this state: it names its heads.
+fn confirmed(stored: Option<&[u8]>, state: Option<&EntityState>) -> bool {
+    let (Some(stored), Some(state)) = (stored, state) else { return false };
+    let stored = EntityState::thaw(stored).unwrap_or(stored);
+    EntityState::heads_named(stored).is_some_and(|heads| heads == state.heads())
 }

@@ -60,7 +60,7 @@ fn feeds_that_wait_for_a_frozen_entity_say_so_and_the_others_go_on() {
     let spoilt = e5.encode();
     bed.work(|work, space| {
         work.batch.put_row(space.row.no, "x", "e5", vec![1; spoilt.len()]).unwrap();
-        space.care.freeze(("x".to_owned(), "e5".to_owned()), "its history is damaged".to_owned());
+        space.care.history_damaged(("x".to_owned(), "e5".to_owned()), "its history is damaged".to_owned());
     });
     bed.take([rests_on_it.range(), writes_to_it.range(), other.range()]);
     assert_eq!(bed.view("e6"), r#"{"by":"c","n":1}"#);

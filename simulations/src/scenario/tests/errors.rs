@@ -203,6 +203,10 @@ fn faults_that_cannot_be() {
         "faults = [\"at 5m~5m crash rome for 30s\", \"at 9m clone rome for 2m\"]",
         "test.toml:5:43: may overlap with the fault of line 5: `rome` takes one such fault at a time",
     );
+}
+
+#[test]
+fn faults_that_are_not_written_so() {
     is("faults = \"crash rome\"", "test.toml:5:11: a fault begins with `at` and a time; write: at T cut A from B");
     is("faults = \"at 5m slow rome from * 1x\"", "test.toml:5:34: `1x` is not a factor from 2x to 1000000x");
     is(

@@ -1,0 +1,175 @@
+//! What care does to rows, on a node whose disk is reached into by hand.
+
+mod freezing;
+mod scrubbing;
+mod world;
+
+use tombolo_crdt::entity::{EntityState, RowError};
+use tombolo_transport::frame::{self, RowSum, Sums};
+
+use self::world::{Bed, name, peer};
+use crate::engine::Refusal;
+
+/// A suspect whose newest change is known waits for its turn, while it is written and the next one comes under suspicion.
+#[test]
+fn a_row_that_is_written_while_it_waits_for_its_turn_keeps_the_write() {
+    let mut bed = Bed::with(&["a", "b", "c"]);
+    bed.differs("a");
+    bed.differs("b");
+    bed.tend(1);
+    assert_eq!(bed.suspects(), ["b"]);
+    bed.put("b", 2).unwrap();
+    assert_eq!(bed.view("b"), r#"{"n":2}"#);
+    bed.differs("c");
+    bed.tend(5);
+    assert_eq!(bed.suspects(), Vec::<String>::new());
+    assert_eq!(bed.view("b"), r#"{"n":2}"#, "an acknowledged write is gone");
+    // The clock has not fallen back either: what is written next is a change of its own.
+    bed.put("b", 3).unwrap();
+    assert_eq!((bed.view("b").as_str(), bed.newest("b").1), (r#"{"n":3}"#, 5));
+    assert_eq!(bed.care().counters.repaired, 0);
+}
+
+#[test]
+fn an_entity_that_is_created_while_it_is_looked_for_stays() {
+    let mut bed = Bed::with(&["a"]);
+    bed.put_all("a", 0..1_500).unwrap();
+    bed.differs("new");
+    // The search is not at its end.
+    bed.tend(1);
+    assert_eq!(bed.suspects(), ["new"]);
+    bed.put("new", 7).unwrap();
+    bed.tend(5);
+    assert_eq!((bed.view("new").as_str(), bed.suspects().len()), (r#"{"n":7}"#, 0));
+    assert_eq!(bed.sums()[0], bed.sums()[1]);
+}
+
+#[test]
+fn a_long_history_is_folded_in_slices_and_again_if_it_grows() {
+    let mut bed = Bed::with(&["other"]);
+    for at in 0..6 {
+        bed.put_all("a", at * 600..(at + 1) * 600).unwrap();
+    }
+    let row = bed.stored("a").unwrap();
+    bed.rot("a");
+    assert!(matches!(bed.put("a", 0), Err(Refusal::Damaged { .. })));
+    // Its newest change is found at once; 3,600 changes are walked and folded in steps of 1,024, two per slice.
+    bed.tend(3);
+    assert!(EntityState::decode(&bed.stored("a").unwrap()).is_err());
+    bed.tend(2);
+    assert_eq!(bed.stored("a").unwrap(), row);
+    bed.differs("a");
+    bed.tend(2);
+    bed.put("a", 4_000).unwrap();
+    bed.tend(12);
+    assert_eq!((bed.view("a").as_str(), bed.suspects().len()), (r#"{"n":4000}"#, 0));
+    assert_eq!((bed.sums()[0], bed.care().counters.repaired), (bed.sums()[1], 1));
+}
+
+/// A member may say of any name that it has a row of it.
+#[test]
+fn what_a_peer_invents_is_not_told_in_the_status() {
+    let mut bed = Bed::with(&["a"]);
+    bed.differs("never written");
+    bed.tend(3);
+    assert_eq!((bed.suspects().len(), bed.care().disputed.len()), (0, 0));
+    // Nor is it looked for, if nothing can have that name.
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let (space, mono) = (bed.space, bed.mono);
+    let row =
+        |collection: &str, id: &str| RowSum { collection: collection.to_owned(), id: id.to_owned(), sum: [1; 16] };
+    let rows = vec![row("x", "a"), row("\u{1b}[2Jx", "b"), row("x", "never\nwritten")];
+    let buckets = rows.iter().map(|row| tombolo_crdt::digest::bucket(&row.collection, &row.id)).collect();
+    let audit = frame::Audit { space, frontier, sums: Sums::Rows(buckets, rows) };
+    bed.care().audit.hear(peer(), audit, frontier, mono);
+    for _ in 0..4 {
+        bed.tend(1);
+        assert!(bed.suspects().iter().all(|id| id == "a"), "{:?}", bed.suspects());
+    }
+    bed.tend(3);
+    assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), [&name("a")]);
+}
+
+/// An audit meets a damaged row: the sums are right all the time, and right after it is built anew.
+#[test]
+fn an_audit_over_a_damaged_row_leaves_the_sums_right() {
+    let mut bed = Bed::with(&["a", "b", "c"]);
+    let before = bed.sums()[0];
+    bed.rot("b");
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let mono = bed.mono;
+    bed.care().audit.ask(peer(), frontier, mono);
+    bed.tend(6);
+    assert_eq!(bed.view("b"), r#"{"n":1}"#, "nobody had to read it");
+    assert_eq!((bed.sums(), bed.care().counters.sums_corrected), ([before, before], 0));
+    assert!(bed.care().audit.speaks(), "and the audit goes on");
+}
+
+#[test]
+fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
+    let mut bed = Bed::with(&["a", "b", "c"]);
+    let before = bed.sums()[0];
+    let (feed, seq, _) = bed.newest("b");
+    bed.spoil(feed, seq);
+    bed.rot("b");
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let mono = bed.mono;
+    bed.care().audit.ask(peer(), frontier, mono);
+    bed.tend(6);
+    let status = bed.status();
+    assert_eq!((status.poisoned, status.care.sums_corrected), (1, 0));
+    let row = &bed.engine.spaces[&bed.space].row;
+    assert_eq!((row.sums.rows, row.entities), before);
+    assert!(bed.care().audit.speaks(), "and the audit goes on");
+}
+
+#[test]
+fn a_row_that_is_built_anew_during_an_audit_leaves_the_sums_right() {
+    let mut bed = Bed::with(&["e"]);
+    let older = bed.row("e");
+    bed.put("e", 2).unwrap();
+    // More than a slice of an audit holds, behind it.
+    for no in 0..1_100 {
+        bed.put(&format!("f{no}"), 1).unwrap();
+    }
+    let newer = bed.row("e");
+    bed.put_row("e", older.encode());
+    let row = &mut bed.engine.spaces.get_mut(&bed.space).unwrap().row;
+    row.sums.rows.remove(&newer.contribution("x", "e"));
+    row.sums.rows.add(&older.contribution("x", "e"));
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let mono = bed.mono;
+    bed.care().audit.ask(peer(), frontier, mono);
+    bed.tend(2);
+    assert!(!bed.care().audit.speaks(), "it is under way");
+    bed.differs("e");
+    bed.tend(6);
+    assert_eq!((bed.view("e").as_str(), bed.care().counters.repaired), (r#"{"n":2}"#, 1));
+    assert!(bed.care().audit.speaks());
+    assert_eq!((bed.sums()[0], bed.care().counters.sums_corrected), (bed.sums()[1], 0));
+}
+
+/// The bytes with a hash that fits.
+fn with_hash(body: &[u8]) -> Vec<u8> {
+    [body, &blake3::hash(body).as_bytes()[..16]].concat()
+}
+
+#[test]
+fn a_row_of_a_newer_version_is_left_alone_and_told() {
+    let mut bed = Bed::with(&["a", "b"]);
+    let row = bed.stored("a").unwrap();
+    let mut newer = row[..row.len() - 16].to_vec();
+    newer[0] = 2;
+    let newer = with_hash(&newer);
+    bed.put_row("a", newer.clone());
+    assert_eq!(EntityState::decode(&newer), Err(RowError::Version { version: 2, kind: 0 }));
+    for _ in 0..2 {
+        assert!(matches!(bed.put("a", 2), Err(Refusal::Damaged { .. })));
+        bed.tend(4);
+        assert_eq!(bed.stored("a"), Some(newer.clone()));
+    }
+    let status = bed.status();
+    assert_eq!((status.poisoned, status.care.repaired), (1, 0));
+    assert!(status.frozen[0].2.contains("row version 2"), "{:?}", status.frozen);
+    bed.put("b", 2).unwrap();
+}
