@@ -33,7 +33,7 @@ pub(super) async fn run(ui: &Ui, load: &Load) -> Result<Report, CliError> {
         vec![
             Figure::rate("entities", rows.count, taken)
                 .beside("Automerge, apply and save", automerge)
-                .reach("≥ 10,000/s"),
+                .reach("≥ 50,000/s"),
             Figure::rate("entities", rows.count, taken).beside("redb, 1,000 rows a commit", redb.rows_per_s()),
             Figure::new("bytes of frames per second", wire as f64 / seconds, super::report::Unit::Bytes)
                 .beside("QUIC, bulk", quic),

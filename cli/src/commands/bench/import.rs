@@ -30,11 +30,11 @@ pub(super) async fn run(ui: &Ui, load: &Load) -> Result<Report, CliError> {
         vec![
             Figure::rate("entities", rows.count, taken)
                 .beside(format!("redb, {BATCH} rows a commit"), redb.rows_per_s())
-                .reach("≥ 10,000/s"),
-            Figure::bytes("peak memory", memory.peak).reach("≤ 300 MB"),
+                .reach("≥ 40,000/s"),
+            Figure::bytes("peak memory", memory.peak).reach("≤ 200 MB"),
             Figure::bytes("disk per entity", per_entity(disk.0, before.0))
                 .beside("its JSON", rows.bytes as f64 / rows.count.max(1) as f64)
-                .reach("≤ 900 B"),
+                .reach("≤ 650 B"),
             Figure::bytes("store file, length", disk.1),
         ],
     ))

@@ -42,7 +42,7 @@ pub(super) async fn run(ui: &Ui, load: &Load) -> Result<Report, CliError> {
         vec![
             Figure::time("write to shown, p50", times.p50())
                 .beside_time("two redb commits and one way of QUIC", limit)
-                .reach("≤ 2 ms"),
+                .reach("≤ 1.2 ms"),
             Figure::time("write to shown, p99", times.p99()),
             Figure::time("redb commit, p50", redb.times.p50()),
             Figure::time("QUIC round trip, p50", quic.p50()),

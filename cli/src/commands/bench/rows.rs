@@ -10,8 +10,8 @@ use super::Load;
 use crate::error::{CliError, Kind};
 use crate::import::Source;
 
-/// Ids that are kept for reading.
-const IDS_KEPT: u64 = 20_000;
+/// Ids that are kept, at most, and spread evenly: when there are so many, every other one goes.
+const IDS_KEPT: usize = 40_000;
 
 /// Rows in a file of the bench's own.
 #[derive(Debug)]
@@ -32,12 +32,20 @@ impl Rows {
         let mut out = BufWriter::new(File::create(&path).map_err(failed)?);
         let mut rows = Self { path: path.clone(), count: 0, ids: Vec::new(), bytes: 0 };
         let mut next = source(load)?;
-        let every = (limit / IDS_KEPT).max(1);
+        let mut every = 1;
         while rows.count < limit {
             let Some(row) = next()? else { break };
             out.write_all(&row).and_then(|()| out.write_all(b"\n")).map_err(failed)?;
             if rows.count.is_multiple_of(every) {
                 rows.ids.push(id_of(&row, &load.id, rows.count)?);
+            }
+            if rows.ids.len() == IDS_KEPT {
+                let mut keep = false;
+                rows.ids.retain(|_| {
+                    keep = !keep;
+                    keep
+                });
+                every *= 2;
             }
             rows.count += 1;
             rows.bytes += row.len() as u64;
@@ -117,6 +125,11 @@ mod tests {
         let rows = Rows::prepare(dir.path(), &load, 100).expect("prepares");
         assert_eq!((rows.count, rows.ids.len(), rows.ids[99].as_str()), (100, 100, "c000099"));
         assert_eq!(generated(7, "id"), generated(7, "id"));
+        let many = Rows::prepare(dir.path(), &load, 2 * IDS_KEPT as u64 + 1).expect("prepares");
+        assert!((IDS_KEPT / 2..IDS_KEPT).contains(&many.ids.len()), "{}", many.ids.len());
+        let numbers: Vec<u64> = many.ids.iter().filter_map(|id| id.strip_prefix('c')?.parse().ok()).collect();
+        assert_eq!(numbers.len(), many.ids.len());
+        assert!(numbers.iter().zip(0..).all(|(number, place)| *number == place * numbers[1]), "evenly");
         let load = Load { file: Some(rows.path.clone()), ..load };
         let again = Rows::prepare(dir.path(), &load, 10).expect("prepares");
         assert_eq!((again.count, again.ids[9].as_str()), (10, "c000009"));
