@@ -83,8 +83,7 @@ impl Work<'_> {
         if fits(entry, changes) {
             let read = read.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
             for (change, read) in changes.iter().zip(read) {
-                let parsed = read.unwrap_or_else(|| Change::parse(&change.change, candidate.feed));
-                match self.prepare(space, parsed, change)? {
+                match self.prepare(space, read, (candidate.feed, change))? {
                     Prepared::Ready(change) => ready.push(change),
                     Prepared::Refused(code) => verdict = Some(verdict.map_or(code, |v: Verdict| v.min(code))),
                     // The others are looked at all the same, so that what is damaged is built anew together, and the
@@ -119,6 +118,23 @@ impl Work<'_> {
 
     /// Looks at one change: the gate, and its dependencies in its own entity.
     fn prepare(
+        &mut self,
+        space: &mut Space,
+        parsed: Option<Result<Change, ChangeError>>,
+        (feed, change): (FeedId, &EntityChange),
+    ) -> Result<Prepared, StoreError> {
+        let EntityChange { collection, id, change: bytes, .. } = change;
+        if self.poison.holds(space.id, collection, id) {
+            return Ok(Prepared::Blocked(Blocker::Damaged(collection.clone(), id.clone())));
+        }
+        self.poison.begin(space.id, collection, id);
+        let parsed = parsed.unwrap_or_else(|| Change::parse(bytes, feed));
+        let prepared = self.look_at(space, parsed, change);
+        self.poison.end();
+        prepared
+    }
+
+    fn look_at(
         &mut self,
         space: &mut Space,
         parsed: Result<Change, ChangeError>,

@@ -16,7 +16,7 @@ use tombolo_crdt::{FeedId, Hlc, Receipt};
 use super::io::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
 use super::rows::{RowFault, Rows};
 use super::space::{Feed, Space};
-use super::{Work, idempotency};
+use super::{Work, idempotency, poison};
 use crate::store::{ChangeLink, StoreError};
 
 /// A refusal of the command, or a fault of the store that ends the step.
@@ -114,7 +114,10 @@ impl Work<'_> {
         let hlc = self.next_hlc();
         let mut touched: BTreeMap<(&str, &str), Touched<'_>> = BTreeMap::new();
         for write in writes {
-            plan(&self.rows, (space.row.no, feed, hlc), write, &mut touched)?;
+            self.poison.begin(space.id, &write.collection, &write.id);
+            let planned = plan(&self.rows, (space.row.no, feed, hlc), write, &mut touched);
+            self.poison.end();
+            planned?;
         }
         let joining = space.row.heads.len() > ENTRY_DEPS_MAX;
         let seq = space.frontier.seq(feed) + 1 + u64::from(joining);
@@ -127,7 +130,10 @@ impl Work<'_> {
         for ((collection, id), Touched { writer, before }) in touched {
             seen.insert((collection, id), before);
             let refusal = |source| Refusal::Write { collection: collection.to_owned(), id: id.to_owned(), source };
-            if let Some((change, state)) = writer.finish(&provenance, position).map_err(refusal)? {
+            self.poison.begin(space.id, collection, id);
+            let finished = writer.finish(&provenance, position);
+            self.poison.end();
+            if let Some((change, state)) = finished.map_err(refusal)? {
                 made.push(Made { collection: collection.to_owned(), id: id.to_owned(), change, state });
             }
         }
@@ -148,6 +154,10 @@ impl Work<'_> {
     fn load(&mut self, space: &mut Space, write: &EntityWrite) -> Result<(), Fault> {
         let (collection, id) = (write.collection.as_str(), write.id.as_str());
         check_collection(collection).and_then(|()| check_id(id)).map_err(Refusal::Name)?;
+        if self.poison.holds(space.id, collection, id) {
+            let (collection, id) = (collection.to_owned(), id.to_owned());
+            return Err(Refusal::Damaged { collection, id, reason: poison::REASON.to_owned() }.into());
+        }
         match self.rows.get(&mut self.batch, space.row.no, collection, id) {
             Ok(_) => Ok(()),
             Err(RowFault::Store(error)) => Err(error.into()),

@@ -25,6 +25,7 @@ mod local;
 mod memory;
 mod news;
 mod past;
+mod poison;
 mod report;
 mod rows;
 mod rules;
@@ -106,6 +107,7 @@ pub struct Engine {
     hlc_last: Hlc,
     hlc_seen: Hlc,
     pasts: Pasts,
+    poison: poison::Poison,
     counters: Counters,
     full: Option<String>,
     /// The store must be reopened, and the memory read again, before anything else is done.
@@ -153,6 +155,7 @@ impl Engine {
             hlc_last: Hlc::default(),
             hlc_seen: Hlc::default(),
             pasts: Pasts::default(),
+            poison: poison::Poison::default(),
             counters: Counters::default(),
             full: None,
             reopen: false,
@@ -189,6 +192,11 @@ impl Engine {
         let last = own.map(|feed| Hlc::from_raw(feed.row.hlc)).max().unwrap_or_default();
         self.hlc_last = self.hlc_last.max(last);
         self.spaces = spaces;
+        for (space, collection, id) in self.poison.iter() {
+            if let Some(space) = self.spaces.get_mut(space) {
+                space.care.history_damaged((collection.clone(), id.clone()), poison::REASON.to_owned());
+            }
+        }
         self.drain_due = true;
         self.targets_due = true;
         self.pasts = Pasts::default();
@@ -303,6 +311,7 @@ struct Work<'a> {
     batch: Batch<'a>,
     rows: Rows,
     pasts: &'a mut Pasts,
+    poison: &'a mut poison::Poison,
     key: &'a SigningKey,
     node: NodeId,
     now: Now,

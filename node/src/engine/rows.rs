@@ -7,6 +7,7 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::{Clock, EntityState, RowError};
 use tombolo_crdt::hash::Tagged;
 
+use super::poison::Poison;
 use super::space::Space;
 use crate::store::{Batch, StoreError};
 
@@ -74,6 +75,7 @@ impl Rows {
         self,
         batch: &mut Batch<'_>,
         spaces: &mut BTreeMap<tombolo_crdt::SpaceId, Space>,
+        poison: &mut Poison,
     ) -> Result<(), StoreError> {
         let mut by_no: BTreeMap<u32, &mut Space> = spaces.values_mut().map(|space| (space.row.no, space)).collect();
         let mut second = false;
@@ -84,6 +86,7 @@ impl Rows {
             }
             let left_out = std::mem::replace(&mut second, true) && half;
             let Some(space) = by_no.get_mut(&no) else { continue };
+            poison.begin(space.id, &collection, &id);
             let counted = (row.state.contribution(&collection, &id), row.state.is_present());
             space.care.scrub.moved((&collection, &id), row.counted.as_ref(), Some(&counted));
             if let Some((contribution, present)) = row.counted {
@@ -98,6 +101,7 @@ impl Rows {
                 EntityState::decode(&bytes).is_ok_and(|again| again.heads() == row.state.heads()),
                 "a row survives being stored"
             );
+            poison.end();
             if !left_out {
                 batch.put_row(no, &collection, &id, bytes)?;
             }

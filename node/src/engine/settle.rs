@@ -215,7 +215,9 @@ impl Work<'_> {
             let previous = row.state.journal();
             let concurrent = change.deps() != row.state.heads();
             let state = row.change(collection, id);
+            self.poison.begin(space.id, collection, id);
             state.apply(&change, &past, &provenance, position);
+            self.poison.end();
             links.push(ChangeLink { previous, after: state.heads_hash() });
             space.held.came(collection, id, change.hash());
             if concurrent || state.heads().len() > 1 {

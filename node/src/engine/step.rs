@@ -10,6 +10,7 @@ use super::agenda::{Agenda, SessionId};
 use super::care;
 use super::inputs::Parts;
 use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
+use super::poison::contained;
 use super::rows::Rows;
 use super::session::have_wait;
 use super::settle::Taken;
@@ -52,14 +53,17 @@ impl Engine {
     /// Carries out `inputs` at `now`. At most one durable commit; everything that may leave the node is in the
     /// result, in order, and rests on that commit.
     ///
-    /// The caller bounds a step: at most 4 MiB of inputs and 4,096 entries.
+    /// The caller bounds a step: it is held in memory.
     pub fn step(&mut self, now: Now, mut inputs: Vec<Input>) -> Outputs {
         let mut after = After::default();
         let asked: Vec<ReplyTo> = inputs.iter().filter_map(Input::asks).collect();
         let new: Vec<ConnId> = inputs.iter().filter_map(Input::connects).collect();
         self.trouble.keep_away(now, &mut inputs, &mut after.outputs);
         let carries = inputs.iter().any(Input::carries);
-        if let Err(error) = self.reload().and_then(|()| self.work(now, inputs, &mut after)) {
+        if let Err(error) = self
+            .reload()
+            .and_then(|()| contained(self, |engine| &mut engine.poison, |engine| engine.work(now, inputs, &mut after)))
+        {
             self.recover(&error, asked, new, &mut after);
             if carries {
                 self.trouble.failed(now);
@@ -92,7 +96,7 @@ impl Engine {
 
     /// The inputs, in one transaction.
     fn work(&mut self, now: Now, inputs: Vec<Input>, after: &mut After) -> Result<(), StoreError> {
-        let Self { store, key, node, pasts, hlc_last, hlc_seen, counters, .. } = self;
+        let Self { store, key, node, pasts, poison, hlc_last, hlc_seen, counters, .. } = self;
         let full = store.full();
         let batch = store.begin()?;
         let was_full = self.full.is_some();
@@ -106,6 +110,7 @@ impl Engine {
             batch,
             rows: Rows::default(),
             pasts,
+            poison,
             key,
             node: *node,
             now,
@@ -142,8 +147,8 @@ impl Engine {
             parts.input(&mut work, input, after)?;
         }
         work.seal_all(parts.spaces)?;
-        let Work { mut batch, rows, counters, .. } = work;
-        rows.flush(&mut batch, parts.spaces)?;
+        let Work { mut batch, rows, counters, poison, .. } = work;
+        rows.flush(&mut batch, parts.spaces, poison)?;
         write_back(&mut batch, parts.spaces)?;
         let wait = if batch.is_dirty() { MEMORY_ALONG } else { MEMORY_FLUSH };
         if self.memory_since.is_some_and(|since| since + wait <= now.mono) {

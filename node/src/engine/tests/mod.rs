@@ -1,6 +1,7 @@
 //! Tests of how entries of others are judged and held, on an engine whose store is in memory.
 
 mod damage;
+mod poison;
 mod waiting;
 mod walks;
 
@@ -70,6 +71,12 @@ impl Bed {
 
     /// Puts values to an entity of collection `x`, one entry each.
     fn write(&mut self, id: &str, values: impl IntoIterator<Item = usize>) {
+        let reply = self.command(id, values);
+        assert!(matches!(&reply, Reply::Written(Ok(outcome)) if outcome.writes.iter().all(Result::is_ok)), "{reply:?}");
+    }
+
+    /// What is answered.
+    fn command(&mut self, id: &str, values: impl IntoIterator<Item = usize>) -> Reply {
         let write = |value: usize| EntityWrite {
             collection: "x".to_owned(),
             id: id.to_owned(),
@@ -81,7 +88,8 @@ impl Bed {
         self.mono += Duration::from_millis(1);
         let now = Now { mono: self.mono, wall_millis: WALL };
         let out = self.engine.step(now, vec![Input::Command(ReplyTo(2), Command::Write(command))]);
-        assert!(out.list.iter().any(|out| matches!(out, Output::Reply(_, Reply::Written(Ok(_))))), "{:?}", out.list);
+        let reply = |out| if let Output::Reply(_, reply) = out { Some(reply) } else { None };
+        out.list.into_iter().find_map(reply).unwrap()
     }
 
     fn row(&self, id: &str) -> EntityState {
@@ -128,14 +136,15 @@ impl Bed {
 
     /// Works on the store in one transaction, as a step does.
     fn work<T>(&mut self, what: impl FnOnce(&mut Work<'_>, &mut Space) -> T) -> T {
-        let Engine { store, key, node, pasts, hlc_last, hlc_seen, counters, spaces, .. } = &mut self.engine;
+        let Engine { store, key, node, pasts, poison, hlc_last, hlc_seen, counters, spaces, .. } = &mut self.engine;
         let batch = store.begin().unwrap();
         let now = Now { mono: self.mono, wall_millis: WALL };
         let (rows, unsealed) = (Rows::default(), BTreeSet::new());
-        let mut work = Work { batch, rows, pasts, key, node: *node, now, hlc_last, hlc_seen, counters, unsealed };
+        let mut work =
+            Work { batch, rows, pasts, poison, key, node: *node, now, hlc_last, hlc_seen, counters, unsealed };
         let done = what(&mut work, spaces.get_mut(&self.space).unwrap());
-        let Work { mut batch, rows, .. } = work;
-        rows.flush(&mut batch, spaces).unwrap();
+        let Work { mut batch, rows, poison, .. } = work;
+        rows.flush(&mut batch, spaces, poison).unwrap();
         batch.commit().unwrap();
         done
     }
