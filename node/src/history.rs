@@ -17,7 +17,8 @@ pub const PAGE_CHANGES: usize = 1_000;
 const PAGE_BYTES: usize = 8 << 20;
 /// Operations after which a page ends early: a few bytes can stand for many (some 30 MB in memory).
 const PAGE_OPS: u64 = 1 << 18;
-/// Changes before the page that are looked at for where the objects were that it is about.
+/// Changes before the page that are looked at for where the objects were that it is about, as far as they have no more bytes
+/// and operations than a page.
 const LOOK_BACK: usize = 4_096;
 
 /// Which changes.
@@ -87,11 +88,15 @@ pub fn page(
     let mut places = Places::of(present);
     let mut links = chain(snapshot, key, from);
     let looked = look(&mut links, &mut places, asked)?;
+    let (mut bytes, mut ops) = (0, 0);
     for link in links.by_ref().take(LOOK_BACK) {
-        if places.is_complete() {
+        if places.is_complete() || bytes > PAGE_BYTES || ops > PAGE_OPS {
             break;
         }
-        places.learn(&link?.parse()?);
+        let change = link?.parse()?;
+        bytes += change.bytes().len();
+        ops += change.operations() as u64;
+        places.learn(&change);
     }
     let mut authors = Authors { snapshot, known: BTreeMap::new() };
     let mut page = Page::default();

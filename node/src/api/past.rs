@@ -134,8 +134,13 @@ pub(super) async fn history(
     let present = rows::read(&snapshot, space.no, collection, id);
     drop(snapshot);
     let present = rows::cared(&app, space.space, present).await?.ok_or_else(|| rows::never(collection, id))?;
-    let key = EntityKey { space_no: space.no, collection, id };
-    let page = history::page(&app.snapshot()?, key, &present, &asked)?;
+    let (reader, names, no) = (app.reader.clone(), (collection.to_owned(), id.to_owned()), space.no);
+    // A page may take milliseconds, and some hundred of them where others made it long.
+    let page = tokio::task::spawn_blocking(move || {
+        let key = EntityKey { space_no: no, collection: &names.0, id: &names.1 };
+        history::page(&reader.snapshot()?, key, &present, &asked)
+    });
+    let page = page.await.map_err(|error| Problem::new(Kind::Store, format!("a history ended early: {error}")))??;
     let mut answer = Map::new();
     answer.insert("items".to_owned(), page.items.iter().map(item).collect());
     answer.extend(page.before.map(|before| ("before".to_owned(), before.to_string().into())));
