@@ -8,7 +8,7 @@ use tombolo_crdt::{ChainHash, FeedId};
 use super::batch::Batch;
 use super::codec::{Fields, put_length};
 use super::error::StoreError;
-use super::layout::{Table, feed_seq};
+use super::layout::{Table, feed_seq, number as number_key};
 use super::snapshot::Snapshot;
 
 /// What an entry's change did to its entity.
@@ -98,6 +98,26 @@ impl HeldRow {
     }
 }
 
+/// Entries of a feed that were stored one after the other.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    /// Position of the first in its feed.
+    first: u64,
+    /// And its number.
+    number: u64,
+    count: u64,
+}
+
+impl Run {
+    /// The number of an entry, and how many of the run there are from it on.
+    const fn from(self, seq: u64) -> Option<(u64, u64)> {
+        match seq.checked_sub(self.first) {
+            Some(by) if by < self.count => Some((self.number + by, self.count - by)),
+            _ => None,
+        }
+    }
+}
+
 /// The position in a key of (feed, seq).
 fn seq_of(table: Table, key: &[u8]) -> Result<u64, StoreError> {
     let mut fields = Fields::new(table, key, key);
@@ -110,15 +130,13 @@ fn seq_of(table: Table, key: &[u8]) -> Result<u64, StoreError> {
 impl Snapshot {
     /// A settled entry.
     pub fn entry(&self, feed: FeedId, seq: u64) -> Result<Option<EntryRow>, StoreError> {
-        let key = feed_seq(feed, seq);
-        self.get(Table::Entries, &key, |body| EntryRow::decode(&key, body))
+        self.settled(feed, seq, EntryRow::decode)
     }
 
     /// Journal position of a settled entry. Copies nothing.
     pub fn entry_journal(&self, feed: FeedId, seq: u64) -> Result<Option<u64>, StoreError> {
-        let key = feed_seq(feed, seq);
-        self.get(Table::Entries, &key, |body| {
-            let mut fields = Fields::new(Table::Entries, &key, body);
+        self.settled(feed, seq, |key, body| {
+            let mut fields = Fields::new(Table::Entries, key, body);
             fields.u8()?;
             fields.u64()
         })
@@ -126,12 +144,34 @@ impl Snapshot {
 
     /// Chain hash at a settled entry. Copies nothing.
     pub fn entry_chain(&self, feed: FeedId, seq: u64) -> Result<Option<ChainHash>, StoreError> {
-        let key = feed_seq(feed, seq);
-        self.get(Table::Entries, &key, |body| {
-            let mut fields = Fields::new(Table::Entries, &key, body);
+        self.settled(feed, seq, |key, body| {
+            let mut fields = Fields::new(Table::Entries, key, body);
             fields.slice(1 + 8)?;
             Ok(ChainHash::from_bytes(fields.array()?))
         })
+    }
+
+    /// Hands the row of a settled entry to `read`.
+    fn settled<T>(
+        &self,
+        feed: FeedId,
+        seq: u64,
+        read: impl FnOnce(&[u8], &[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some((number, _)) = self.run(feed, seq)?.and_then(|run| run.from(seq)) else { return Ok(None) };
+        let key = number_key(number);
+        self.get(Table::Entries, &key, |body| read(&key, body))
+    }
+
+    /// The run that a position is in or behind.
+    fn run(&self, feed: FeedId, seq: u64) -> Result<Option<Run>, StoreError> {
+        let found = self.floor(Table::Runs, &feed_seq(feed, seq), |key, body| {
+            let mut fields = Fields::new(Table::Runs, key, body);
+            let run = Run { first: seq_of(Table::Runs, key)?, number: fields.u64()?, count: fields.u64()? };
+            fields.end()?;
+            Ok(key.starts_with(feed.as_bytes()).then_some(run))
+        })?;
+        Ok(found.flatten())
     }
 
     /// Settled entries of a feed, in order, until their encoded entries reach `bytes_max`: at least one if there is one.
@@ -141,22 +181,28 @@ impl Snapshot {
         seqs: RangeInclusive<u64>,
         bytes_max: usize,
     ) -> Result<Vec<(u64, EntryRow)>, StoreError> {
-        if seqs.is_empty() {
-            return Ok(Vec::new());
-        }
-        let (from, last) = (feed_seq(feed, *seqs.start()), feed_seq(feed, *seqs.end()));
-        let mut out = Vec::new();
-        let mut bytes = 0;
-        let until = super::layout::successor(last.to_vec());
-        self.scan(Table::Entries, &from, Some(&until), &mut |key, body| {
-            let row = EntryRow::decode(key, body)?;
-            bytes += row.bytes.len();
-            if bytes > bytes_max && !out.is_empty() {
-                return Ok(ControlFlow::Break(()));
+        let (mut seq, last) = seqs.into_inner();
+        let (mut out, mut bytes, mut is_full) = (Vec::new(), 0, false);
+        while seq <= last && !is_full {
+            let Some((number, count)) = self.run(feed, seq)?.and_then(|run| run.from(seq)) else { break };
+            let count = count.min(last - seq + 1);
+            let until = number_key(number.saturating_add(count));
+            let before = out.len();
+            self.scan(Table::Entries, &number_key(number), Some(&until), &mut |key, body| {
+                let row = EntryRow::decode(key, body)?;
+                bytes += row.bytes.len();
+                is_full = bytes > bytes_max && !out.is_empty();
+                if is_full {
+                    return Ok(ControlFlow::Break(()));
+                }
+                out.push((seq + (out.len() - before) as u64, row));
+                Ok(ControlFlow::Continue(()))
+            })?;
+            if !is_full && out.len() - before < count as usize {
+                return Err(StoreError::corrupt(Table::Entries.name(), "an entry of a run is missing"));
             }
-            out.push((seq_of(Table::Entries, key)?, row));
-            Ok(ControlFlow::Continue(()))
-        })?;
+            seq += count;
+        }
         Ok(out)
     }
 
@@ -194,14 +240,36 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_entry(&mut self, feed: FeedId, seq: u64, row: &EntryRow) -> Result<(), StoreError> {
-        self.put(Table::Entries, feed_seq(feed, seq), row.encode()?);
+        let body = row.encode()?;
+        let number = self.number_of(feed, seq)?;
+        self.put(Table::Entries, number_key(number), body);
         Ok(())
+    }
+
+    /// Where an entry is, or is to be: behind all others, in the run that ends there or in one of its own.
+    fn number_of(&mut self, feed: FeedId, seq: u64) -> Result<u64, StoreError> {
+        let run = self.run(feed, seq)?;
+        if let Some((number, _)) = run.and_then(|run| run.from(seq)) {
+            return Ok(number);
+        }
+        let last =
+            self.floor(Table::Entries, &number_key(u64::MAX), |key, _| Fields::new(Table::Entries, key, key).u64_be())?;
+        let number = last.unwrap_or(0) + 1;
+        let follows = |run: &Run| (run.first + run.count, run.number + run.count) == (seq, number);
+        let run = match run.filter(follows) {
+            Some(run) => Run { count: run.count + 1, ..run },
+            None => Run { first: seq, number, count: 1 },
+        };
+        let value = [run.number.to_le_bytes(), run.count.to_le_bytes()].concat();
+        self.put(Table::Runs, feed_seq(feed, run.first), value);
+        Ok(number)
     }
 
     /// Puts something that no entry is in the place of one.
     #[cfg(test)]
     pub(crate) fn spoil_entry(&mut self, feed: FeedId, seq: u64) {
-        self.put(Table::Entries, feed_seq(feed, seq), vec![0; 8]);
+        let number = self.number_of(feed, seq).unwrap();
+        self.put(Table::Entries, number_key(number), vec![0; 8]);
     }
 
     /// Keeps a seal.

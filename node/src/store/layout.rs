@@ -1,13 +1,14 @@
-//! What lies where, byte by byte. Format version 1.
+//! What lies where, byte by byte. Format version 2; `migrate.rs` knows what version 1 had in another place.
 //!
-//! One redb file, eight tables from bytes to bytes. Numbers in keys are big-endian, so that keys sort by them; numbers
+//! One redb file, nine tables from bytes to bytes. Numbers in keys are big-endian, so that keys sort by them; numbers
 //! in values are little-endian. `u8`, `u16`, `u32`, `u64` are fixed in size; *postcard* means the row's fields in the
 //! order of its declaration, as the crate `postcard` encodes them. Every value but those of `entities` ends in its
 //! **sum**: the first 8 bytes of blake3(key ‖ value without the sum). It is checked whenever a value is read.
 //!
 //! | table | key | value before the sum |
 //! |---|---|---|
-//! | `entries` | feed 16 ‖ seq u64 | verdict u8 ‖ journal u64 ‖ chain 32 ‖ n u32 ‖ n × (previous u64 ‖ after 16) ‖ entry |
+//! | `entries` | number u64 | verdict u8 ‖ journal u64 ‖ chain 32 ‖ n u32 ‖ n × (previous u64 ‖ after 16) ‖ entry |
+//! | `runs` | feed 16 ‖ first seq u64 | number of the first u64 ‖ count u64 |
 //! | `journal` | space u32 ‖ position u64 | kind u8 ‖ feed 16 ‖ seq u64 ‖ running 16 ‖ names |
 //! | `entities` | space u32 ‖ collection ‖ 00 ‖ id | the row as `crdt` encodes it; it carries its own blake3, there is no sum |
 //! | `state` | 00 | format version u32 |
@@ -28,14 +29,17 @@
 //! * *running* = first 16 bytes of blake3("tombolo/1 journal" ‖ previous running ‖ position u64 ‖ kind u8 ‖ feed ‖
 //!   seq u64 ‖ n u64 ‖ n × (length u64 ‖ collection ‖ length u64 ‖ id)), the tag preceded by its length as one byte.
 //!   Before the first row it is 16 zeros.
-//! * A lone local write touches `entries`, `journal`, `entities` and `state`; every further table costs a commit some
+//! * Entries are numbered from 1 in the order in which they were stored, whatever their feed and space: redb packs pages full
+//!   only where keys are added at a table's end, and leaves them half empty elsewhere. A *run* says where entries of a feed
+//!   are that follow each other in both orders.
+//! * A lone local write touches `entries`, `runs`, `journal`, `entities` and `state`; every further table costs a commit some
 //!   20 µs, which is why the small rows that every step rewrites share one.
 
 use redb::TableDefinition;
 use tombolo_crdt::{ChangeHash, FeedId, NodeId, SpaceId};
 
 /// Version of the layout written by this crate.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 
@@ -43,6 +47,7 @@ pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
     Entries,
+    Runs,
     Journal,
     Entities,
     State,
@@ -53,9 +58,10 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const COUNT: usize = 8;
+    pub(super) const COUNT: usize = 9;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Entries,
+        Self::Runs,
         Self::Journal,
         Self::Entities,
         Self::State,
@@ -68,6 +74,7 @@ impl Table {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Entries => "entries",
+            Self::Runs => "runs",
             Self::Journal => "journal",
             Self::Entities => "entities",
             Self::State => "state",
@@ -107,13 +114,18 @@ fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// Key in `entries`, `held` and `seals`.
+/// Key in `runs`, `held` and `seals`.
 pub(super) fn feed_seq(feed: FeedId, seq: u64) -> [u8; 24] {
     let mut key = [0; 24];
     let (head, tail) = key.split_at_mut(16);
     head.copy_from_slice(feed.as_bytes());
     tail.copy_from_slice(&seq.to_be_bytes());
     key
+}
+
+/// Key in `entries`.
+pub(super) const fn number(number: u64) -> [u8; 8] {
+    number.to_be_bytes()
 }
 
 /// Key in `journal`.

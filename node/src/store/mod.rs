@@ -20,6 +20,7 @@ mod guard;
 mod idempotency;
 mod journal;
 mod layout;
+mod migrate;
 mod open;
 mod probe;
 mod quarantine;

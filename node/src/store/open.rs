@@ -10,6 +10,7 @@ use super::codec::{Fields, with_sum, without_sum};
 use super::error::StoreError;
 use super::guard::{self, guarded};
 use super::layout::{FORMAT_VERSION, Table, state};
+use super::migrate;
 
 /// What every redb file starts with.
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -255,6 +256,7 @@ fn initialise(database: &Database) -> Result<(), StoreError> {
 fn check_format(at: &At<'_>, database: &Database) -> Result<(), OpenError> {
     match guarded(|| format(database)) {
         Ok(Some(FORMAT_VERSION)) => Ok(()),
+        Ok(Some(1)) => guarded(|| migrate::from_1(database)).map_err(|error| at.store(error)),
         Ok(Some(found)) if found > FORMAT_VERSION => {
             Err(OpenError::Newer { path: at.path(), found, supported: FORMAT_VERSION })
         }

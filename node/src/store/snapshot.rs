@@ -20,9 +20,10 @@ pub(super) struct Overlay([BTreeMap<Vec<u8>, Option<Vec<u8>>>; Table::COUNT]);
 
 impl Overlay {
     pub(super) fn of(&self, table: Table) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-        let [entries, journal, entities, state, held, seals, quarantine, idempotency] = &self.0;
+        let [entries, runs, journal, entities, state, held, seals, quarantine, idempotency] = &self.0;
         match table {
             Table::Entries => entries,
+            Table::Runs => runs,
             Table::Journal => journal,
             Table::Entities => entities,
             Table::State => state,
@@ -166,6 +167,28 @@ impl Snapshot {
                 next = guarded(|| stored.next().transpose())?;
             }
         }
+    }
+
+    /// Hands the last key up to `key` and its checked value to `read`. Not for tables that values are removed from.
+    pub(super) fn floor<T>(
+        &self,
+        table: Table,
+        key: &[u8],
+        read: impl FnOnce(&[u8], &[u8]) -> Result<T, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        let bounds = (Bound::Unbounded, Bound::Included(key));
+        let laid = self.overlay.of(table).range::<[u8], _>(bounds).next_back();
+        let laid = laid.and_then(|(key, value)| Some((key.as_slice(), value.as_deref()?)));
+        let open = self.open(table)?;
+        let stored = guarded(|| open.range::<&[u8]>(bounds)?.next_back().transpose())?;
+        let stored =
+            stored.as_ref().map(|(key, value)| Ok::<_, StoreError>((bytes(key)?, bytes(value)?))).transpose()?;
+        // The batch's own value hides the stored one of the same key.
+        let found = match (laid, stored) {
+            (Some(laid), Some(stored)) if laid.0 < stored.0 => Some(stored),
+            (laid, stored) => laid.or(stored),
+        };
+        found.map(|(key, value)| read(key, without_sum(table, key, value)?)).transpose()
     }
 
     /// Visits keys and checked values.
