@@ -160,7 +160,13 @@ impl Snapshot {
     ) -> Result<Option<T>, StoreError> {
         let Some((number, _)) = self.run(feed, seq)?.and_then(|run| run.from(seq)) else { return Ok(None) };
         let key = number_key(number);
-        self.get(Table::Entries, &key, |body| read(&key, body))
+        // Its number alone tells nobody anything.
+        self.get(Table::Entries, &key, |body| read(&key, body)).map_err(|error| match error {
+            StoreError::Corrupt { table, key, detail } => {
+                StoreError::Corrupt { table, key, detail: format!("entry {seq} of feed {feed}: {detail}") }
+            }
+            other => other,
+        })
     }
 
     /// The run that a position is in or behind.
