@@ -14,9 +14,9 @@ use super::links::Links;
 use crate::engine::{Engine, Input, Now, Output, Outputs, Reply, ReplyTo, Target};
 
 /// Bytes of input one step takes, about what fills both queues: the batch is held in memory until its commit.
-const STEP_BYTES: usize = 2 << 20;
+pub const STEP_BYTES: usize = 2 << 20;
 /// Entries one step takes: with twice as many a commit writes hardly fewer pages for each.
-const STEP_ENTRIES: usize = 8_192;
+pub const STEP_ENTRIES: usize = 8_192;
 
 /// What makes the steps: an engine, or whoever watches one.
 pub trait Stepper: Send + 'static {

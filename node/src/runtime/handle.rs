@@ -13,13 +13,16 @@ use tombolo_crdt::feed::VerifiedRange;
 use crate::engine::{Command, Input, Reply};
 
 /// Items that wait for the engine or are being taken, per source (local, network).
-const QUEUE_ITEMS: usize = 4_096;
+pub const QUEUE_ITEMS: usize = 4_096;
 /// Kibibytes of memory that the same may take: two full frames of entries that were verified and read ahead. A longer
 /// queue makes nothing faster: what is verified ahead has left the processor's caches when it is taken.
 const QUEUE_KIB: usize = 24 * 1_024;
 /// Bytes of memory that a byte of what came counts for at least: a field of a few bytes is a key, a value, an operation and
 /// their allocations. Verified ranges count for more if they take more.
 const MEMORY_PER_BYTE: usize = 20;
+
+/// Bytes as they came that fit the queue at once, where they take no more memory than they count for at least.
+pub const QUEUE_BYTES: usize = QUEUE_KIB * 1_024 / MEMORY_PER_BYTE;
 
 /// The engine has stopped: the node is shutting down, or failed. Nothing was written for the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -31,8 +31,8 @@ pub use clock::Clock;
 pub use core::{Core, CoreConfig, Deaf};
 pub use data::{DataDir, DataError, RunningNode};
 pub use dialling::{DialReport, DialReports};
-pub use driver::Stepper;
-pub use handle::{EngineHandle, Journals, Pending, Stopped};
+pub use driver::{STEP_BYTES, STEP_ENTRIES, Stepper};
+pub use handle::{EngineHandle, Journals, Pending, QUEUE_BYTES, QUEUE_ITEMS, Stopped};
 pub use traffic::{PeerTraffic, Traffic, TrafficFigure};
 
 use crate::api;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use tombolo_crdt::rules::Contact;
 use tombolo_node::engine::{Engine, EngineConfig, Input, Now, Outputs};
+use tombolo_node::runtime::{QUEUE_BYTES, QUEUE_ITEMS, STEP_BYTES, STEP_ENTRIES};
 use tombolo_node::store::{Store, StoreOptions};
 use tombolo_transport::dial::{Dialler, TargetId};
 
@@ -18,14 +19,6 @@ pub(super) type Pid = usize;
 
 /// Virtual time begins here: 2026-01-01T00:00:00Z in milliseconds since 1970.
 pub(crate) const EPOCH_MILLIS: u64 = 1_767_225_600_000;
-/// Bytes of input one step takes, as in the runtime.
-const STEP_BYTES: usize = 4 << 20;
-/// Entries one step takes, as in the runtime.
-const STEP_ENTRIES: usize = 4_096;
-/// Bytes that wait for the engine before connections are not read on, as in the runtime.
-const INBOX_BYTES: usize = 16 << 20;
-/// Items that wait for the engine, as in the runtime.
-const INBOX_ITEMS: usize = 4_096;
 /// Cache of pages per store: small, as there are many stores.
 const CACHE_BYTES: usize = 4 << 20;
 /// Room kept on the volume.
@@ -188,7 +181,7 @@ impl Process {
 
     /// Whether another frame may be read.
     pub(super) fn has_room(&self) -> bool {
-        self.inbox_bytes < INBOX_BYTES && self.inbox.len() < INBOX_ITEMS
+        self.inbox_bytes < QUEUE_BYTES && self.inbox.len() < QUEUE_ITEMS
     }
 
     pub(super) fn take(&mut self, item: Item) {
