@@ -8,7 +8,7 @@ use tombolo_crdt::{ChainHash, FeedId};
 use super::batch::Batch;
 use super::codec::{Fields, put_length};
 use super::error::StoreError;
-use super::layout::{Table, feed_seq, number as number_key};
+use super::layout::{Table, feed_seq, number as number_key, run as run_key, state};
 use super::snapshot::Snapshot;
 
 /// What an entry's change did to its entity.
@@ -171,13 +171,13 @@ impl Snapshot {
 
     /// The run that a position is in or behind.
     fn run(&self, feed: FeedId, seq: u64) -> Result<Option<Run>, StoreError> {
-        let found = self.floor(Table::Runs, &feed_seq(feed, seq), |key, body| {
-            let mut fields = Fields::new(Table::Runs, key, body);
-            let run = Run { first: seq_of(Table::Runs, key)?, number: fields.u64()?, count: fields.u64()? };
+        self.floor(Table::State, &run_key(feed, 0), &run_key(feed, seq), |key, body| {
+            let mut fields = Fields::new(Table::State, key, body);
+            let first = seq_of(Table::State, key.strip_prefix(&[state::RUN]).unwrap_or_default())?;
+            let run = Run { first, number: fields.u64()?, count: fields.u64()? };
             fields.end()?;
-            Ok(key.starts_with(feed.as_bytes()).then_some(run))
-        })?;
-        Ok(found.flatten())
+            Ok(run)
+        })
     }
 
     /// Settled entries of a feed, in order, until their encoded entries reach `bytes_max`: at least one if there is one.
@@ -258,8 +258,9 @@ impl Batch<'_> {
         if let Some((number, _)) = run.and_then(|run| run.from(seq)) {
             return Ok(number);
         }
-        let last =
-            self.floor(Table::Entries, &number_key(u64::MAX), |key, _| Fields::new(Table::Entries, key, key).u64_be())?;
+        let last = self.floor(Table::Entries, &number_key(0), &number_key(u64::MAX), |key, _| {
+            Fields::new(Table::Entries, key, key).u64_be()
+        })?;
         let number = last.unwrap_or(0) + 1;
         let follows = |run: &Run| (run.first + run.count, run.number + run.count) == (seq, number);
         let run = match run.filter(follows) {
@@ -267,7 +268,7 @@ impl Batch<'_> {
             None => Run { first: seq, number, count: 1 },
         };
         let value = [run.number.to_le_bytes(), run.count.to_le_bytes()].concat();
-        self.put(Table::Runs, feed_seq(feed, run.first), value);
+        self.put(Table::State, run_key(feed, run.first), value);
         Ok(number)
     }
 

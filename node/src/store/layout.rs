@@ -1,6 +1,6 @@
 //! What lies where, byte by byte. Format version 2; `migrate.rs` knows what version 1 had in another place.
 //!
-//! One redb file, nine tables from bytes to bytes. Numbers in keys are big-endian, so that keys sort by them; numbers
+//! One redb file, eight tables from bytes to bytes. Numbers in keys are big-endian, so that keys sort by them; numbers
 //! in values are little-endian. `u8`, `u16`, `u32`, `u64` are fixed in size; *postcard* means the row's fields in the
 //! order of its declaration, as the crate `postcard` encodes them. Every value but those of `entities` ends in its
 //! **sum**: the first 8 bytes of blake3(key ‖ value without the sum). It is checked whenever a value is read.
@@ -8,7 +8,6 @@
 //! | table | key | value before the sum |
 //! |---|---|---|
 //! | `entries` | number u64 | verdict u8 ‖ journal u64 ‖ chain 32 ‖ n u32 ‖ n × (previous u64 ‖ after 16) ‖ entry |
-//! | `runs` | feed 16 ‖ first seq u64 | number of the first u64 ‖ count u64 |
 //! | `journal` | space u32 ‖ position u64 | kind u8 ‖ feed 16 ‖ seq u64 ‖ running 16 ‖ names |
 //! | `entities` | space u32 ‖ collection ‖ 00 ‖ id | the row as `crdt` encodes it; it carries its own blake3, there is no sum |
 //! | `state` | 00 | format version u32 |
@@ -16,6 +15,7 @@
 //! | | 02 ‖ space id 32 | `SpaceRow`, postcard |
 //! | | 03 ‖ space u32 ‖ node 32 | `PeerRow`, postcard |
 //! | | 04 ‖ name | bytes of the engine |
+//! | | 05 ‖ feed 16 ‖ first seq u64 | a run: number of the first u64 ‖ count u64 |
 //! | `held` | feed 16 ‖ seq u64 | chain 32 ‖ sealed u8 (0, 1) ‖ if 1: seal 64 ‖ entry |
 //! | `seals` | feed 16 ‖ seq u64 | seal 64 |
 //! | `quarantine` | 01 ‖ space u32 ‖ feed 16 ‖ seq u64 | `QuarantineRow`, postcard |
@@ -32,7 +32,7 @@
 //! * Entries are numbered from 1 in the order in which they were stored, whatever their feed and space: redb packs pages full
 //!   only where keys are added at a table's end, and leaves them half empty elsewhere. A *run* says where entries of a feed
 //!   are that follow each other in both orders.
-//! * A lone local write touches `entries`, `runs`, `journal`, `entities` and `state`; every further table costs a commit some
+//! * A lone local write touches `entries`, `journal`, `entities` and `state`; every further table costs a commit some
 //!   20 µs, which is why the small rows that every step rewrites share one.
 
 use redb::TableDefinition;
@@ -47,7 +47,6 @@ pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Table {
     Entries,
-    Runs,
     Journal,
     Entities,
     State,
@@ -58,10 +57,9 @@ pub(super) enum Table {
 }
 
 impl Table {
-    pub(super) const COUNT: usize = 9;
+    pub(super) const COUNT: usize = 8;
     pub(super) const ALL: [Self; Self::COUNT] = [
         Self::Entries,
-        Self::Runs,
         Self::Journal,
         Self::Entities,
         Self::State,
@@ -74,7 +72,6 @@ impl Table {
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Entries => "entries",
-            Self::Runs => "runs",
             Self::Journal => "journal",
             Self::Entities => "entities",
             Self::State => "state",
@@ -101,6 +98,7 @@ pub(super) mod state {
     pub(crate) const SPACE: u8 = 2;
     pub(crate) const PEER: u8 = 3;
     pub(crate) const META: u8 = 4;
+    pub(crate) const RUN: u8 = 5;
 }
 
 const QUARANTINED: u8 = 1;
@@ -114,7 +112,7 @@ fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()
 }
 
-/// Key in `runs`, `held` and `seals`.
+/// Key in `held` and `seals`.
 pub(super) fn feed_seq(feed: FeedId, seq: u64) -> [u8; 24] {
     let mut key = [0; 24];
     let (head, tail) = key.split_at_mut(16);
@@ -160,6 +158,10 @@ pub(super) fn peer(space_no: u32, node: NodeId) -> Vec<u8> {
 
 pub(super) fn meta(name: &str) -> Vec<u8> {
     join(&[&[state::META], name.as_bytes()])
+}
+
+pub(super) fn run(feed: FeedId, first: u64) -> Vec<u8> {
+    join(&[&[state::RUN], &feed_seq(feed, first)])
 }
 
 pub(super) fn quarantine_of(space_no: u32) -> Vec<u8> {

@@ -5,7 +5,7 @@ use tombolo_crdt::FeedId;
 
 use super::codec::{with_sum, without_sum};
 use super::error::StoreError;
-use super::layout::{FORMAT_VERSION, Table, feed_seq, number, state};
+use super::layout::{FORMAT_VERSION, Table, number, run as run_key, state};
 
 /// Where entries were in version 1: key feed 16 ‖ seq u64, the same values. It has its name while it is being read.
 const ENTRIES_1: TableDefinition<'static, &'static [u8], &'static [u8]> = TableDefinition::new("entries-1");
@@ -31,7 +31,7 @@ pub(super) fn from_1(database: &Database) -> Result<(), StoreError> {
 fn number_all(transaction: &WriteTransaction) -> Result<u64, StoreError> {
     let old = transaction.open_table(ENTRIES_1)?;
     let mut entries = transaction.open_table(Table::Entries.definition())?;
-    let mut runs = transaction.open_table(Table::Runs.definition())?;
+    let mut runs = transaction.open_table(Table::State.definition())?;
     let (mut moved, mut all) = (0, Vec::<Run>::new());
     for row in old.iter()? {
         let (key, value) = row?;
@@ -44,7 +44,7 @@ fn number_all(transaction: &WriteTransaction) -> Result<u64, StoreError> {
         }
     }
     for run in all {
-        let key = feed_seq(run.feed, run.first);
+        let key = run_key(run.feed, run.first);
         let value = with_sum(&key, [run.number.to_le_bytes(), run.count.to_le_bytes()].concat());
         runs.insert(key.as_slice(), value.as_slice())?;
     }

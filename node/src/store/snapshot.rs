@@ -20,10 +20,9 @@ pub(super) struct Overlay([BTreeMap<Vec<u8>, Option<Vec<u8>>>; Table::COUNT]);
 
 impl Overlay {
     pub(super) fn of(&self, table: Table) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
-        let [entries, runs, journal, entities, state, held, seals, quarantine, idempotency] = &self.0;
+        let [entries, journal, entities, state, held, seals, quarantine, idempotency] = &self.0;
         match table {
             Table::Entries => entries,
-            Table::Runs => runs,
             Table::Journal => journal,
             Table::Entities => entities,
             Table::State => state,
@@ -169,14 +168,15 @@ impl Snapshot {
         }
     }
 
-    /// Hands the last key up to `key` and its checked value to `read`. Not for tables that values are removed from.
+    /// Hands the last key from `from` up to `key` and its checked value to `read`. Not where values are removed.
     pub(super) fn floor<T>(
         &self,
         table: Table,
+        from: &[u8],
         key: &[u8],
         read: impl FnOnce(&[u8], &[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
-        let bounds = (Bound::Unbounded, Bound::Included(key));
+        let bounds = (Bound::Included(from), Bound::Included(key));
         let laid = self.overlay.of(table).range::<[u8], _>(bounds).next_back();
         let laid = laid.and_then(|(key, value)| Some((key.as_slice(), value.as_deref()?)));
         let open = self.open(table)?;

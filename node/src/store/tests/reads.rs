@@ -24,6 +24,65 @@ fn entries_stop_at_the_byte_limit_but_never_before_the_first() {
 }
 
 #[test]
+fn entries_of_feeds_that_were_stored_by_turns_are_found_as_if_each_were_alone() {
+    let folder = Folder::new();
+    let mut store = folder.open();
+    // Feed 3 begins at 50, as feeds do that are kept from an image on.
+    let mut next = BTreeMap::from([(1, 1_u64), (2, 1), (3, 50)]);
+    let mut model = BTreeMap::new();
+    for turn in 0..60_u64 {
+        let mut batch = store.begin().unwrap();
+        for of in [turn % 3, turn / 3 % 3, turn * turn % 3] {
+            let of = u8::try_from(of).unwrap() + 1;
+            for _ in 0..=turn % 5 {
+                let seq = next.get_mut(&of).unwrap();
+                let row = EntryRow { bytes: [&[of][..], &seq.to_le_bytes()].concat(), ..entry_row(of) };
+                batch.put_entry(feed(of), *seq, &row).unwrap();
+                model.insert((of, *seq), row);
+                *seq += 1;
+            }
+            assert_entries(&batch, &model);
+        }
+        batch.commit().unwrap();
+        if turn % 20 == 19 {
+            drop(store);
+            store = folder.open();
+        }
+    }
+    // Written again, an entry keeps its place.
+    let mut batch = store.begin().unwrap();
+    for (&(of, seq), row) in model.iter_mut().step_by(7) {
+        row.verdict = 9;
+        batch.put_entry(feed(of), seq, row).unwrap();
+    }
+    assert_entries(&batch, &model);
+    batch.commit().unwrap();
+    assert_entries(&store.reader().snapshot().unwrap(), &model);
+}
+
+fn assert_entries(at: &Snapshot, model: &BTreeMap<(u8, u64), EntryRow>) {
+    for of in 1..=4 {
+        let kept: Vec<(u64, EntryRow)> =
+            model.range((of, 0)..=(of, u64::MAX)).map(|((_, seq), row)| (*seq, row.clone())).collect();
+        let first = kept.first().map_or(1, |(seq, _)| *seq);
+        assert_eq!(at.entries(feed(of), first..=u64::MAX, usize::MAX).unwrap(), kept);
+        let last = first + kept.len() as u64;
+        let some = kept.iter().filter(|(seq, _)| (first + 3..last.saturating_sub(2)).contains(seq)).cloned();
+        assert_eq!(
+            at.entries(feed(of), first + 3..=last.saturating_sub(3), usize::MAX).unwrap(),
+            some.collect::<Vec<_>>()
+        );
+        for (seq, row) in &kept {
+            assert_eq!(at.entry(feed(of), *seq).unwrap().as_ref(), Some(row));
+            assert_eq!(at.entry_journal(feed(of), *seq).unwrap(), Some(row.journal));
+        }
+        for nowhere in [0, first - 1, last, u64::MAX] {
+            assert_eq!(at.entry(feed(of), nowhere).unwrap(), None, "feed {of} at {nowhere}");
+        }
+    }
+}
+
+#[test]
 fn seals_are_found_at_or_after_within_their_feed() {
     let folder = Folder::new();
     let store = folder.open();
