@@ -1,13 +1,22 @@
 //! Frames: what two nodes say to each other. A kind byte, a flag byte, then the payload in postcard.
 //!
-//! The codec is bounded: every kind has its largest size, nothing is allocated beyond what the frame holds. A frame of
+//! The codec is bounded: every kind has its largest size, nothing is allocated beyond what the frame holds, or, if it is
+//! packed, beyond what so many bytes can become and the kind's largest size. A frame of
 //! an unknown kind is skipped, unless its flag says that it must be understood.
 
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use tombolo_crdt::entry::Ext;
-use tombolo_crdt::feed::{Position, Range, Signature};
-use tombolo_crdt::rules::Contact;
-use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
+mod messages;
+mod packing;
+
+use std::borrow::Cow;
+
+use serde::{Serialize, de::DeserializeOwned};
+use tombolo_crdt::feed::Position;
+use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
+
+pub use messages::{
+    Audit, FeedHave, FrontierPage, Have, Hello, Join, JoinRefusal, Probe, Ranges, RowSum, RulesRanges, Summary, Sums,
+};
+pub use packing::{offers_packing, packing_offer};
 
 use crate::limits::{CONTROL_FRAME_BYTES_MAX, TRANSFER_FRAME_BYTES_MAX};
 
@@ -17,171 +26,12 @@ pub const PROTOCOL_VERSION: u16 = 1;
 pub const FRONTIER_PAGE_MAX: usize = 4096;
 /// Flag bit: a receiver that does not know the kind must close the connection instead of skipping the frame.
 const MUST_UNDERSTAND: u8 = 1;
+/// Flag bit: the payload is packed. Only frames of entries are, and only towards peers that offered to take them so.
+const PACKED: u8 = 2;
+/// The kind that holds most of the bytes.
+const RANGES: u8 = 12;
 /// The kind that came after the first version, so that there are peers that do not know it.
 const AUDIT: u8 = 16;
-
-/// First frame of each side.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Hello {
-    /// [`PROTOCOL_VERSION`] of the sender.
-    pub version: u16,
-    /// Name and listening addresses of the sender.
-    pub contact: Contact,
-    /// Drawn at random at every start of the sender.
-    pub process: [u8; 16],
-    /// Counts the connections the dialler has opened in this process.
-    pub counter: u64,
-    /// The sender's wall clock, milliseconds since 1970.
-    pub wall_millis: u64,
-    /// Room for later versions.
-    pub ext: Vec<Ext>,
-}
-
-/// Asks for membership with a ticket's one-time key.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Join {
-    /// The space.
-    pub space: SpaceId,
-    /// Public half of the one-time key.
-    pub key: [u8; 32],
-    /// Its signature over the space and the sender.
-    pub signature: Signature,
-    /// Name and addresses of the sender, for its admission.
-    pub contact: Contact,
-}
-
-/// Why a [`Join`] is not granted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum JoinRefusal {
-    /// The invite has expired.
-    Expired,
-    /// Somebody has taken the place.
-    Used,
-    /// The signature does not match.
-    Signature,
-    /// The answering node cannot write just now (disk full).
-    Busy,
-}
-
-/// Compares a space in 64 bytes.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Summary {
-    /// The space.
-    pub space: SpaceId,
-    /// Digest of the settled frontier.
-    pub frontier: Digest,
-    /// State digest.
-    pub state: Digest,
-    /// Entities left out of the state digest because they are frozen.
-    pub poisoned: u64,
-    /// The last frontier at which the sender knows both to have been equal.
-    pub common: Option<Digest>,
-}
-
-/// Settled positions: all of them, or those that moved since a frontier both know.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FrontierPage {
-    /// The space.
-    pub space: SpaceId,
-    /// The frontier that these positions are on top of; `None`: they are all there are.
-    pub base: Option<Digest>,
-    /// Positions, ascending by feed.
-    pub positions: Vec<Position>,
-    /// Whether this is the last page.
-    pub last: bool,
-}
-
-/// What the sender of [`Have`] holds of one feed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FeedHave {
-    /// The feed.
-    pub feed: FeedId,
-    /// Settled up to here.
-    pub settled: u64,
-    /// Runs beyond it that are kept on disk until their dependencies arrive: (first, last).
-    pub held: Vec<(u64, u64)>,
-}
-
-/// Acknowledges what is durable.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Have {
-    /// The space.
-    pub space: SpaceId,
-    /// Number of the last [`Ranges`] frame taken on this connection.
-    pub number: u64,
-    /// The feeds that moved or were carried since the last `Have`.
-    pub feeds: Vec<FeedHave>,
-    /// Digest of the sender's settled frontier.
-    pub frontier: Digest,
-    /// The sender's state digest: equal frontiers with unequal states are a defect, and seen at once.
-    pub state: Digest,
-}
-
-/// Entries, on the transfer stream of their space.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ranges {
-    /// The space.
-    pub space: SpaceId,
-    /// Counts the frames of this kind in this direction of the connection and space, from 1.
-    pub number: u64,
-    /// Runs of entries, in an order in which they can be settled.
-    pub ranges: Vec<Range>,
-}
-
-/// Rules entries: an offer of all of them, or those that the other side lacks.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RulesRanges {
-    /// The space.
-    pub space: SpaceId,
-    /// Runs of rules entries, in an order in which they can be settled.
-    pub ranges: Vec<Range>,
-    /// Whether this is the last frame of the offer.
-    pub last: bool,
-}
-
-/// Where a chain stands, or the question for it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Probe {
-    /// The space.
-    pub space: SpaceId,
-    /// The feed.
-    pub feed: FeedId,
-    /// The position.
-    pub seq: u64,
-    /// `None` in a question; in the answer the chain hash there, if settled.
-    pub chain: Option<Option<ChainHash>>,
-}
-
-/// A row as two nodes compare it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RowSum {
-    /// Collection of the entity.
-    pub collection: String,
-    /// Its id.
-    pub id: String,
-    /// First half of what its row adds to the state digest.
-    pub sum: [u8; 16],
-}
-
-/// What rows add up to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Sums {
-    /// Of every bucket, modulo 2¹²⁸, little-endian.
-    Buckets(Vec<[u8; 16]>),
-    /// Of every row in the named buckets.
-    Rows(Vec<u16>, Vec<RowSum>),
-}
-
-/// Finds the entities that differ where frontiers are equal and states are not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Audit {
-    /// The space.
-    pub space: SpaceId,
-    /// The frontier at which the rows were read.
-    pub frontier: Digest,
-    /// What they add up to.
-    pub sums: Sums,
-}
 
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -283,7 +133,7 @@ impl Frame {
             Self::Frontier(_) => 9,
             Self::FrontierRequest(_) => 10,
             Self::Have(_) => 11,
-            Self::Ranges(_) => 12,
+            Self::Ranges(_) => RANGES,
             Self::Refused(..) => 13,
             Self::Probe(_) => 14,
             Self::Bye(_) => 15,
@@ -323,6 +173,19 @@ impl Frame {
         out
     }
 
+    /// The same, packed if that makes a frame of entries smaller: for peers that take it (see [`offers_packing`]).
+    #[must_use]
+    pub fn encode_packed(&self) -> Vec<u8> {
+        let plain = self.encode();
+        match plain.split_at_checked(2) {
+            Some((&[RANGES, flags], payload)) => match packing::pack(payload) {
+                Some(packed) => [&[RANGES, flags | PACKED], packed.as_slice()].concat(),
+                None => plain,
+            },
+            _ => plain,
+        }
+    }
+
     /// Reads a frame; `None` if it is of an unknown kind that may be skipped.
     ///
     /// # Errors
@@ -337,6 +200,12 @@ impl Frame {
         if bytes.len() > limit {
             return Err(FrameError::TooLong { kind, bytes: bytes.len(), limit });
         }
+        let body = match (kind, flags & PACKED != 0) {
+            (RANGES, true) => Cow::Owned(packing::unpack(kind, body)?),
+            (_, true) => return Err(FrameError::Malformed { kind }),
+            (_, false) => Cow::Borrowed(body),
+        };
+        let body = body.as_ref();
         let frame = match kind {
             1 => Self::Hello(read(kind, body)?),
             2 => {
@@ -358,7 +227,7 @@ impl Frame {
             9 => Self::Frontier(read(kind, body)?),
             10 => Self::FrontierRequest(read(kind, body)?),
             11 => Self::Have(read(kind, body)?),
-            12 => Self::Ranges(read(kind, body)?),
+            RANGES => Self::Ranges(read(kind, body)?),
             13 => {
                 let (space, refused) = read(kind, body)?;
                 Self::Refused(space, refused)
@@ -395,6 +264,10 @@ fn read<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, FrameError> {
 
 #[cfg(test)]
 mod tests {
+    use serde_bytes::ByteBuf;
+    use tombolo_crdt::ChainHash;
+    use tombolo_crdt::feed::{Range, Signature};
+
     use super::*;
 
     #[test]
@@ -424,6 +297,35 @@ mod tests {
         assert_eq!(Frame::decode(&[2, 0, 1]), Err(FrameError::Malformed { kind: 2 }));
         let long = vec![2; 129];
         assert_eq!(Frame::decode(&long), Err(FrameError::TooLong { kind: 2, bytes: 129, limit: 128 }));
+    }
+
+    #[test]
+    fn entries_are_packed_and_nothing_else() {
+        // As entries are: a hash, and much that is as it was in the one before.
+        let entry = |n| ByteBuf::from([&[7; 68][..], blake3::hash(&[n]).as_bytes()].concat());
+        let range = Range {
+            opening: vec![1; 90],
+            from: 1,
+            previous: ChainHash::from_bytes([2; 32]),
+            entries: (0..100_u8).map(entry).collect(),
+            seal: Signature::from_bytes(&[3; 64]),
+        };
+        let frame = Frame::Ranges(Ranges { space: SpaceId::from_bytes([1; 32]), number: 1, ranges: vec![range] });
+        let (plain, packed) = (frame.encode(), frame.encode_packed());
+        assert!(packed.len() * 2 < plain.len(), "{} of {}", packed.len(), plain.len());
+        assert_eq!(packed[..2], [12, 3]);
+        assert_eq!(Frame::decode(&packed), Ok(Some(frame.clone())));
+        assert_eq!(Frame::decode(&plain), Ok(Some(frame)));
+
+        let zeros = Frame::Audit(Audit {
+            space: SpaceId::from_bytes([1; 32]),
+            frontier: Digest::from_bytes([2; 32]),
+            sums: Sums::Buckets(vec![[0; 16]; 4096]),
+        });
+        assert_eq!(zeros.encode_packed(), zeros.encode());
+        let mut marked = zeros.encode();
+        marked[1] |= 2;
+        assert_eq!(Frame::decode(&marked), Err(FrameError::Malformed { kind: 16 }));
     }
 
     #[test]

@@ -47,23 +47,51 @@ fn frames() -> Vec<Frame> {
     ]
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        write!(hex, "{byte:02x}").expect("text");
+        hex
+    })
+}
+
+/// The golden file, written with this content if it is to be and is not there yet.
+fn golden(name: &str, content: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    if !path.exists() && std::env::var_os("GOLDEN_WRITE").is_some() {
+        std::fs::write(&path, content).expect("written");
+    }
+    std::fs::read_to_string(&path).expect("the golden file")
+}
+
 #[test]
 fn every_frame_has_its_bytes() {
     let mut text = String::new();
     for frame in frames() {
         let bytes = frame.encode();
-        let hex = bytes.iter().fold(String::new(), |mut hex, byte| {
-            write!(hex, "{byte:02x}").expect("text");
-            hex
-        });
-        writeln!(text, "{} {hex}", frame.kind_name()).expect("text");
+        writeln!(text, "{} {}", frame.kind_name(), hex(&bytes)).expect("text");
         assert_eq!(Frame::decode(&bytes), Ok(Some(frame)));
     }
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden/frames.txt");
-    if !path.exists() && std::env::var_os("GOLDEN_WRITE").is_some() {
-        std::fs::write(&path, &text).expect("written");
-    }
-    assert_eq!(text, std::fs::read_to_string(&path).expect("the golden file"));
+    assert_eq!(text, golden("frames.txt", &text));
+}
+
+/// Which block a packer makes is its own affair. That this one is read, and as these entries, is final.
+#[test]
+fn a_packed_frame_is_read() {
+    let entry = |n: u8| serde_bytes::ByteBuf::from([[7; 40], [n; 40]].concat());
+    let range = Range {
+        opening: vec![7, 8],
+        from: 9,
+        previous: ChainHash::from_bytes([3; 32]),
+        entries: (0..30).map(entry).collect(),
+        seal: Signature::from_bytes(&[6; 64]),
+    };
+    let frame = Frame::Ranges(Ranges { space: SpaceId::from_bytes([1; 32]), number: 7, ranges: vec![range] });
+    let packed = hex(&frame.encode_packed());
+    let packed = golden("packed.txt", &packed);
+    let digits = packed.trim().as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).expect("digits"));
+    let bytes: Vec<u8> = digits.map(|pair| u8::from_str_radix(pair, 16).expect("digits")).collect();
+    assert_eq!(bytes.get(..2), Some(&[12, 3][..]));
+    assert_eq!(Frame::decode(&bytes), Ok(Some(frame)));
 }
 
 #[test]

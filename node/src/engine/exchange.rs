@@ -11,7 +11,9 @@ use tombolo_crdt::feed::{FeedKind, Position};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
-use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Hello, PROTOCOL_VERSION};
+use tombolo_transport::frame::{
+    FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Hello, PROTOCOL_VERSION, packing_offer,
+};
 use tombolo_transport::{Link, Which, keep};
 
 use super::agenda::SessionId;
@@ -32,7 +34,7 @@ pub(super) fn hello(contact: &Contact, process: [u8; 16], counter: u64, now: Now
         process,
         counter,
         wall_millis: now.wall_millis,
-        ext: Vec::new(),
+        ext: vec![packing_offer()],
     })
 }
 

@@ -1,11 +1,11 @@
 //! The connections as the engine knows them: by number; transfers by space.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tombolo_crdt::{NodeId, SpaceId};
-use tombolo_transport::frame::Frame;
+use tombolo_transport::frame::{Frame, Hello, offers_packing};
 use tombolo_transport::limits::{TRANSFER_SEND_BUFFER, TRANSFERS_MAX};
 use tombolo_transport::{CloseCode, ConnectionHandle, SendError};
 
@@ -29,6 +29,8 @@ pub(super) struct Links {
 pub(super) struct Link {
     handle: ConnectionHandle,
     traffic: Arc<PeerTraffic>,
+    /// The peer takes packed frames; it has said so if it does before any entries are sent.
+    takes_packed: AtomicBool,
     transfers: Mutex<Transfers>,
 }
 
@@ -54,7 +56,8 @@ impl Links {
     pub(super) fn insert(&self, handle: ConnectionHandle) -> (ConnId, Arc<Link>) {
         let conn = ConnId(self.numbers.fetch_add(1, Ordering::Relaxed) + 1);
         let traffic = self.traffic.of(handle.peer());
-        let link = Arc::new(Link { handle, traffic, transfers: Mutex::default() });
+        let takes_packed = AtomicBool::new(false);
+        let link = Arc::new(Link { handle, traffic, takes_packed, transfers: Mutex::default() });
         self.table.write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&link));
         (conn, link)
     }
@@ -119,6 +122,11 @@ impl Link {
         self.traffic.received(frame);
     }
 
+    /// The peer has said hello.
+    pub(super) fn greeted(&self, hello: &Hello) {
+        self.takes_packed.store(offers_packing(hello), Ordering::Relaxed);
+    }
+
     fn transfers(&self) -> MutexGuard<'_, Transfers> {
         self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -167,7 +175,8 @@ impl Link {
     }
 
     fn transfer(&self, space: SpaceId, frame: &Frame) {
-        let bytes = frame.encode();
+        let packed = self.takes_packed.load(Ordering::Relaxed);
+        let bytes = if packed { frame.encode_packed() } else { frame.encode() };
         self.traffic.sent(&bytes);
         let mut transfers = self.transfers();
         let Some(channel) = transfers.of_space.get(&space).copied() else {

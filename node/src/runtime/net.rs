@@ -123,7 +123,12 @@ impl Net {
                 let length = frame.len();
                 match Frame::decode(&frame)? {
                     None => tracing::debug!(peer = %link.peer(), kind = frame.first(), "skipped an unknown frame"),
-                    Some(decoded) => self.frame(conn, channel, decoded, length).await?,
+                    Some(decoded) => {
+                        if let Frame::Hello(hello) = &decoded {
+                            link.greeted(hello);
+                        }
+                        self.frame(conn, channel, decoded, length).await?;
+                    }
                 }
             }
             Event::Writable { channel: Channel::Transfer(channel), bytes } => {
@@ -141,13 +146,17 @@ impl Net {
         let on_control = channel == Channel::Control;
         let (input, size) = match frame {
             Frame::Ranges(Ranges { space, number, ranges }) if !on_control => {
+                // A packed frame is shorter than what is in it.
+                let bytes = length.max(entry_bytes(&ranges));
                 let ranges = self.verify(space, ranges).await?;
-                let size = Size::of_ranges(length, &ranges);
+                let size = Size::of_ranges(bytes, &ranges);
                 (Input::Ranges { conn, space, number, ranges }, size)
             }
             Frame::RulesRanges(RulesRanges { space, ranges, last }) if on_control => {
+                // A packed frame is shorter than what is in it.
+                let bytes = length.max(entry_bytes(&ranges));
                 let ranges = self.verify(space, ranges).await?;
-                let size = Size::of_ranges(length, &ranges);
+                let size = Size::of_ranges(bytes, &ranges);
                 (Input::RulesRanges { conn, space, ranges, last }, size)
             }
             Frame::Ranges(_) => return Err(Fault::Misplaced { kind: frame.kind_name(), channel }),
@@ -160,7 +169,7 @@ impl Net {
     /// Proves every range, off the engine's thread. A runtime of one thread has none to spare.
     async fn verify(&self, space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
         let wrong = |source| Fault::Range { space, source };
-        let bytes: usize = ranges.iter().map(Range::entry_bytes).sum();
+        let bytes = entry_bytes(&ranges);
         let alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
         if alone || (bytes <= INLINE_BYTES && ranges.len() <= INLINE_RANGES) {
             return verify_all(ranges).map_err(wrong);
@@ -171,10 +180,14 @@ impl Net {
     }
 }
 
+fn entry_bytes(ranges: &[Range]) -> usize {
+    ranges.iter().map(Range::entry_bytes).sum()
+}
+
 /// Proves every range. One of a later version is left out: it is not the peer's fault, and it must not stop the others.
 /// What may be read ahead of them they share, or many short ranges would have many times a frame's part.
 fn verify_all(ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, RangeError> {
-    let mut ahead = ReadAhead::of(ranges.iter().map(Range::entry_bytes).sum());
+    let mut ahead = ReadAhead::of(entry_bytes(&ranges));
     let verified = ranges.into_iter().map(|range| range.verify_ahead(&mut ahead));
     verified.filter(|range| !matches!(range, Err(RangeError::Unsupported))).collect()
 }
