@@ -21,6 +21,8 @@ pub struct Batch<'s> {
     snapshot: Snapshot,
     /// Number of commits made when it was begun.
     begun: u64,
+    /// Of the next entry, once there was one.
+    pub(super) next_number: Option<u64>,
 }
 
 impl Deref for Batch<'_> {
@@ -33,7 +35,7 @@ impl Deref for Batch<'_> {
 
 impl<'s> Batch<'s> {
     pub(super) const fn new(store: &'s Store, snapshot: Snapshot, begun: u64) -> Self {
-        Self { store, snapshot, begun }
+        Self { store, snapshot, begun, next_number: None }
     }
 
     /// Writes bytes as they are.
@@ -70,7 +72,7 @@ impl<'s> Batch<'s> {
     /// - [`StoreError::Corrupt`]: the file's structure is damaged; nothing was written.
     /// - [`StoreError::Defect`]: another batch was committed since this one was begun; nothing was written.
     pub fn commit(self) -> Result<(), StoreError> {
-        let Self { store, snapshot, begun } = self;
+        let Self { store, snapshot, begun, .. } = self;
         // Lets go of the state beneath, so that this commit may use the pages freed since.
         let overlay = snapshot.into_overlay();
         if overlay.is_empty() {

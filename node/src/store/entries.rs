@@ -8,7 +8,7 @@ use tombolo_crdt::{ChainHash, FeedId};
 use super::batch::Batch;
 use super::codec::{Fields, put_length};
 use super::error::StoreError;
-use super::layout::{Table, feed_seq, number as number_key, run as run_key, state};
+use super::layout::{Table, feed_seq, number as number_key};
 use super::snapshot::Snapshot;
 
 /// What an entry's change did to its entity.
@@ -47,8 +47,10 @@ pub struct HeldRow {
 }
 
 impl EntryRow {
-    fn encode(&self) -> Result<Vec<u8>, StoreError> {
-        let mut out = Vec::with_capacity(64 + self.changes.len() * 24 + self.bytes.len());
+    fn encode(&self, feed: FeedId, seq: u64) -> Result<Vec<u8>, StoreError> {
+        let mut out = Vec::with_capacity(PLACE_BYTES + 64 + self.changes.len() * 24 + self.bytes.len());
+        out.extend_from_slice(feed.as_bytes());
+        out.extend_from_slice(&seq.to_le_bytes());
         out.push(self.verdict);
         out.extend_from_slice(&self.journal.to_le_bytes());
         out.extend_from_slice(self.chain.as_bytes());
@@ -61,8 +63,8 @@ impl EntryRow {
         Ok(out)
     }
 
-    fn decode(key: &[u8], body: &[u8]) -> Result<Self, StoreError> {
-        let mut fields = Fields::new(Table::Entries, key, body);
+    /// From what follows the place.
+    fn decode(fields: &mut Fields<'_>) -> Result<Self, StoreError> {
         let verdict = fields.u8()?;
         let journal = fields.u64()?;
         let chain = ChainHash::from_bytes(fields.array()?);
@@ -98,28 +100,25 @@ impl HeldRow {
     }
 }
 
-/// Entries of a feed that were stored one after the other.
-#[derive(Clone, Copy, Debug)]
-struct Run {
-    /// Position of the first in its feed.
-    first: u64,
-    /// And its number.
-    number: u64,
-    count: u64,
+/// Bytes of an entry's place: its feed and seq.
+pub(super) const PLACE_BYTES: usize = FeedId::LEN + 8;
+
+/// The feed and seq that an entry's row begins with.
+pub(super) fn place(fields: &mut Fields<'_>) -> Result<(FeedId, u64), StoreError> {
+    Ok((FeedId::from_bytes(fields.array()?), fields.u64()?))
 }
 
-impl Run {
-    /// The number of an entry, and how many of the run there are from it on.
-    const fn from(self, seq: u64) -> Option<(u64, u64)> {
-        match seq.checked_sub(self.first) {
-            Some(by) if by < self.count => Some((self.number + by, self.count - by)),
-            _ => None,
-        }
+/// The fields of the row of the entry at a place.
+fn placed<'a>(key: &'a [u8], body: &'a [u8], at: (FeedId, u64)) -> Result<Fields<'a>, StoreError> {
+    let mut fields = Fields::new(Table::Entries, key, body);
+    match place(&mut fields)? {
+        found if found == at => Ok(fields),
+        (feed, seq) => Err(fields.wrong(&format!("entry {seq} of feed {feed} is in its place"))),
     }
 }
 
 /// The position in a key of (feed, seq).
-fn seq_of(table: Table, key: &[u8]) -> Result<u64, StoreError> {
+pub(super) fn seq_of(table: Table, key: &[u8]) -> Result<u64, StoreError> {
     let mut fields = Fields::new(table, key, key);
     fields.slice(FeedId::LEN)?;
     let seq = fields.u64_be()?;
@@ -130,13 +129,12 @@ fn seq_of(table: Table, key: &[u8]) -> Result<u64, StoreError> {
 impl Snapshot {
     /// A settled entry.
     pub fn entry(&self, feed: FeedId, seq: u64) -> Result<Option<EntryRow>, StoreError> {
-        self.settled(feed, seq, EntryRow::decode)
+        self.settled(feed, seq, |mut fields| EntryRow::decode(&mut fields))
     }
 
     /// Journal position of a settled entry. Copies nothing.
     pub fn entry_journal(&self, feed: FeedId, seq: u64) -> Result<Option<u64>, StoreError> {
-        self.settled(feed, seq, |key, body| {
-            let mut fields = Fields::new(Table::Entries, key, body);
+        self.settled(feed, seq, |mut fields| {
             fields.u8()?;
             fields.u64()
         })
@@ -144,39 +142,27 @@ impl Snapshot {
 
     /// Chain hash at a settled entry. Copies nothing.
     pub fn entry_chain(&self, feed: FeedId, seq: u64) -> Result<Option<ChainHash>, StoreError> {
-        self.settled(feed, seq, |key, body| {
-            let mut fields = Fields::new(Table::Entries, key, body);
+        self.settled(feed, seq, |mut fields| {
             fields.slice(1 + 8)?;
             Ok(ChainHash::from_bytes(fields.array()?))
         })
     }
 
-    /// Hands the row of a settled entry to `read`.
+    /// Hands the row of a settled entry, from behind its place on, to `read`.
     fn settled<T>(
         &self,
         feed: FeedId,
         seq: u64,
-        read: impl FnOnce(&[u8], &[u8]) -> Result<T, StoreError>,
+        read: impl FnOnce(Fields<'_>) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
         let Some((number, _)) = self.run(feed, seq)?.and_then(|run| run.from(seq)) else { return Ok(None) };
         let key = number_key(number);
         // Its number alone tells nobody anything.
-        self.get(Table::Entries, &key, |body| read(&key, body)).map_err(|error| match error {
+        self.get(Table::Entries, &key, |body| read(placed(&key, body, (feed, seq))?)).map_err(|error| match error {
             StoreError::Corrupt { table, key, detail } => {
                 StoreError::Corrupt { table, key, detail: format!("entry {seq} of feed {feed}: {detail}") }
             }
             other => other,
-        })
-    }
-
-    /// The run that a position is in or behind.
-    fn run(&self, feed: FeedId, seq: u64) -> Result<Option<Run>, StoreError> {
-        self.floor(Table::State, &run_key(feed, 0), &run_key(feed, seq), |key, body| {
-            let mut fields = Fields::new(Table::State, key, body);
-            let first = seq_of(Table::State, key.strip_prefix(&[state::RUN]).unwrap_or_default())?;
-            let run = Run { first, number: fields.u64()?, count: fields.u64()? };
-            fields.end()?;
-            Ok(run)
         })
     }
 
@@ -195,13 +181,14 @@ impl Snapshot {
             let until = number_key(number.saturating_add(count));
             let before = out.len();
             self.scan(Table::Entries, &number_key(number), Some(&until), &mut |key, body| {
-                let row = EntryRow::decode(key, body)?;
+                let at = seq + (out.len() - before) as u64;
+                let row = EntryRow::decode(&mut placed(key, body, (feed, at))?)?;
                 bytes += row.bytes.len();
                 is_full = bytes > bytes_max && !out.is_empty();
                 if is_full {
                     return Ok(ControlFlow::Break(()));
                 }
-                out.push((seq + (out.len() - before) as u64, row));
+                out.push((at, row));
                 Ok(ControlFlow::Continue(()))
             })?;
             if !is_full && out.len() - before < count as usize {
@@ -246,30 +233,10 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_entry(&mut self, feed: FeedId, seq: u64, row: &EntryRow) -> Result<(), StoreError> {
-        let body = row.encode()?;
         let number = self.number_of(feed, seq)?;
+        let body = row.encode(feed, seq)?;
         self.put(Table::Entries, number_key(number), body);
         Ok(())
-    }
-
-    /// Where an entry is, or is to be: behind all others, in the run that ends there or in one of its own.
-    fn number_of(&mut self, feed: FeedId, seq: u64) -> Result<u64, StoreError> {
-        let run = self.run(feed, seq)?;
-        if let Some((number, _)) = run.and_then(|run| run.from(seq)) {
-            return Ok(number);
-        }
-        let last = self.floor(Table::Entries, &number_key(0), &number_key(u64::MAX), |key, _| {
-            Fields::new(Table::Entries, key, key).u64_be()
-        })?;
-        let number = last.unwrap_or(0) + 1;
-        let follows = |run: &Run| (run.first + run.count, run.number + run.count) == (seq, number);
-        let run = match run.filter(follows) {
-            Some(run) => Run { count: run.count + 1, ..run },
-            None => Run { first: seq, number, count: 1 },
-        };
-        let value = [run.number.to_le_bytes(), run.count.to_le_bytes()].concat();
-        self.put(Table::State, run_key(feed, run.first), value);
-        Ok(number)
     }
 
     /// Puts something that no entry is in the place of one.

@@ -1,4 +1,4 @@
-//! What lies where, byte by byte. Format version 2; `migrate.rs` knows what version 1 had in another place.
+//! What lies where, byte by byte. Format version 2; `upgrade.rs` knows what version 1 had in another place.
 //!
 //! One redb file, eight tables from bytes to bytes. Numbers in keys are big-endian, so that keys sort by them; numbers
 //! in values are little-endian. `u8`, `u16`, `u32`, `u64` are fixed in size; *postcard* means the row's fields in the
@@ -7,7 +7,7 @@
 //!
 //! | table | key | value before the sum |
 //! |---|---|---|
-//! | `entries` | number u64 | verdict u8 ‖ journal u64 ‖ chain 32 ‖ n u32 ‖ n × (previous u64 ‖ after 16) ‖ entry |
+//! | `entries` | number u64 | feed 16 ‖ seq u64 ‖ verdict u8 ‖ journal u64 ‖ chain 32 ‖ n u32 ‖ n × (previous u64 ‖ after 16) ‖ entry |
 //! | `journal` | space u32 ‖ position u64 | kind u8 ‖ feed 16 ‖ seq u64 ‖ running 16 ‖ names |
 //! | `entities` | space u32 ‖ collection ‖ 00 ‖ id | the row as `crdt` encodes it; it carries its own blake3, there is no sum |
 //! | `state` | 00 | format version u32 |

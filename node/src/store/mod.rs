@@ -20,14 +20,15 @@ mod guard;
 mod idempotency;
 mod journal;
 mod layout;
-mod migrate;
 mod open;
 mod probe;
 mod quarantine;
+mod runs;
 mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::fmt;
 use std::io;
@@ -155,7 +156,11 @@ impl Store {
     }
 
     fn over(opener: Opener, probe: Box<dyn SpaceProbe>, options: StoreOptions) -> Result<Self, OpenError> {
-        let database = RwLock::new(Some(opener(options.create)?));
+        let database = opener(options.create)?;
+        if options.upgrade {
+            upgrade::run(&options, &database, probe.as_ref())?;
+        }
+        let database = RwLock::new(Some(database));
         Ok(Self { shared: Arc::new(Shared { database, commits: Mutex::new(0) }), opener, probe, options })
     }
 

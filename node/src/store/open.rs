@@ -10,7 +10,6 @@ use super::codec::{Fields, with_sum, without_sum};
 use super::error::StoreError;
 use super::guard::{self, guarded};
 use super::layout::{FORMAT_VERSION, Table, state};
-use super::migrate;
 
 /// What every redb file starts with.
 const MAGIC: &[u8; 9] = b"redb\x1A\x0A\xA9\x0D\x0A";
@@ -27,6 +26,9 @@ pub struct StoreOptions {
     /// Most memory for cached pages, in bytes; default 24 MiB. More makes cold reads rarer; redb keeps up to half of
     /// it for pages that a commit has not written yet.
     pub cache_bytes: usize,
+    /// Whether a store of an earlier format is brought to this one (default), after which earlier programs refuse it, and
+    /// its index of entries is made anew where it is damaged; else the former is refused and the latter left alone.
+    pub upgrade: bool,
     /// Bytes kept free on the volume; `None` (default): 1 % of it, at least 16 MiB, at most 64 MiB.
     pub reserve_bytes: Option<u64>,
 }
@@ -35,7 +37,7 @@ impl StoreOptions {
     /// Defaults for the file at `path`, which must exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), create: false, cache_bytes: CACHE_BYTES, reserve_bytes: None }
+        Self { path: path.into(), create: false, cache_bytes: CACHE_BYTES, upgrade: true, reserve_bytes: None }
     }
 }
 
@@ -81,6 +83,32 @@ pub enum OpenError {
         /// Formats known here.
         supported: u32,
     },
+    /// Written by an earlier version, and not to be upgraded. Start a node on it once, or use that version.
+    #[error("the store {path} has format {found}; a node of this program brings it to format {current} when it starts")]
+    Older {
+        /// Where.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// The one it would be brought to.
+        current: u32,
+    },
+    /// Bringing it to this format could fill the volume. Make room.
+    #[error(
+        "the store {path} has format {found}; to bring it to format {current} takes {needed_mib} MiB, {free_mib} MiB are free"
+    )]
+    NoRoom {
+        /// Where.
+        path: String,
+        /// Its format.
+        found: u32,
+        /// The one it would be brought to.
+        current: u32,
+        /// What it takes, with what is kept free, in MiB.
+        needed_mib: u64,
+        /// What there is, in MiB.
+        free_mib: u64,
+    },
     /// The operating system refused.
     #[error("the store {path} cannot be opened: {detail}")]
     Io {
@@ -95,10 +123,10 @@ pub enum OpenError {
 
 /// Turns errors into those of the file they concern.
 #[derive(Debug)]
-struct At<'a>(&'a Path);
+pub(super) struct At<'a>(pub(super) &'a Path);
 
 impl At<'_> {
-    fn path(&self) -> String {
+    pub(super) fn path(&self) -> String {
         self.0.display().to_string()
     }
 
@@ -114,7 +142,7 @@ impl At<'_> {
         OpenError::Damaged { path: self.path(), detail }
     }
 
-    fn store(&self, error: StoreError) -> OpenError {
+    pub(super) fn store(&self, error: StoreError) -> OpenError {
         match error {
             StoreError::Io { kind, detail } => OpenError::Io { path: self.path(), kind, detail },
             StoreError::Full { detail, .. } => {
@@ -164,7 +192,7 @@ pub(super) fn file(options: &StoreOptions) -> Result<Database, OpenError> {
         other => other?,
     }
     let database = at.guard(|| builder(options).open(&options.path))?;
-    checked(&at, database)
+    checked(&at, database, options.upgrade)
 }
 
 /// Opens what `backend` holds, filling it first if asked to and it is empty.
@@ -178,12 +206,12 @@ pub(super) fn backend(backend: impl StorageBackend, options: &StoreOptions) -> R
     if options.create && guarded(|| is_blank(&database)).map_err(|error| at.store(error))? {
         guarded(|| initialise(&database)).map_err(|error| at.store(error))?;
     }
-    checked(&at, database)
+    checked(&at, database, options.upgrade)
 }
 
-/// A database whose format is known here.
-fn checked(at: &At<'_>, database: Database) -> Result<Database, OpenError> {
-    match check_format(at, &database) {
+/// A database whose format is known here, or can be brought to it.
+fn checked(at: &At<'_>, database: Database, upgrade: bool) -> Result<Database, OpenError> {
+    match check_format(at, &database, upgrade) {
         Ok(()) => Ok(database),
         Err(error) => {
             // What is damaged may not close in order.
@@ -253,10 +281,13 @@ fn initialise(database: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn check_format(at: &At<'_>, database: &Database) -> Result<(), OpenError> {
+fn check_format(at: &At<'_>, database: &Database, upgrade: bool) -> Result<(), OpenError> {
     match guarded(|| format(database)) {
         Ok(Some(FORMAT_VERSION)) => Ok(()),
-        Ok(Some(1)) => guarded(|| migrate::from_1(database)).map_err(|error| at.store(error)),
+        Ok(Some(1)) if upgrade => Ok(()),
+        Ok(Some(found)) if (1..FORMAT_VERSION).contains(&found) => {
+            Err(OpenError::Older { path: at.path(), found, current: FORMAT_VERSION })
+        }
         Ok(Some(found)) if found > FORMAT_VERSION => {
             Err(OpenError::Newer { path: at.path(), found, supported: FORMAT_VERSION })
         }
@@ -265,7 +296,8 @@ fn check_format(at: &At<'_>, database: &Database) -> Result<(), OpenError> {
     }
 }
 
-fn format(database: &Database) -> Result<Option<u32>, StoreError> {
+/// The format that a store says it has; `None`: it is none.
+pub(super) fn format(database: &Database) -> Result<Option<u32>, StoreError> {
     let read = database.begin_read()?;
     let table = match read.open_table(Table::State.definition()) {
         Ok(table) => table,

@@ -168,7 +168,7 @@ impl Snapshot {
         }
     }
 
-    /// Hands the last key from `from` up to `key` and its checked value to `read`. Not where values are removed.
+    /// Hands the last key from `from` up to `key` and its value, sum and all, to `read`. Not where values are removed.
     pub(super) fn floor<T>(
         &self,
         table: Table,
@@ -188,7 +188,7 @@ impl Snapshot {
             (Some(laid), Some(stored)) if laid.0 < stored.0 => Some(stored),
             (laid, stored) => laid.or(stored),
         };
-        found.map(|(key, value)| read(key, without_sum(table, key, value)?)).transpose()
+        found.map(|(key, value)| read(key, value)).transpose()
     }
 
     /// Visits keys and checked values.
