@@ -38,10 +38,21 @@ fn verified(dir: &NodeDir) {
     assert_eq!(said["differences"], json!([]));
 }
 
+/// Verifying is not to change the store of an earlier format: it says what does.
+fn is_older(dir: &NodeDir) {
+    let output = run_cli(dir.path(), &["verify"], "");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && said.contains("format 1"), "{output:?}");
+}
+
 /// Opens the store of a fixture, compares, writes to every entity and brings a new node up to date.
 fn open_and_go_on(name: &str) -> (Node, String) {
     let (expected, export) = expected(name);
     let dir = unpack(name);
+    is_older(&dir);
+    is_older(&dir);
+    // The first start brings it to the present format.
+    let dir = dir.start().stop();
     verified(&dir);
     let old = dir.start();
     let space = expected["space"].as_str().expect("an id").to_owned();

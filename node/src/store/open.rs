@@ -95,7 +95,7 @@ pub enum OpenError {
     },
     /// Bringing it to this format could fill the volume. Make room.
     #[error(
-        "the store {path} has format {found}; to bring it to format {current} takes {needed_mib} MiB, {free_mib} MiB are free"
+        "the store {path} has format {found}; to bring it to format {current} takes {needed_mib} MiB, {free_mib} MiB are free: make room"
     )]
     NoRoom {
         /// Where.
