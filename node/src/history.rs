@@ -1,6 +1,7 @@
 //! What an entity has been through, for people: pages of its changes, the newest first.
 //!
-//! A page is read from one snapshot: some 5 µs per change, no more than the limits here name.
+//! A page is read from one snapshot: some 5 µs per change (and 0.3 µs for each other one of its entry), no more changes
+//! than the limits here name.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +9,7 @@ use tombolo_crdt::entity::{Change, EntityState, Places, Touched};
 use tombolo_crdt::feed::Opening;
 use tombolo_crdt::{FeedId, Hlc, NodeId, Receipt, Revision};
 
-use crate::chain::{EntityKey, Link, chain, link_of, revision_of};
+use crate::chain::{EntityKey, Entries, Link, chain, link_of, revision_of};
 use crate::store::{Snapshot, StoreError};
 
 /// Changes that a page looks at, and so holds at most.
@@ -86,7 +87,8 @@ pub fn page(
         Some(receipt) => link_of(snapshot, key, receipt)?.ok_or(HistoryError::NotHere(receipt))?.previous,
     };
     let mut places = Places::of(present);
-    let mut links = chain(snapshot, key, from);
+    let mut entries = Entries::passing();
+    let mut links = chain(snapshot, &mut entries, key, from);
     let looked = look(&mut links, &mut places, asked)?;
     let (mut bytes, mut ops) = (0, 0);
     for link in links.by_ref().take(LOOK_BACK) {

@@ -19,7 +19,7 @@ use tombolo_crdt::{ChainHash, FeedId};
 
 pub use entity::{EntityName, EntityReport, entity, entity_of};
 
-use crate::chain::{EntityKey, Past, Until};
+use crate::chain::{EntityKey, Entries, Past, Until};
 use crate::store::{FeedRow, JournalRow, OpenError, Snapshot, SpaceRow, Store, StoreError, StoreOptions};
 
 /// Entries or rows read at a time.
@@ -96,7 +96,7 @@ pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyEr
 /// # Errors
 /// [`StoreError`]: it cannot be read.
 pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyReport, StoreError> {
-    let mut check = Check { snapshot, report: VerifyReport::default(), progress };
+    let mut check = Check { snapshot, entries: Entries::shared(), report: VerifyReport::default(), progress };
     for space in snapshot.spaces()? {
         check.space(&space)?;
     }
@@ -105,6 +105,7 @@ pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyRep
 
 struct Check<'a, 'p> {
     snapshot: &'a Snapshot,
+    entries: Entries,
     report: VerifyReport,
     progress: Progress<'p>,
 }
@@ -286,11 +287,11 @@ impl Check<'_, '_> {
     }
 
     /// The row as its chain gives it, and how many changes that took. `Err`: how they differ.
-    fn row(&self, key: EntityKey<'_>, row: &[u8]) -> Result<(EntityState, u64), String> {
+    fn row(&mut self, key: EntityKey<'_>, row: &[u8]) -> Result<(EntityState, u64), String> {
         let stored = EntityState::decode(row).map_err(|error| error.to_string())?;
         let mut past = Past::new(key, stored.journal(), Until::Present).unbounded();
         let again = loop {
-            match past.step(self.snapshot).map_err(|error| error.to_string())? {
+            match past.step_among(self.snapshot, &mut self.entries).map_err(|error| error.to_string())? {
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(state) => break state,
             }

@@ -4,7 +4,7 @@ use super::EntityState;
 use super::conflicts::{CONFLICT_VALUES_MAX, ConflictValue, Step};
 use super::doc::{Kind, Object, Value};
 use super::id::OpId;
-use super::view::{Candidate, Shown, Slot, shown_key};
+use super::view::{Candidate, Shown, Slot};
 use crate::json::{VIEW_DEPTH_MAX, pointer};
 
 /// A value in the view and where it comes from.
@@ -50,17 +50,16 @@ impl<'a> Walk<'a> {
     }
 
     fn fields(&mut self, group: &[OpId], depth: usize) {
-        let doc = &self.state.doc;
-        for key in doc.keys(group) {
-            let shown = shown_key(group, key).unwrap_or_default();
-            if self.more || self.asked().is_some_and(|asked| asked != shown) {
-                continue;
+        let state = self.state;
+        let doc = &state.doc;
+        doc.each_key(group, |key, slots| {
+            if self.more || self.asked().is_some_and(|asked| asked != key) {
+                return;
             }
-            let candidates = doc.candidates(&doc.slots(group, key), false);
-            self.path.push(Step::Key(shown.to_owned()));
-            self.visit(&candidates, depth);
+            self.path.push(Step::Key(key.to_owned()));
+            self.visit(&doc.candidates(slots, false), depth);
             self.path.pop();
-        }
+        });
     }
 
     fn elements(&mut self, list: OpId, depth: usize) {
@@ -93,7 +92,7 @@ impl<'a> Walk<'a> {
     /// Whether it is shown as something that holds values.
     fn has_parts(&self, candidate: &Candidate<'_>) -> bool {
         match &candidate.shown {
-            Shown::Map(group) => !self.state.doc.keys(group).is_empty(),
+            Shown::Map(group) => self.state.doc.has_keys(group),
             Shown::Value(Value::Object(Kind::List)) => {
                 self.state.doc.seq(candidate.id).is_some_and(|seq| seq.shown().next().is_some())
             }

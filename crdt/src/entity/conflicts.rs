@@ -2,7 +2,7 @@
 
 use super::doc::{Kind, Object, Value};
 use super::id::OpId;
-use super::view::{Candidate, Shown, Slot, shown_key};
+use super::view::{Candidate, Shown, Slot};
 use super::{EntityState, Provenance};
 use crate::json::{Json, VIEW_DEPTH_MAX};
 
@@ -61,13 +61,13 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn fields(&mut self, group: &[OpId], depth: usize) {
-        let doc = &self.state.doc;
-        for key in doc.keys(group) {
-            let candidates = doc.candidates(&doc.slots(group, key), false);
-            self.path.push(Step::Key(shown_key(group, key).unwrap_or_default().to_owned()));
-            self.visit(&candidates, depth);
+        let state = self.state;
+        let doc = &state.doc;
+        doc.each_key(group, |key, slots| {
+            self.path.push(Step::Key(key.to_owned()));
+            self.visit(&doc.candidates(slots, false), depth);
             self.path.pop();
-        }
+        });
     }
 
     fn visit(&mut self, candidates: &[Candidate<'_>], depth: usize) {

@@ -25,6 +25,7 @@ mod conflicts;
 mod doc;
 mod frozen;
 mod gate;
+mod group;
 mod id;
 mod minima;
 mod ops;

@@ -7,7 +7,6 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
 
 use super::doc::{Doc, Kind, Live, Object, Value};
 use super::id::OpId;
@@ -64,18 +63,6 @@ impl EntityState {
 }
 
 impl Doc {
-    /// What the maps of a group hold at a stored key.
-    pub(super) fn slots<'a>(&'a self, group: &[OpId], key: &str) -> Vec<Slot<'a>> {
-        let slot = |holder: &OpId| Some(Slot { holder: *holder, ops: self.map(*holder)?.get(key)? });
-        group.iter().filter_map(slot).collect()
-    }
-
-    /// The stored keys of a group that are the user's, once each, in byte order.
-    pub(super) fn keys<'a>(&'a self, group: &[OpId]) -> BTreeSet<&'a str> {
-        let keys = group.iter().filter_map(|id| self.map(*id)).flat_map(|keys| keys.keys().map(String::as_str));
-        keys.filter(|key| shown_key(group, key).is_some()).collect()
-    }
-
     /// The conflict set of a key (or, with `in_list`, of an element): the winner first.
     pub(super) fn candidates<'a>(&'a self, slots: &[Slot<'a>], in_list: bool) -> Vec<Candidate<'a>> {
         let mut found = Vec::new();
@@ -132,7 +119,7 @@ impl Doc {
             let keys = self.map(*id).into_iter().flatten();
             return keys.filter_map(|(key, ops)| field(key, &[Slot { holder: *id, ops }])).collect();
         }
-        self.keys(group).into_iter().filter_map(|key| field(key, &self.slots(group, key))).collect()
+        self.all_slots(group).into_iter().filter_map(|(key, slots)| field(key, &slots)).collect()
     }
 
     /// The value that wins a key or element.

@@ -1,5 +1,7 @@
 //! Ranges: how feeds travel. [`Range::verify`] is the only way from bytes of a peer to entries.
 
+use std::panic::catch_unwind;
+
 use serde::{Deserialize, Serialize};
 
 use super::{Opening, STRIDE_BYTES_MAX, STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
@@ -75,8 +77,8 @@ pub struct VerifiedEntry {
     pub bytes: Vec<u8>,
     /// The decoded entry, or why it is held.
     pub content: Content,
-    /// Its changes, one for each, or none where reading them ahead would take too much: then whoever needs them reads
-    /// them one after the other with [`Change::parse`].
+    /// Its changes, one for each, or none where reading them ahead would take too much, or panicked: then whoever needs
+    /// them reads them one after the other with [`Change::parse`].
     pub changes: Vec<Result<Change, ChangeError>>,
 }
 
@@ -231,7 +233,7 @@ fn read_ahead(content: &Content, feed: FeedId, left: &mut usize) -> Vec<Result<C
         if *left == 0 || change.change.len() > AHEAD_CHANGE_BYTES {
             return Vec::new();
         }
-        let Some(change) = Change::parse_within(&change.change, feed, *left) else {
+        let Some(change) = parse(&change.change, feed, *left) else {
             *left = 0;
             return Vec::new();
         };
@@ -239,4 +241,27 @@ fn read_ahead(content: &Content, feed: FeedId, left: &mut usize) -> Vec<Result<C
         read.push(change);
     }
     read
+}
+
+/// Reads a change. `None` as well where that panics, which is a defect: whoever needs the change knows whose it is, and
+/// can stop that entity alone.
+fn parse(bytes: &[u8], feed: FeedId, memory: usize) -> Option<Result<Change, ChangeError>> {
+    let read = || {
+        #[cfg(test)]
+        spring(bytes, feed);
+        Change::parse_within(bytes, feed, memory)
+    };
+    catch_unwind(read).unwrap_or(None)
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Reading the change with this number ahead panics, on this thread.
+    pub(super) static TRAP: std::cell::Cell<Option<u64>> = const { std::cell::Cell::new(None) };
+}
+
+#[cfg(test)]
+fn spring(bytes: &[u8], feed: FeedId) {
+    let seq = Change::parse(bytes, feed).map(|change| change.seq());
+    assert!(TRAP.get().is_none_or(|trap| seq != Ok(trap)), "the trap");
 }

@@ -91,3 +91,20 @@ fn what_is_read_ahead_takes_memory_in_proportion_to_its_bytes() {
         assert!(verified.memory() > 32_000 * (100 + key.len()), "{}", verified.memory());
     }
 }
+
+/// Whoever needs the changes reads them where a panic is contained.
+#[test]
+fn a_panic_over_a_change_that_is_read_ahead_leaves_it_unread() {
+    let field = |feed, seq| run_of_puts(feed, (seq, 1), "k", 2).bytes().to_vec();
+    let sound = range(3, field).verify().unwrap();
+    assert_eq!(read(&sound).0, 3);
+    super::range::TRAP.set(Some(2));
+    let verified = range(3, field).verify();
+    super::range::TRAP.set(None);
+    let verified = verified.unwrap();
+    let read: Vec<usize> = verified.entries().iter().map(|entry| entry.changes.len()).collect();
+    assert_eq!(read, [1, 0, 0], "nothing more of the frame is read ahead");
+    for (entry, expected) in verified.entries().iter().zip(sound.entries()) {
+        assert_eq!((entry.chain, &entry.content), (expected.chain, &expected.content));
+    }
+}

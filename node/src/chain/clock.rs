@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_crdt::entity::{Change, Clock, Mark, heads_hash};
 use tombolo_crdt::{ChangeHash, FeedId};
 
-use super::{EntityKey, chain};
+use super::{EntityKey, Entries, chain};
 use crate::store::{Snapshot, StoreError};
 
 /// Hashes that may be hashed, to see whether the walk can end, before the walk has earned more: enough for all heads of
@@ -81,23 +81,23 @@ impl Back {
 /// the journal position of its last change, `known` remembers clocks of changes. `Err`: a head that is not applied here.
 ///
 /// Walks back over the changes that are not in the past of `heads`, to a place this node's entity passed through, and on
-/// to the change before of each actor met: some 5 µs each. Only where it never was at such a place, or where there are
-/// thousands of heads, does it walk on.
+/// to the change before of each actor met; each costs what [`Entries::link`] says. Only where it never was at such a
+/// place, or where there are thousands of heads, does it walk on.
 ///
 /// # Errors
 /// [`StoreError`]: the chain cannot be read.
 pub fn clock_at<'c>(
-    snapshot: &Snapshot,
+    (snapshot, entries): (&Snapshot, &mut Entries),
     key: EntityKey<'_>,
     (present, newest): (&Clock, u64),
     heads: &[ChangeHash],
     known: &dyn Fn(ChangeHash) -> Option<&'c Clock>,
 ) -> Result<Result<Clock, ChangeHash>, StoreError> {
-    walk(snapshot, key, (present, newest), heads, known, &mut Comparable::new())
+    walk((snapshot, entries), key, (present, newest), heads, known, &mut Comparable::new())
 }
 
 pub(crate) fn walk<'c>(
-    snapshot: &Snapshot,
+    (snapshot, entries): (&Snapshot, &mut Entries),
     key: EntityKey<'_>,
     (present, newest): (&Clock, u64),
     heads: &[ChangeHash],
@@ -117,7 +117,7 @@ pub(crate) fn walk<'c>(
     // A head is found, or proven absent, by walking back; its ancestors follow it in the walk.
     let mut named: BTreeSet<ChangeHash> = wanted.clone();
     let mut back = Back::default();
-    let mut links = chain(snapshot, key, newest);
+    let mut links = chain(snapshot, entries, key, newest);
     let mut walked: Option<Change> = None;
     while !wanted.is_empty() {
         let Some(link) = links.next().transpose()? else { break };

@@ -5,21 +5,23 @@
 //! in which every change comes after those it depends on.
 
 pub(crate) mod clock;
+mod entries;
 mod fold;
 mod past;
 #[cfg(test)]
 pub(crate) mod tests;
 
 use tombolo_crdt::entity::Change;
-use tombolo_crdt::entry::{self, Body};
 use tombolo_crdt::hash::{Tagged, tag};
 use tombolo_crdt::{FeedId, Hlc, Receipt, Revision};
 
 pub use clock::clock_at;
+pub use entries::Entries;
 pub use fold::{Fold, Needs, fold};
 pub use past::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, Past, PastError, STEP_CHANGES, Until};
 
 use crate::store::{JournalKind, Snapshot, StoreError};
+use entries::Whole;
 
 /// Changes that are walked back to find a revision: what a client may be behind. Final with the format.
 pub const BASE_STEPS_MAX: usize = 4_096;
@@ -83,31 +85,23 @@ pub fn revision_of(heads_hash: &[u8; 16]) -> Revision {
 #[derive(Debug)]
 pub struct Chain<'a> {
     snapshot: &'a Snapshot,
+    entries: &'a mut Entries,
     key: EntityKey<'a>,
     next: u64,
 }
 
-/// The changes of an entity from the one at journal position `newest` backwards.
+/// The changes of an entity from the one at journal position `newest` backwards. Each costs what [`Entries::link`] says.
 #[must_use]
-pub fn chain<'a>(snapshot: &'a Snapshot, key: EntityKey<'a>, newest: u64) -> Chain<'a> {
-    Chain { snapshot, key, next: newest }
+pub fn chain<'a>(snapshot: &'a Snapshot, entries: &'a mut Entries, key: EntityKey<'a>, newest: u64) -> Chain<'a> {
+    Chain { snapshot, entries, key, next: newest }
 }
 
-/// The change of an entity at a journal position. Two reads of the store, about 5 µs.
+/// The change of an entity at a journal position. Two reads of the store, about 5 µs and 0.3 µs per change of the entry.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: there is none; any other: the store cannot be read.
 pub fn link(snapshot: &Snapshot, key: EntityKey<'_>, journal: u64) -> Result<Link, StoreError> {
-    let broken = |what: &str| {
-        let EntityKey { collection, id, .. } = key;
-        StoreError::corrupt("journal", format!("the chain of {collection}/{id} breaks at position {journal}: {what}"))
-    };
-    let at = snapshot.journal(key.space_no, journal)?.ok_or_else(|| broken("no such position"))?;
-    let link = in_entry(snapshot, key, at.feed, at.seq)?.ok_or_else(|| broken("no entry that changes the entity"))?;
-    if link.previous >= journal || link.journal != journal {
-        return Err(broken("it does not lead backwards"));
-    }
-    Ok(link)
+    Entries::passing().link(snapshot, key, journal)
 }
 
 /// The change that an applied entry made to an entity; `None`: it is not here, was refused, or changes others.
@@ -146,23 +140,7 @@ pub fn newest(
 }
 
 fn in_entry(snapshot: &Snapshot, key: EntityKey<'_>, feed: FeedId, seq: u64) -> Result<Option<Link>, StoreError> {
-    let Some(row) = snapshot.entry(feed, seq)? else { return Ok(None) };
-    let entry = entry::Entry::decode(&row.bytes)
-        .map_err(|error| StoreError::corrupt("entries", format!("entry {feed}-{seq}: {error}")))?;
-    let Body::Data(changes) = entry.body else { return Ok(None) };
-    let entities = changes.len();
-    let mut all = changes.into_iter().zip(row.changes);
-    let found = all.find(|(change, _)| change.collection == key.collection && change.id == key.id);
-    Ok(found.map(|(change, link)| Link {
-        journal: row.journal,
-        feed,
-        seq,
-        hlc: entry.hlc,
-        change: change.change,
-        previous: link.previous,
-        after: link.after,
-        entities,
-    }))
+    Ok(Whole::read(snapshot, feed, seq)?.and_then(|whole| whole.into_link(key)))
 }
 
 impl Iterator for Chain<'_> {
@@ -172,7 +150,7 @@ impl Iterator for Chain<'_> {
         if self.next == 0 {
             return None;
         }
-        let link = link(self.snapshot, self.key, self.next);
+        let link = self.entries.link(self.snapshot, self.key, self.next);
         self.next = link.as_ref().map_or(0, |link| link.previous);
         Some(link)
     }

@@ -12,7 +12,7 @@ use tombolo_crdt::entity::{EntityState, heads_hash};
 use tombolo_crdt::{ChangeHash, FeedId, Receipt, Revision};
 
 use super::fold::{Fold, Needs};
-use super::{EntityKey, Link, link, link_of, revision_of};
+use super::{EntityKey, Entries, Link, link_of, revision_of};
 use crate::store::{Snapshot, StoreError};
 
 /// Changes that are walked over for a state of the past: about ten seconds.
@@ -21,7 +21,7 @@ pub const FOLD_CHANGES_MAX: usize = 1 << 20;
 pub const FOLD_BYTES_MAX: usize = 512 << 20;
 /// Changes that one step reads at most: some 5 ms.
 pub const STEP_CHANGES: usize = 1_024;
-/// Bytes of changes after which a step ends.
+/// Bytes of changes, or of the entries read for them, after which a step ends.
 const STEP_BYTES: usize = 4 << 20;
 /// Changes whose clocks are needed, and clock marks remembered at a time: 60 MB each.
 const NEEDS_MAX: usize = 1 << 20;
@@ -167,26 +167,38 @@ impl Past {
     /// # Errors
     /// See [`PastError`].
     pub fn step(&mut self, snapshot: &Snapshot) -> Result<ControlFlow<EntityState>, PastError> {
+        self.step_among(snapshot, &mut Entries::passing())
+    }
+
+    /// The same, beside other entities that were changed together with this one.
+    ///
+    /// # Errors
+    /// See [`PastError`].
+    pub fn step_among(
+        &mut self,
+        snapshot: &Snapshot,
+        entries: &mut Entries,
+    ) -> Result<ControlFlow<EntityState>, PastError> {
         if self.fold.is_none() {
-            self.walk(snapshot)?;
+            self.walk(snapshot, entries)?;
             return Ok(ControlFlow::Continue(()));
         }
-        self.replay(snapshot)
+        self.replay(snapshot, entries)
     }
 
     /// Backwards: which changes belong to the state.
-    fn walk(&mut self, snapshot: &Snapshot) -> Result<(), PastError> {
+    fn walk(&mut self, snapshot: &Snapshot, entries: &mut Entries) -> Result<(), PastError> {
         if let (Until::Entry(receipt), false) = (self.until, self.begun) {
             self.next = link_of(snapshot, self.entity.key(), receipt)?.ok_or(PastError::Unknown)?.journal;
             self.begun = true;
             self.feeds.insert(receipt.feed);
         }
-        let mut bytes = 0;
+        let (mut bytes, read) = (0, entries.read_bytes());
         for _ in 0..STEP_CHANGES {
-            if self.next == 0 || bytes > STEP_BYTES {
+            if self.next == 0 || bytes.max(entries.read_bytes() - read) > STEP_BYTES {
                 break;
             }
-            let link = link(snapshot, self.entity.key(), self.next)?;
+            let link = entries.link(snapshot, self.entity.key(), self.next)?;
             bytes += link.change.len();
             self.look(&link)?;
             self.next = link.previous;
@@ -247,21 +259,21 @@ impl Past {
     }
 
     /// Forward: folds what was chosen.
-    fn replay(&mut self, snapshot: &Snapshot) -> Result<ControlFlow<EntityState>, PastError> {
+    fn replay(&mut self, snapshot: &Snapshot, entries: &mut Entries) -> Result<ControlFlow<EntityState>, PastError> {
         let Some(fold) = &mut self.fold else { return Ok(ControlFlow::Continue(())) };
-        let mut bytes = 0;
+        let (mut bytes, read) = (0, entries.read_bytes());
         for _ in 0..STEP_CHANGES {
             let Some(journal) = self.chosen.pop() else {
                 let done = std::mem::replace(fold, Fold::new(Needs::default()));
                 return Ok(ControlFlow::Break(done.finish()));
             };
-            let link = link(snapshot, self.entity.key(), journal)?;
+            let link = entries.link(snapshot, self.entity.key(), journal)?;
             bytes += link.change.len();
             fold.take(snapshot, &link, &link.parse()?)?;
             if self.bounded && fold.marks() > NEEDS_MAX {
                 return Err(PastError::TooLong { what: "clock marks at a time", limit: NEEDS_MAX });
             }
-            if bytes > STEP_BYTES {
+            if bytes.max(entries.read_bytes() - read) > STEP_BYTES {
                 break;
             }
         }

@@ -165,7 +165,8 @@ impl Work<'_> {
         let past = if parsed.deps() == row.state.heads() {
             row.state.clock().clone()
         } else {
-            match past::clock_at(&self.batch, self.pasts, (no, collection, id), &row.state, parsed.deps()) {
+            let read = (&*self.batch, &mut self.entries);
+            match past::clock_at(read, self.pasts, (no, collection, id), &row.state, parsed.deps()) {
                 Ok(Ok(clock)) => clock,
                 Ok(Err(missing)) => return self.absent(space, change, missing),
                 Err(error) => return damaged(space, change, error),

@@ -62,6 +62,7 @@ use rows::{Pasts, Rows};
 use session::Conn;
 use space::{Author, Space};
 
+use crate::chain::Entries;
 use crate::store::{Batch, Store, StoreError};
 
 /// How an engine is opened.
@@ -310,6 +311,7 @@ impl Engine {
 struct Work<'a> {
     batch: Batch<'a>,
     rows: Rows,
+    entries: Entries,
     pasts: &'a mut Pasts,
     poison: &'a mut poison::Poison,
     key: &'a SigningKey,

@@ -16,6 +16,7 @@ use super::session::have_wait;
 use super::settle::Taken;
 use super::space::Space;
 use super::{Engine, Work};
+use crate::chain::Entries;
 use crate::store::{Batch, StoreError};
 
 /// Idempotency keys purged in one step.
@@ -109,6 +110,7 @@ impl Engine {
         let mut work = Work {
             batch,
             rows: Rows::default(),
+            entries: Entries::shared(),
             pasts,
             poison,
             key,

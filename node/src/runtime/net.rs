@@ -1,13 +1,16 @@
 //! Connections: one task each, which decodes, verifies, and hands over.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc};
 use tombolo_crdt::feed::{Range, RangeError, ReadAhead, VerifiedRange};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
-use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event};
+use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event, Events};
 
 use super::handle::{Inbox, Size, Stopped};
 use super::links::{Link, Links};
@@ -37,6 +40,9 @@ pub(super) struct Net {
     events: mpsc::Sender<LinkEvent>,
     /// As many verifications at once as there are cores.
     verifiers: Arc<Semaphore>,
+    /// A frame of this length makes the program fail.
+    #[cfg(test)]
+    trap: Option<usize>,
 }
 
 /// Why a connection is given up by this side.
@@ -48,8 +54,8 @@ enum Fault {
     Range { space: SpaceId, source: RangeError },
     #[error("a {kind} frame does not belong on {channel}")]
     Misplaced { kind: &'static str, channel: Channel },
-    #[error("verification broke down: {0}")]
-    Verifier(String),
+    #[error("the program failed over it, a defect, please report it: {0}")]
+    Panic(String),
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }
@@ -59,7 +65,7 @@ impl Fault {
         match self {
             Self::Frame(FrameError::TooLong { .. }) => CloseCode::FrameTooLong,
             Self::Frame(_) | Self::Range { .. } | Self::Misplaced { .. } => CloseCode::Protocol,
-            Self::Verifier(_) => CloseCode::Overloaded,
+            Self::Panic(_) => CloseCode::Overloaded,
             Self::Stopped(_) => CloseCode::ShuttingDown,
         }
     }
@@ -69,7 +75,15 @@ impl Net {
     pub(super) fn new(links: Arc<Links>, inbox: Inbox) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (events, receiver) = mpsc::channel(LINK_EVENTS);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        (Self { links, inbox, events, verifiers: Arc::new(Semaphore::new(cores)) }, receiver)
+        let net = Self {
+            links,
+            inbox,
+            events,
+            verifiers: Arc::new(Semaphore::new(cores)),
+            #[cfg(test)]
+            trap: None,
+        };
+        (net, receiver)
     }
 
     /// Takes newcomers until the endpoint is closed. The transport bounds how many there are.
@@ -86,39 +100,49 @@ impl Net {
         }
     }
 
-    /// Runs a connection to its end.
+    /// Runs a connection to its end. Whatever ends it, the engine and the dialler hear of it: a connection that nobody
+    /// serves must not pass for one that stands.
     pub(super) async fn serve(self, connection: Connection) {
         let (peer, dialled) = (connection.peer(), connection.dialled_by_us());
         let address = connection.remote_address().to_string();
-        let (handle, mut events) = connection.split();
+        let (handle, events) = connection.split();
         let (conn, link) = self.links.insert(handle);
         tracing::info!(%peer, %address, dialled, "connected");
         // Nobody hears this only when the node is stopping.
         let _ = self.events.send(LinkEvent::Up(peer)).await;
         let connected = Input::Connected { conn, peer, dialled, address };
-        let mut reason = String::new();
-        let mut fault = self.inbox.input(connected, Size::of(0, 1)).await.err().map(Fault::from);
-        while fault.is_none()
-            && let Some(event) = events.next().await
-        {
-            match event {
-                Event::Closed(lost) => reason = lost.to_string(),
-                event => fault = self.event(conn, &link, event).await.err(),
-            }
-        }
-        if let Some(fault) = fault {
-            reason = fault.to_string();
+        // What a panic leaves half done is the connection's own, and that ends.
+        let talk = AssertUnwindSafe(self.talk(&link, connected, (conn, events))).catch_unwind();
+        let ended = talk.await.unwrap_or_else(|panic| Err(Fault::Panic(message(panic.as_ref()))));
+        let reason = ended.unwrap_or_else(|fault| {
+            let reason = fault.to_string();
             tracing::warn!(%peer, %reason, "giving up a connection");
             link.handle().close(fault.code(), &reason);
-        }
+            reason
+        });
         self.links.remove(conn);
         let _ = self.inbox.input(Input::Closed(conn, reason), Size::of(0, 1)).await;
         let _ = self.events.send(LinkEvent::Down(peer)).await;
     }
 
+    /// Hands over what the peer sends. Returns why the connection ended.
+    async fn talk(&self, link: &Link, connected: Input, (conn, mut events): (ConnId, Events)) -> Result<String, Fault> {
+        self.inbox.input(connected, Size::of(0, 1)).await?;
+        let mut reason = String::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Event::Closed(lost) => reason = lost.to_string(),
+                event => self.event(conn, link, event).await?,
+            }
+        }
+        Ok(reason)
+    }
+
     async fn event(&self, conn: ConnId, link: &Link, event: Event) -> Result<(), Fault> {
         match event {
             Event::Frame { channel, frame } => {
+                #[cfg(test)]
+                assert_ne!(self.trap, Some(frame.len()), "the trap");
                 link.received(&frame);
                 let length = frame.len();
                 match Frame::decode(&frame)? {
@@ -176,8 +200,15 @@ impl Net {
         }
         let _place = self.verifiers.acquire().await.map_err(|_| Stopped)?;
         let verified = tokio::task::spawn_blocking(move || verify_all(ranges)).await;
-        verified.map_err(|error| Fault::Verifier(error.to_string()))?.map_err(wrong)
+        verified.map_err(|error| Fault::Panic(error.to_string()))?.map_err(wrong)
     }
+}
+
+/// What a panic said.
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("it does not say how").to_owned()
 }
 
 fn entry_bytes(ranges: &[Range]) -> usize {
@@ -190,4 +221,57 @@ fn verify_all(ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, RangeError> {
     let mut ahead = ReadAhead::of(entry_bytes(&ranges));
     let verified = ranges.into_iter().map(|range| range.verify_ahead(&mut ahead));
     verified.filter(|range| !matches!(range, Err(RangeError::Unsupported))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tombolo_transport::{Identity, Settings};
+
+    use super::*;
+    use crate::runtime::handle::{Item, What};
+    use crate::runtime::traffic::Traffic;
+
+    /// How long something may take before the test fails.
+    const PATIENCE: std::time::Duration = std::time::Duration::from_secs(20);
+
+    fn endpoint(seed: u8) -> Endpoint {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Endpoint::bind(Identity::from_seed(&[seed; 32]), listen, Settings::default()).unwrap()
+    }
+
+    async fn input(items: &mut mpsc::Receiver<Item>) -> Input {
+        let item = tokio::time::timeout(PATIENCE, items.recv()).await.expect("it is told");
+        match item.unwrap().what {
+            What::Input(input) => input,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_whose_task_panics_is_told_to_be_gone() {
+        let (ours, theirs) = (endpoint(1), endpoint(2));
+        let (inbox, mut items) = Inbox::new();
+        let links = Arc::new(Links::new(Arc::new(Traffic::default())));
+        let (mut net, mut events) = Net::new(Arc::clone(&links), inbox);
+        net.trap = Some(13);
+        let (address, us, peer) = (ours.local_addr().unwrap(), ours.node_id(), theirs.node_id());
+        tokio::spawn(net.accept(ours));
+        for _ in 0..2 {
+            let (handle, mut heard) = theirs.connect(address, Some(us)).await.unwrap().split();
+            assert!(matches!(events.recv().await, Some(LinkEvent::Up(up)) if up == peer));
+            let Input::Connected { conn, .. } = input(&mut items).await else { panic!("connected comes first") };
+            assert_eq!(links.count(peer), 1);
+            handle.send_control(vec![255; 13]).unwrap();
+            let Input::Closed(closed, reason) = input(&mut items).await else { panic!("it is closed") };
+            assert!(closed == conn && reason.contains("defect") && reason.contains("the trap"), "{reason}");
+            assert!(matches!(events.recv().await, Some(LinkEvent::Down(down)) if down == peer));
+            assert_eq!(links.count(peer), 0);
+            // The peer hears of it too, and may come again.
+            let mut told = false;
+            while let Some(event) = heard.next().await {
+                told |= matches!(event, Event::Closed(_));
+            }
+            assert!(told);
+        }
+    }
 }

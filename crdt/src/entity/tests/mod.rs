@@ -4,6 +4,7 @@ mod changes;
 mod counters;
 mod differential;
 mod forged;
+mod groups;
 mod histories;
 mod many;
 mod rows;

@@ -104,14 +104,16 @@ impl Writer<'_> {
         mode: Mode,
         depth: usize,
     ) -> Result<(), WriteError> {
+        let holders = self.state.doc.holders(group, |_| true);
         let keys = self.state.doc.keys(group).into_iter();
         let gone = keys.filter(|key| shown_key(group, key).is_some_and(|key| !new.contains_key(key)));
         let gone: Vec<String> = gone.map(str::to_owned).collect();
         for key in gone {
-            self.remove(group, &key);
+            self.remove(holders.of(&key), &key);
         }
         for (key, value) in new {
-            self.put_field((group, &stored_key(group, key)), None, value, mode, depth)?;
+            let key = stored_key(group, key);
+            self.put_field((holders.of(&key), &key), None, value, mode, depth)?;
         }
         Ok(())
     }
@@ -124,9 +126,11 @@ impl Writer<'_> {
         new: &Fields,
         depth: usize,
     ) -> Result<(), WriteError> {
-        let keys: BTreeSet<&String> = base.keys().chain(new.keys()).collect();
+        let keys: BTreeSet<&str> = base.keys().chain(new.keys()).map(String::as_str).collect();
+        let holders = self.state.doc.holders(group, |key| keys.contains(key));
         for name in keys {
             let key = &*stored_key(group, name);
+            let group = holders.of(key);
             match (base.get(name), new.get(name)) {
                 (before, after) if before == after => {}
                 (Some(Json::Object(before)), None) => match self.maps_shown(group, key) {
@@ -157,8 +161,10 @@ impl Writer<'_> {
         if defect::is(Defect::LosingMapCopied) {
             self.copy_losers(group, depth)?;
         }
+        let holders = self.state.doc.holders(group, |key| patch.contains_key(key));
         for (name, value) in patch {
             let key = &*stored_key(group, name);
+            let group = holders.of(key);
             match (value, self.maps_shown(group, key)) {
                 (Json::Null, _) => self.remove(group, key),
                 (Json::Object(inner), Some(maps)) => {

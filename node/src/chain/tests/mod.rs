@@ -47,7 +47,8 @@ fn the_chain_folds_to_the_row() {
         let bed = Bed::new(seed, 4, COUNT);
         assert_eq!(at(&bed, Until::Present).unwrap().encode(), bed.row().encode(), "seed {seed}");
         let snapshot = bed.snapshot();
-        let mut links = chain(&snapshot, KEY, bed.row().journal()).collect::<Result<Vec<_>, _>>().unwrap();
+        let mut links =
+            chain(&snapshot, &mut Entries::shared(), KEY, bed.row().journal()).collect::<Result<Vec<_>, _>>().unwrap();
         links.reverse();
         assert_eq!(links.len(), COUNT);
         assert_eq!(fold(&snapshot, &links).unwrap().encode(), bed.row().encode(), "seed {seed}");
@@ -103,7 +104,9 @@ fn clocks_at_older_heads_are_those_of_the_whole_past() {
         let bed = Bed::new(seed, 5, COUNT);
         let (snapshot, mut dice) = (bed.snapshot(), Dice(seed));
         let present = (bed.row().clock(), bed.row().journal());
-        let ask = |heads: &[ChangeHash]| clock_at(&snapshot, KEY, present, heads, &|_| None).unwrap();
+        let ask = |heads: &[ChangeHash]| {
+            clock_at((&snapshot, &mut Entries::shared()), KEY, present, heads, &|_| None).unwrap()
+        };
         for row in &bed.rows {
             assert_eq!(ask(row.heads()).as_ref(), Ok(row.clock()), "heads that the node had, seed {seed}");
         }
@@ -117,7 +120,11 @@ fn clocks_at_older_heads_are_those_of_the_whole_past() {
             both.join(&bed.clocks[&other.hash()]);
             assert_eq!(ask(&heads).as_ref(), Ok(&both), "seed {seed}");
             let known = |hash: ChangeHash| bed.clocks.get(&hash).filter(|_| hash == other.hash());
-            assert_eq!(clock_at(&snapshot, KEY, present, &heads, &known).unwrap(), Ok(both), "seed {seed}");
+            assert_eq!(
+                clock_at((&snapshot, &mut Entries::shared()), KEY, present, &heads, &known).unwrap(),
+                Ok(both),
+                "seed {seed}"
+            );
         }
         let foreign = ChangeHash::from_bytes([1; 32]);
         assert_eq!(ask(&[foreign]), Err(foreign));
@@ -130,7 +137,8 @@ fn an_entry_taken_out_and_put_back_gives_the_same_row() {
     for seed in 0..SEEDS / 3 {
         let bed = Bed::new(seed, 4, COUNT);
         let snapshot = bed.snapshot();
-        let mut links = chain(&snapshot, KEY, bed.row().journal()).collect::<Result<Vec<_>, _>>().unwrap();
+        let mut links =
+            chain(&snapshot, &mut Entries::shared(), KEY, bed.row().journal()).collect::<Result<Vec<_>, _>>().unwrap();
         links.reverse();
         for refused in 0..COUNT {
             let mut needs = Needs::default();

@@ -2,6 +2,7 @@
 
 mod damage;
 mod poison;
+mod shared;
 mod waiting;
 mod walks;
 
@@ -24,6 +25,7 @@ use super::{
     Command, Engine, EngineConfig, EntityWrite, Expect, HeldStatus, Input, Now, Output, Reply, ReplyTo, Work,
     WriteCommand,
 };
+use crate::chain::Entries;
 use crate::store::{Endless, Store, StoreOptions};
 
 const WALL: u64 = 1_800_000_000_000;
@@ -139,9 +141,9 @@ impl Bed {
         let Engine { store, key, node, pasts, poison, hlc_last, hlc_seen, counters, spaces, .. } = &mut self.engine;
         let batch = store.begin().unwrap();
         let now = Now { mono: self.mono, wall_millis: WALL };
-        let (rows, unsealed) = (Rows::default(), BTreeSet::new());
+        let (rows, entries, unsealed) = (Rows::default(), Entries::shared(), BTreeSet::new());
         let mut work =
-            Work { batch, rows, pasts, poison, key, node: *node, now, hlc_last, hlc_seen, counters, unsealed };
+            Work { batch, rows, entries, pasts, poison, key, node: *node, now, hlc_last, hlc_seen, counters, unsealed };
         let done = what(&mut work, spaces.get_mut(&self.space).unwrap());
         let Work { mut batch, rows, poison, .. } = work;
         rows.flush(&mut batch, spaces, poison).unwrap();

@@ -28,7 +28,8 @@ fn past_of_siblings(siblings: u64, history: usize) -> usize {
     bed.work(|work, space| {
         let key = EntityKey { space_no: space.row.no, collection: "x", id: "e" };
         let (present, mut comparable) = ((row.clock(), row.journal()), Comparable::new());
-        let clock = walk(&work.batch, key, present, author.heads(), &|_| None, &mut comparable).unwrap();
+        let clock =
+            walk((&work.batch, &mut work.entries), key, present, author.heads(), &|_| None, &mut comparable).unwrap();
         assert_eq!(clock.as_ref(), Ok(author.clock()), "{siblings} siblings on {history} changes");
         comparable.used
     })
