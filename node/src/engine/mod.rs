@@ -194,7 +194,7 @@ impl Engine {
         self.spaces = spaces;
         for (space, collection, id) in self.poison.iter() {
             if let Some(space) = self.spaces.get_mut(space) {
-                space.care.history_damaged((collection.clone(), id.clone()), poison::REASON.to_owned());
+                space.care.poisoned((collection.clone(), id.clone()), poison::REASON.to_owned());
             }
         }
         self.drain_due = true;

@@ -170,10 +170,11 @@ impl Care {
         Ok(true)
     }
 
-    /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one. `false`: it has not
-    /// been built anew.
+    /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one, unless it is sound
+    /// and nobody says that it is wrong. `false`: it has not been built anew.
     fn freeze(&mut self, work: &mut Work<'_>, space: &Space, name: Name, reason: String) -> Result<bool, StoreError> {
-        let (no, newest) = (space.row.no, self.suspects.get(&name).and_then(|suspect| suspect.newest));
+        let suspect = self.suspects.get(&name);
+        let (no, newest) = (space.row.no, suspect.and_then(|suspect| suspect.newest));
         let stored = work.batch.row(no, &name.0, &name.1)?;
         match stored.as_deref().map(EntityState::decode) {
             // A peer says that there is such an entity. Nothing here does.
@@ -181,6 +182,8 @@ impl Care {
                 self.suspects.remove(&name);
                 return Ok(false);
             }
+            // It was frozen as it is, and looked at again.
+            Some(Ok(_)) if suspect.is_some_and(|suspect| suspect.doubt == Doubt::Damaged) => {}
             None | Some(Ok(_)) => work.batch.put_row(no, &name.0, &name.1, EntityState::freeze(stored.as_deref()))?,
             Some(Err(_)) => {}
         }

@@ -37,6 +37,32 @@ fn a_damaged_entry_stops_nothing_but_its_entity() {
     assert_eq!(bed.held(), held);
 }
 
+/// What is served on a sound row, although the history is damaged, is served after every pass over the rows too; and what
+/// waits for the history is settled once that is there again.
+#[test]
+fn a_sound_row_is_served_however_often_its_damaged_history_is_looked_at() {
+    let mut bed = Bed::new();
+    bed.write("e", [0]);
+    let early = bed.row("e");
+    bed.write("e", 1..6);
+    let was = bed.spoil(bed.own_feed(), 4);
+    let mut late = bed.pen(50);
+    late.entries.push(bed.entry(&late, "e", &late.change(&early, &patch(r#"{"late":1}"#))));
+    bed.take([late.range()]);
+    assert_eq!(bed.held().len(), 1);
+    for n in 6..8 {
+        assert!(bed.pass_by(2) > 0);
+        bed.write("e", [n]);
+        assert_eq!(bed.view("e"), format!(r#"{{"n":{n}}}"#));
+        let frozen: Vec<_> = bed.engine.spaces[&bed.space].care.frozen().iter().collect();
+        assert!(matches!(&frozen[..], [((_, id), _)] if id == "e"), "{frozen:?}");
+    }
+    bed.replace(bed.own_feed(), 4, was);
+    bed.pass_by(2);
+    assert_eq!((bed.view("e").as_str(), bed.held().len()), (r#"{"late":1,"n":7}"#, 0));
+    assert_eq!(bed.engine.spaces[&bed.space].care.frozen().len(), 0);
+}
+
 /// Without row and history there is no verdict: the feeds that write to the entity wait, with all that rests on them, and
 /// say what for. Everything else goes on.
 #[test]
