@@ -7,12 +7,13 @@
 //!
 //! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. So that
 //! this holds for readers beside the engine and after a restart too, its row is stored wrapped ([`EntityState::freeze`])
-//! unless it is unreadable anyway. One that differs from a peer's and is what its own chain gives is *disputed*: both
-//! nodes keep theirs and say so. A row of a newer version is no damage: it is frozen as it is. So is an entity with a sound
-//! row of whose history a judge needed what is damaged: it is served and written on what the row shows, however often its
-//! history is looked at again; entries that need more of it for their verdict are held, and what comes after them in their
-//! feeds.
+//! unless it is unreadable anyway. One that differs from a peer's and is what its own chain gives, or whose history is too
+//! wide to tell (see [`PastError::TooLong`]), is *disputed*: both nodes keep theirs and say so. A row of a newer version is
+//! no damage: it is frozen as it is. So is an entity with a sound row of whose history a judge needed what is damaged: it is
+//! served and written on what the row shows, however often its history is looked at again; entries that need more of it for
+//! their verdict are held, and what comes after them in their feeds.
 //!
+//! [`PastError::TooLong`]: crate::chain::PastError::TooLong
 //! [`EntityState::freeze`]: tombolo_crdt::entity::EntityState::freeze
 //!
 //! Everything is done in slices, one per space and step, so that nobody waits long for a step.

@@ -8,6 +8,7 @@ use tombolo_crdt::entity::{EntityState, RowError};
 use tombolo_transport::frame::{self, RowSum, Sums};
 
 use self::world::{Bed, name, peer};
+use crate::chain::FOLD_CHANGES_MAX;
 use crate::engine::Refusal;
 
 /// A suspect whose newest change is known waits for its turn, while it is written and the next one comes under suspicion.
@@ -64,6 +65,50 @@ fn a_long_history_is_folded_in_slices_and_again_if_it_grows() {
     bed.tend(12);
     assert_eq!((bed.view("a").as_str(), bed.suspects().len()), (r#"{"n":4000}"#, 0));
     assert_eq!((bed.sums()[0], bed.care().counters.repaired), (bed.sums()[1], 1));
+}
+
+/// Readers are refused what takes too long; care has all the time there is.
+#[test]
+fn no_history_is_too_long_to_be_folded() {
+    let mut bed = Bed::with(&["b"]);
+    let changes = FOLD_CHANGES_MAX + 100;
+    for from in (0..changes).step_by(600) {
+        bed.put_all("a", from..changes.min(from + 600)).unwrap();
+    }
+    let row = bed.stored("a").unwrap();
+    bed.differs("a");
+    bed.tend(10);
+    assert_eq!((bed.suspects().len(), bed.status().poisoned), (0, 0));
+    assert_eq!(
+        (bed.stored("a").unwrap(), bed.status().disputed.len()),
+        (row.clone(), 1),
+        "it is right, whatever they say"
+    );
+    bed.rot("a");
+    bed.care().damaged("x", "a");
+    bed.tend(10);
+    assert_eq!((bed.stored("a").unwrap(), bed.status().care.repaired), (row, 1));
+}
+
+/// Whoever says that an entity differs cannot keep the others from being built anew by writing to it.
+#[test]
+fn a_long_history_that_grows_all_the_time_is_given_up_if_it_is_not_damaged() {
+    let mut bed = Bed::with(&["z"]);
+    for from in (0..1_800).step_by(600) {
+        bed.put_all("a", from..from + 600).unwrap();
+    }
+    bed.differs("a");
+    bed.rot("z");
+    bed.care().damaged("x", "z");
+    let mut rounds = 0;
+    while !bed.suspects().is_empty() {
+        rounds += 1;
+        assert!(rounds < 50, "{:?}", bed.suspects());
+        bed.put("a", rounds).unwrap();
+        bed.tend(1);
+    }
+    assert_eq!((bed.care().counters.repaired, bed.status().poisoned), (1, 0));
+    assert_eq!((bed.view("z").as_str(), bed.view("a")), (r#"{"n":1}"#, format!(r#"{{"n":{rounds}}}"#)));
 }
 
 /// A member may say of any name that it has a row of it.
