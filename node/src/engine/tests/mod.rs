@@ -2,6 +2,7 @@
 
 mod damage;
 mod poison;
+mod talking;
 mod waiting;
 mod walks;
 
