@@ -2,6 +2,7 @@
 
 mod damage;
 mod poison;
+mod rotten;
 mod talking;
 mod waiting;
 mod walks;

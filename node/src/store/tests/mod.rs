@@ -4,6 +4,7 @@ mod crash;
 mod disk;
 mod faults;
 mod reads;
+mod rot;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
