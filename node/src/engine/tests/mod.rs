@@ -4,6 +4,7 @@ mod damage;
 mod poison;
 mod rotten;
 mod talking;
+mod verifying;
 mod waiting;
 mod walks;
 

@@ -14,6 +14,18 @@ impl Batch<'_> {
         self.put_raw(Table::State, layout::peer(space_no, node), vec![0]);
     }
 
+    /// Puts a row where no entity can be, right behind one.
+    pub(crate) fn put_row_of_nothing(&mut self, space_no: u32, collection: &str, id: &str) {
+        let mut key = layout::entity(space_no, collection, id);
+        key.push(u8::MAX);
+        self.put_raw(Table::Entities, key, vec![0]);
+    }
+
+    /// Spoils a kept seal.
+    pub(crate) fn spoil_seal(&mut self, feed: FeedId, seq: u64) {
+        self.put_raw(Table::Seals, layout::feed_seq(feed, seq).to_vec(), vec![0]);
+    }
+
     /// Spoils a held entry.
     pub(crate) fn spoil_held(&mut self, feed: FeedId, seq: u64) {
         self.put_raw(Table::Held, layout::feed_seq(feed, seq).to_vec(), vec![0]);
