@@ -168,6 +168,29 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
     assert!(bed.care().audit.speaks(), "and the audit goes on");
 }
 
+/// A key of which nobody knows what it names: what lies beyond cannot be reached. Nothing is said of what is not known, and
+/// no step fails.
+#[test]
+fn an_audit_over_a_key_that_cannot_be_read_compares_what_it_can() {
+    let mut bed = Bed::with(&["a", "b", "c"]);
+    bed.tamper(|batch, no| batch.put_row_of_nothing(no, "x", "b"));
+    let before = bed.engine.spaces[&bed.space].row.sums.rows;
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let (space, mono) = (bed.space, bed.mono);
+    bed.care().audit.ask(peer(), frontier, mono);
+    bed.tend(6);
+    assert_eq!(bed.engine.counters().failures, 0);
+    assert!(!bed.care().audit.speaks() && !bed.audits(), "it has come to its end");
+    assert_eq!((bed.engine.spaces[&bed.space].row.sums.rows, bed.care().counters.sums_corrected), (before, 0));
+    let told = |id: &str, sum| RowSum { collection: "x".to_owned(), id: id.to_owned(), sum };
+    let buckets = ["a", "c"].map(|id| tombolo_crdt::digest::bucket("x", id)).to_vec();
+    let sums = Sums::Rows(buckets, vec![told("a", [1; 16]), told("c", [1; 16])]);
+    bed.care().audit.hear(peer(), frame::Audit { space, frontier, sums }, frontier, mono);
+    bed.tend(6);
+    assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), [&name("a")]);
+    assert_eq!((bed.engine.counters().failures, bed.audits()), (0, false));
+}
+
 #[test]
 fn a_row_that_is_built_anew_during_an_audit_leaves_the_sums_right() {
     let mut bed = Bed::with(&["e"]);
