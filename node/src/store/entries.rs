@@ -258,9 +258,12 @@ impl Batch<'_> {
         if let Some((number, _)) = run.and_then(|run| run.from(seq)) {
             return Ok(number);
         }
-        let last = self.floor(Table::Entries, &number_key(0), &number_key(u64::MAX), |key, _| {
-            Fields::new(Table::Entries, key, key).u64_be()
-        })?;
+        let of = |key: &[u8]| Fields::new(Table::Entries, key, key).u64_be();
+        let last = match self.floor(Table::Entries, &number_key(0), &number_key(u64::MAX), |key, _| of(key)) {
+            // Its key alone is needed: nothing could be stored behind a damaged one.
+            Err(StoreError::Corrupt { key, .. }) if !key.is_empty() => Some(of(&key)?),
+            last => last?,
+        };
         let number = last.unwrap_or(0) + 1;
         let follows = |run: &Run| (run.first + run.count, run.number + run.count) == (seq, number);
         let run = match run.filter(follows) {

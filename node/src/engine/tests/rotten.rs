@@ -97,6 +97,24 @@ fn a_rotten_answer_is_the_matter_of_who_asks_for_it_again() {
     bed.unharmed(own);
 }
 
+/// Entries are stored one behind the other.
+#[test]
+fn a_rotten_last_entry_keeps_nobody_from_writing() {
+    let mut bed = Bed::new();
+    bed.write("e", 0..3);
+    let own = bed.own_feed();
+    let no = bed.no();
+    let last = bed.engine.reader().snapshot().unwrap().journal(no, bed.row("e").journal()).unwrap().unwrap().seq;
+    bed.work(|work, _| work.batch.rot_entry(own, last));
+    bed.write("f", 0..2);
+    assert_eq!(bed.view("f"), r#"{"n":1}"#);
+    let mut other = bed.pen(50);
+    other.entries.push(bed.entry(&other, "g", &other.change(&EntityState::new(), &put("{}"))));
+    bed.take([other.range()]);
+    assert_eq!(bed.view("g"), "{}");
+    bed.unharmed(own);
+}
+
 #[test]
 fn rotten_answers_keep_nobody_from_writing() {
     let mut bed = Bed::new();

@@ -4,6 +4,13 @@ use super::super::layout::{self, Table};
 use super::*;
 
 impl Batch<'_> {
+    /// Spoils a settled entry so that its sum does not fit.
+    pub(crate) fn rot_entry(&mut self, feed: FeedId, seq: u64) {
+        self.spoil_entry(feed, seq);
+        let Err(StoreError::Corrupt { key, .. }) = self.entry(feed, seq) else { panic!("it is spoilt") };
+        self.put_raw(Table::Entries, key, vec![0]);
+    }
+
     /// Spoils a row of the journal.
     pub(crate) fn spoil_journal(&mut self, space_no: u32, position: u64) {
         self.put_raw(Table::Journal, layout::journal(space_no, position).to_vec(), vec![0]);
