@@ -88,6 +88,8 @@ pub(crate) struct MemberStatus {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Counters {
+    /// Steps that failed.
+    pub(crate) failures: u64,
     /// Bytes of frames: by peer, by kind, `sent` and `received`.
     traffic: BTreeMap<String, BTreeMap<String, Traffic>>,
 }

@@ -2,25 +2,26 @@
 //! its signed entries.
 //!
 //! Nothing is written. Memory is bounded by one entity and eight bytes for each of its changes.
+//!
+//! What cannot be read is a finding, and the next is looked at. What could only be told with it is not: a sum over rows of
+//! which one cannot be read says nothing.
 
 mod entity;
+mod feeds;
+mod journal;
+mod pages;
 
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use tombolo_crdt::digest::{StateSums, Sum};
 use tombolo_crdt::entity::EntityState;
-use tombolo_crdt::entry::{Body, Content};
-use tombolo_crdt::feed::{Opening, Position, chain as chain_hash, seal_message};
-use tombolo_crdt::frontier::Frontier;
-use tombolo_crdt::verdict::Verdict;
-use tombolo_crdt::{ChainHash, FeedId};
+use tombolo_crdt::feed::Position;
 
 pub use entity::{EntityName, EntityReport, entity, entity_of};
 
 use crate::chain::{EntityKey, Entries, Past, Until};
-use crate::store::{FeedRow, JournalRow, OpenError, Snapshot, SpaceRow, Store, StoreError, StoreOptions};
+use crate::store::{OpenError, Snapshot, SpaceRow, Store, StoreError, StoreOptions};
 
 /// Entries or rows read at a time.
 const PAGE: usize = 1024;
@@ -96,7 +97,8 @@ pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyEr
 /// # Errors
 /// [`StoreError`]: it cannot be read.
 pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyReport, StoreError> {
-    let mut check = Check { snapshot, entries: Entries::shared(), report: VerifyReport::default(), progress };
+    let entries = Entries::shared();
+    let mut check = Check { snapshot, entries, report: VerifyReport::default(), unread: false, progress };
     for space in snapshot.spaces()? {
         check.space(&space)?;
     }
@@ -107,6 +109,8 @@ struct Check<'a, 'p> {
     snapshot: &'a Snapshot,
     entries: Entries,
     report: VerifyReport,
+    /// Entries of the space cannot be read.
+    unread: bool,
     progress: Progress<'p>,
 }
 
@@ -120,10 +124,19 @@ impl Check<'_, '_> {
 
     fn space(&mut self, space: &SpaceRow) -> Result<(), StoreError> {
         self.report.spaces += 1;
+        self.unread = false;
         let mut sums = StateSums::default();
         let mut changes = 0;
         let mut frontier = Vec::new();
-        for (id, feed) in self.snapshot.feeds(space.no)? {
+        let feeds = match self.snapshot.feeds(space.no) {
+            Err(error @ StoreError::Corrupt { .. }) => {
+                self.finding(format!("space {}", space.name), format!("its feeds cannot all be read: {error}"));
+                self.unread = true;
+                Vec::new()
+            }
+            feeds => feeds?,
+        };
+        for (id, feed) in feeds {
             self.report.feeds += 1;
             changes += self.feed(space, id, &feed, &mut sums)?;
             if feed.seq > 0 {
@@ -134,161 +147,65 @@ impl Check<'_, '_> {
         self.rows(space, sums, changes)
     }
 
-    /// Chains and seals of a feed. Returns how many changes its entries applied.
-    fn feed(&mut self, space: &SpaceRow, id: FeedId, row: &FeedRow, sums: &mut StateSums) -> Result<u64, StoreError> {
-        let place = |seq: u64| format!("entry {id}-{seq}");
-        let opening = match Opening::decode(&row.opening) {
-            Ok(opening) if opening.feed() == id && opening.space == space.space => opening,
-            _ => {
-                self.finding(format!("feed {id}"), "its opening is not the one its id was made from");
-                return Ok(0);
-            }
-        };
-        let (mut last, mut next, mut changes) = (opening.chain(), 1, 0);
-        while next <= row.seq {
-            (self.progress)("entries", self.report.entries, 0);
-            let page = self.snapshot.entries(id, next..=row.seq.min(next + PAGE as u64), PAGE_BYTES)?;
-            if page.first().is_none_or(|(seq, _)| *seq != next) {
-                self.finding(place(next), "is missing");
-                return Ok(changes);
-            }
-            for (seq, entry) in page {
-                self.report.entries += 1;
-                last = chain_hash(id, seq, last, &entry.bytes);
-                if last != entry.chain {
-                    self.finding(place(seq), "its bytes do not give the chain hash that is stored with it");
-                    last = entry.chain;
-                }
-                match (Content::decode(&entry.bytes, opening.kind, seq), Verdict::from_code(entry.verdict)) {
-                    (Ok(Content::Known(content)), Some(verdict)) => {
-                        if let (Body::Data(of_entry), Verdict::Applied) = (&content.body, verdict) {
-                            changes += of_entry.len() as u64;
-                        }
-                        if verdict != Verdict::Applied {
-                            sums.refuse(id, seq, verdict);
-                        }
-                    }
-                    _ => self.finding(place(seq), "it does not decode"),
-                }
-                match self.snapshot.journal(space.no, entry.journal)? {
-                    Some(at) if at.feed == id && at.seq == seq => {}
-                    _ => self.finding(place(seq), format!("journal position {} is not its own", entry.journal)),
-                }
-                next = seq + 1;
-            }
-        }
-        if last != row.chain {
-            self.finding(format!("feed {id}"), "its chain does not end where the feed does");
-        }
-        self.seals(&opening, row)?;
-        Ok(changes)
-    }
-
-    fn seals(&mut self, opening: &Opening, row: &FeedRow) -> Result<(), StoreError> {
-        let id = opening.feed();
-        let mut next = 1;
-        let mut all = Vec::new();
-        while let Some((seq, seal)) = self.snapshot.seal_at_or_after(id, next)? {
-            all.push((seq, seal));
-            next = seq + 1;
-        }
-        all.extend(row.sealed);
-        for (seq, seal) in all {
-            self.report.seals += 1;
-            let chain = self.snapshot.entry_chain(id, seq)?.unwrap_or(ChainHash::from_bytes([0; 32]));
-            if !seal.verify(opening.node.as_bytes(), &seal_message(id, seq, chain)) {
-                self.finding(format!("entry {id}-{seq}"), "its seal is not its author's signature");
-            }
-        }
-        Ok(())
-    }
-
-    /// The running hash of the journal, and that it leads to every settled entry.
-    fn journal(&mut self, space: &SpaceRow, frontier: &Frontier) -> Result<(), StoreError> {
-        let mut running = [0; 16];
-        let mut reached: BTreeMap<FeedId, u64> = BTreeMap::new();
-        let mut next = 1;
-        while next <= space.journal {
-            (self.progress)("journal", next, space.journal);
-            let page = self.snapshot.journal_range(space.no, next, PAGE)?;
-            if page.first().is_none_or(|(position, _)| *position != next) {
-                self.finding(format!("journal position {next} of {}", space.name), "is missing");
-                return Ok(());
-            }
-            for (position, row) in page {
-                self.report.journal += 1;
-                let names = row.entities.clone();
-                let expected = JournalRow::next(&running, position, row.kind, row.feed, row.seq, names);
-                if expected.running != row.running {
-                    self.finding(format!("journal position {position} of {}", space.name), "its running hash differs");
-                }
-                running = row.running;
-                *reached.entry(row.feed).or_default() += 1;
-                next = position + 1;
-            }
-        }
-        if running != space.running {
-            self.finding(format!("journal of {}", space.name), "it does not end where the space says");
-        }
-        for position in frontier.positions() {
-            if reached.get(&position.feed) != Some(&position.seq) {
-                self.finding(
-                    format!("feed {}", position.feed),
-                    "the journal does not lead to each of its entries once",
-                );
-            }
-        }
-        Ok(())
-    }
-
     /// Every row, folded again from its chain, and the sums over all of them.
     fn rows(&mut self, space: &SpaceRow, mut sums: StateSums, changes: u64) -> Result<(), StoreError> {
         sums.rows = Sum::default();
-        let (mut present, mut folded, mut rows) = (0, 0, 0);
+        let mut seen = Seen::default();
         let mut after: Option<(String, String)> = None;
         loop {
             let mut page = Vec::new();
             let from = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
-            self.snapshot.visit_rows(space.no, None, "", from, |collection, id, row| {
+            let visited = self.snapshot.visit_rows(space.no, None, "", from, |collection, id, row| {
                 page.push((collection.to_owned(), id.to_owned(), row.to_vec()));
                 if page.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-            })?;
-            let Some((collection, id, _)) = page.last() else { break };
-            after = Some((collection.clone(), id.clone()));
+            });
+            after = page.last().map(|(collection, id, _)| (collection.clone(), id.clone()));
             for (collection, id, row) in page {
-                rows += 1;
                 self.report.rows += 1;
-                if rows % PAGE as u64 == 0 {
-                    (self.progress)("entities", rows, space.entities);
+                seen.rows += 1;
+                if seen.rows % PAGE as u64 == 0 {
+                    (self.progress)("entities", seen.rows, space.entities);
                 }
                 let key = EntityKey { space_no: space.no, collection: &collection, id: &id };
-                match self.row(key, &row) {
-                    Ok((state, links)) => {
-                        sums.rows.add(&state.contribution(&collection, &id));
-                        present += u64::from(state.is_present());
-                        folded += links;
-                    }
-                    Err(detail) => self.finding(format!("entity {}/{collection}/{id}", space.name), detail),
+                if let Err(detail) = self.row(key, &row, &mut sums.rows, &mut seen) {
+                    self.finding(format!("entity {}/{collection}/{id}", space.name), detail);
                 }
             }
+            if let Err(error @ StoreError::Corrupt { .. }) = visited {
+                // What lies beyond cannot be reached.
+                self.finding(format!("space {}", space.name), format!("its rows cannot all be read: {error}"));
+                (seen.unread, seen.unfolded) = (true, true);
+                break;
+            }
+            visited?;
+            if after.is_none() {
+                break;
+            }
         }
-        if folded != changes {
+        if seen.folded != changes && !seen.unfolded && !self.unread {
+            let folded = seen.folded;
             let detail = format!("{changes} changes were applied and {folded} are in the chains of the entities");
             self.finding(format!("space {}", space.name), detail);
         }
-        if sums != space.sums {
+        if sums != space.sums && !seen.unread && !self.unread {
             self.finding(format!("space {}", space.name), "its state digest is not that of its rows and refusals");
         }
-        if present != space.entities {
-            let detail = format!("it counts {} present entities; there are {present}", space.entities);
+        if seen.present != space.entities && !seen.unread {
+            let detail = format!("it counts {} present entities; there are {}", space.entities, seen.present);
             self.finding(format!("space {}", space.name), detail);
         }
         Ok(())
     }
 
-    /// The row as its chain gives it, and how many changes that took. `Err`: how they differ.
-    fn row(&mut self, key: EntityKey<'_>, row: &[u8]) -> Result<(EntityState, u64), String> {
-        let stored = EntityState::decode(row).map_err(|error| error.to_string())?;
+    /// Counts a row and compares it with what its chain gives. `Err`: how they differ.
+    fn row(&mut self, key: EntityKey<'_>, row: &[u8], sum: &mut Sum, seen: &mut Seen) -> Result<(), String> {
+        let unfolded = std::mem::replace(&mut seen.unfolded, true);
+        let stored = EntityState::decode(row).map_err(|error| {
+            seen.unread = true;
+            error.to_string()
+        })?;
+        sum.add(&stored.contribution(key.collection, key.id));
+        seen.present += u64::from(stored.is_present());
         let mut past = Past::new(key, stored.journal(), Until::Present).unbounded();
         let again = loop {
             match past.step_among(self.snapshot, &mut self.entries).map_err(|error| error.to_string())? {
@@ -299,6 +216,21 @@ impl Check<'_, '_> {
         if again.encode() != row {
             return Err("the row is not what its entries give".to_owned());
         }
-        Ok((again, past.changes() as u64))
+        seen.folded += past.changes() as u64;
+        seen.unfolded = unfolded;
+        Ok(())
     }
+}
+
+/// What the rows of a space come to.
+#[derive(Debug, Default)]
+struct Seen {
+    rows: u64,
+    present: u64,
+    /// Changes in the chains of the entities.
+    folded: u64,
+    /// Not all rows could be read.
+    unread: bool,
+    /// Not all chains led to their row.
+    unfolded: bool,
 }

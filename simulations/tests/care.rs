@@ -4,7 +4,7 @@ use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::json::Json;
 use tombolo_node::api::{ChangeReader, Told};
-use tombolo_node::chain::{EntityKey, chain, fold};
+use tombolo_node::chain::{EntityKey, Entries, chain, fold};
 use tombolo_node::engine::{Command, EntityWrite, Expect, Refusal, Reply, SpaceStatus, WriteCommand};
 use tombolo_node::store::Batch;
 use tombolo_sim::hand::World;
@@ -175,6 +175,22 @@ fn an_entity_whose_history_is_damaged_too_is_frozen_alone() {
     assert!(matches!(refused, Err(Refusal::Damaged { .. })), "{refused:?}");
 }
 
+/// Peers that remember each other tell what moved since, and ask the entries for it.
+#[test]
+fn a_rotten_last_entry_ends_no_exchange() {
+    let (mut world, space) = pair(90);
+    world.disconnect(0, 1);
+    let last = format!("e{}", ENTITIES - 1);
+    let entry = newest_entry(&world, 0, space, &last);
+    world.rot(0, &entry);
+    world.write(1, space, "x", "e5", [put(r#"{"n":12}"#)]).expect("written");
+    world.write(0, space, "x", "e6", [put(r#"{"n":13}"#)]).expect("written");
+    in_step(&mut world, space);
+    assert!(world.export(0, space).contains(&r#"x/e5 {"n":12}"#.to_owned()));
+    assert!(world.export(1, space).contains(&r#"x/e6 {"n":13}"#.to_owned()));
+    assert_eq!(world.engine(0).counters().failures, 0);
+}
+
 /// Puts an older state of an entity in the place of its row, as if a change had been forgotten; the sums are those of the
 /// rows still, unless it was the disk that forgot.
 fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str, disk: bool) {
@@ -182,7 +198,7 @@ fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str, dis
     let stored = batch.row(row.no, "x", id).expect("readable").expect("there");
     let state = EntityState::decode(&stored).expect("sound");
     let key = EntityKey { space_no: row.no, collection: "x", id };
-    let links: Result<Vec<_>, _> = chain(batch, key, state.journal()).skip(1).collect();
+    let links: Result<Vec<_>, _> = chain(batch, &mut Entries::passing(), key, state.journal()).skip(1).collect();
     let mut links = links.expect("readable");
     links.reverse();
     let older = fold(batch, &links).expect("folds");

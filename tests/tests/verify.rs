@@ -135,6 +135,24 @@ fn long_store() -> (NodeDir, String) {
 }
 
 #[test]
+fn one_rotten_entry_hides_no_other_and_harms_no_other_entity() {
+    let (dir, _) = long_store();
+    assert_eq!(damage_what_holds(&dir, "entries", b"precious"), 1);
+    damage(&dir, "entities");
+    let (code, said) = verify(&dir);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(["cannot be read", "x/broken", "x/c"].iter().all(|what| said.contains(what)), "{said}");
+    assert!(!said.contains("x/a-"), "{said}");
+    for (id, sound) in [("a-007", true), ("broken", false), ("c", false)] {
+        let output = run_cli(dir.path(), &["--json", "verify", "--entity", &format!("sound/x/{id}")], "");
+        assert_eq!(output.status.success(), sound, "{id}: {output:?}");
+        let said: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(said["differences"].as_array().map(Vec::is_empty), Some(sound), "{said}");
+        assert_eq!(said["changes"], if id == "broken" { 0 } else { 1 }, "{said}");
+    }
+}
+
+#[test]
 fn no_reader_serves_a_damaged_row_or_leaves_it_out() {
     let (dir, space) = long_store();
     // Its entry is damaged too, so that it stays as it is.

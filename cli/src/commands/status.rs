@@ -29,6 +29,14 @@ fn render(status: &Status) -> String {
     if let Some(why) = &status.full {
         text.push_str(&format!("\n  ! writes are refused: {why}"));
     }
+    match status.counters.failures {
+        0 => {}
+        failures => text.push_str(&format!(
+            "\n  ! {} of its commits failed since it was started, on a full or failing disk or on damaged data: \
+             see its log, then stop it and run `tombolo verify`",
+            human::count(failures)
+        )),
+    }
     if !status.joins.is_empty() {
         text.push_str(&format!("\n  {} space(s) to join: no member has answered yet", status.joins.len()));
     }
@@ -133,6 +141,15 @@ mod tests {
         let space = SpaceStatus { name: "shop".to_owned(), members: vec![member], ..SpaceStatus::default() };
         let text = render(&Status { spaces: vec![space], ..Status::default() });
         assert!(text.contains("hamburg  writer  away  behind by 1,200: not connected"), "{text}");
+    }
+
+    #[test]
+    fn failed_commits_are_told_with_what_to_do_about_them() {
+        let status: Status = serde_json::from_str(r#"{"counters":{"failures":1200}}"#).expect("decodes");
+        let text = render(&status);
+        let line = text.lines().find(|line| line.contains("1,200")).expect("a line of its own");
+        assert!(line.contains("failed") && line.contains("tombolo verify"), "{text}");
+        assert!(!render(&Status::default()).contains("failed"));
     }
 
     #[test]

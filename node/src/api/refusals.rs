@@ -28,7 +28,7 @@ impl From<Refusal> for Problem {
                 .with("limit_changes", ENTRY_CHANGES_MAX as u64),
             Refusal::Full(_) => Self::new(Kind::Full, text),
             Refusal::Ticket(refusal) => of_join(refusal),
-            Refusal::Damaged { .. } => Self::new(Kind::Damaged, text),
+            Refusal::Damaged { .. } | Refusal::Unreadable { .. } => Self::new(Kind::Damaged, text),
             Refusal::Store(_) => Self::new(Kind::Store, text),
         }
     }
@@ -101,6 +101,7 @@ mod tests {
             (Refusal::TooLarge { changes: 1, bytes: 1 }, "too-large", 413),
             (Refusal::Full(String::new()), "full", 507),
             (Refusal::Store(String::new()), "store", 503),
+            (Refusal::Unreadable { what: String::new(), reason: String::new() }, "damaged", 500),
             (Refusal::Ticket(JoinRefusal::Used), "ticket-used", 409),
             (Refusal::Ticket(JoinRefusal::Expired), "ticket-expired", 409),
             (Refusal::Ticket(JoinRefusal::Signature), "ticket-refused", 409),

@@ -20,7 +20,7 @@ pub use entries::Entries;
 pub use fold::{Fold, Needs, fold};
 pub use past::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, Past, PastError, STEP_CHANGES, Until};
 
-use crate::store::{JournalKind, Snapshot, StoreError};
+use crate::store::{Snapshot, StoreError};
 use entries::Whole;
 
 /// Changes that are walked back to find a revision: what a client may be behind. Final with the format.
@@ -113,30 +113,6 @@ pub fn link_of(snapshot: &Snapshot, key: EntityKey<'_>, receipt: Receipt) -> Res
     // Another space may have an entity of that name.
     let at = snapshot.journal(key.space_no, link.journal)?;
     Ok(at.filter(|at| (at.feed, at.seq) == (receipt.feed, receipt.seq)).map(|_| link))
-}
-
-/// Journal position of an entity's last change at or before `from`, found in the journal itself; 0: there is none. Reads
-/// the journal backwards, with an entry per position; `told` hears how many.
-///
-/// # Errors
-/// [`StoreError`]: it cannot be read.
-pub fn newest(
-    snapshot: &Snapshot,
-    key: EntityKey<'_>,
-    from: u64,
-    told: &mut dyn FnMut(u64),
-) -> Result<u64, StoreError> {
-    for journal in (1..=from).rev() {
-        let missing = || StoreError::corrupt("journal", format!("position {journal} is missing"));
-        let at = snapshot.journal(key.space_no, journal)?.ok_or_else(missing)?;
-        if at.kind == JournalKind::Applied && in_entry(snapshot, key, at.feed, at.seq)?.is_some() {
-            return Ok(journal);
-        }
-        if journal % 1_024 == 0 {
-            told(from - journal);
-        }
-    }
-    Ok(0)
 }
 
 fn in_entry(snapshot: &Snapshot, key: EntityKey<'_>, feed: FeedId, seq: u64) -> Result<Option<Link>, StoreError> {

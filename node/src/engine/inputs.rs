@@ -151,7 +151,12 @@ impl Parts<'_> {
                 Reply::Done(Ok(()))
             }
             Command::Receipt(receipt) => {
-                Reply::Receipt(super::report::receipt(self.spaces, self.conns, work.node, receipt, &work.batch)?)
+                match super::report::receipt(self.spaces, self.conns, work.node, receipt, &work.batch) {
+                    Err(StoreError::Corrupt { detail, .. }) => {
+                        Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
+                    }
+                    state => Reply::Receipt(state?),
+                }
             }
         }))
     }

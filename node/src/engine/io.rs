@@ -309,6 +309,14 @@ pub enum Refusal {
         /// What is wrong.
         reason: String,
     },
+    /// Something else that was asked for and cannot be read: everything but this goes on.
+    #[error("{what} is damaged on this node: {reason}")]
+    Unreadable {
+        /// What was asked for, in words.
+        what: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The store failed; it is being reopened.
     #[error("the store failed: {0}")]
     Store(String),
@@ -353,7 +361,7 @@ pub enum Reply {
     Status(Box<Status>),
     /// To [`Command::Receipt`]; `None`: this node knows no such feed.
     Receipt(Option<ReceiptState>),
-    /// To any command whose step failed: nothing was written for it.
+    /// To any command whose step failed, or that asked for what cannot be read: nothing was written for it.
     Failed(Refusal),
 }
 

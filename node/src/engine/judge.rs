@@ -13,7 +13,7 @@ use super::rows::RowFault;
 use super::settle::Candidate;
 use super::space::Space;
 use super::{Work, past};
-use crate::store::StoreError;
+use crate::store::{Snapshot, StoreError};
 
 /// A change ready to be applied.
 pub(super) struct Ready {
@@ -42,7 +42,7 @@ impl Work<'_> {
             let same = if feed.row.seq == dep.seq {
                 Some(feed.row.chain == dep.chain)
             } else {
-                self.has_chain(dep.feed, dep.seq, dep.chain)?
+                has_chain(&self.batch, dep.feed, dep.seq, dep.chain)?
             };
             let Some(same) = same else { return Ok(Some(Blocker::Rotten(dep.feed, dep.seq))) };
             if !same || feed.opening.kind != FeedKind::Data {
@@ -50,20 +50,6 @@ impl Work<'_> {
             }
         }
         Ok(None)
-    }
-
-    /// Whether a settled entry that is not its feed's last has this chain hash. Of a damaged one the entry after it tells;
-    /// `None`: that is damaged too.
-    fn has_chain(&self, feed: FeedId, seq: u64, claimed: ChainHash) -> Result<Option<bool>, StoreError> {
-        match self.batch.entry_chain(feed, seq) {
-            Err(StoreError::Corrupt { .. }) => {}
-            chain => return Ok(Some(chain? == Some(claimed))),
-        }
-        match self.batch.entry(feed, seq + 1) {
-            Ok(Some(next)) => Ok(Some(chain(feed, seq + 1, claimed, &next.bytes) == next.chain)),
-            Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
-            Err(error) => Err(error),
-        }
     }
 
     /// The verdict of a data entry; `Err`: what it waits for.
@@ -186,6 +172,26 @@ impl Work<'_> {
             Ok(None) => Prepared::Blocked(Blocker::Change(collection.clone(), id.clone(), hash)),
             Err(error) => return damaged(space, change, error),
         })
+    }
+}
+
+/// Whether a settled entry that is not its feed's last has this chain hash. Of a damaged one the entry after it tells;
+/// `None`: that is damaged too.
+pub(super) fn has_chain(
+    snapshot: &Snapshot,
+    feed: FeedId,
+    seq: u64,
+    claimed: ChainHash,
+) -> Result<Option<bool>, StoreError> {
+    match snapshot.entry_chain(feed, seq) {
+        Ok(Some(chain)) => return Ok(Some(chain == claimed)),
+        Ok(None) | Err(StoreError::Corrupt { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    match snapshot.entry(feed, seq + 1) {
+        Ok(Some(next)) => Ok(Some(chain(feed, seq + 1, claimed, &next.bytes) == next.chain)),
+        Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
+        Err(error) => Err(error),
     }
 }
 

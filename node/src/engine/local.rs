@@ -48,6 +48,8 @@ struct Touched<'r> {
 struct Seen {
     present: bool,
     journal: u64,
+    /// The entry of its last change, if the transaction does not change it.
+    receipt: Option<Receipt>,
 }
 
 impl Work<'_> {
@@ -127,15 +129,18 @@ impl Work<'_> {
 
         let mut made: Vec<Made> = Vec::new();
         let mut seen = BTreeMap::new();
-        for ((collection, id), Touched { writer, before }) in touched {
-            seen.insert((collection, id), before);
+        for ((collection, id), Touched { writer, mut before }) in touched {
             let refusal = |source| Refusal::Write { collection: collection.to_owned(), id: id.to_owned(), source };
             self.poison.begin(space.id, collection, id);
             let finished = writer.finish(&provenance, position);
             self.poison.end();
-            if let Some((change, state)) = finished.map_err(refusal)? {
-                made.push(Made { collection: collection.to_owned(), id: id.to_owned(), change, state });
+            match finished.map_err(refusal)? {
+                Some((change, state)) => {
+                    made.push(Made { collection: collection.to_owned(), id: id.to_owned(), change, state });
+                }
+                None => before.receipt = self.receipt_of(space, (collection, id), before.journal)?,
             }
+            seen.insert((collection, id), before);
         }
         let receipt = if made.is_empty() {
             None
@@ -147,7 +152,7 @@ impl Work<'_> {
             Some(self.append_data(space, hlc, &mut made, trace, idempotency)?)
         };
         let changed: BTreeSet<(String, String)> = made.into_iter().map(|made| (made.collection, made.id)).collect();
-        self.answers(space, writes, &seen, &changed, receipt)
+        Ok(self.answers(space, writes, &seen, &changed, receipt))
     }
 
     /// Makes sure that the row of a write is there.
@@ -262,20 +267,20 @@ impl Work<'_> {
 
     /// What each write of a transaction is answered.
     fn answers(
-        &mut self,
+        &self,
         space: &Space,
         writes: &[EntityWrite],
         seen: &BTreeMap<(&str, &str), Seen>,
         changed: &BTreeSet<(String, String)>,
         receipt: Option<Receipt>,
-    ) -> Result<Vec<Written>, Fault> {
+    ) -> Vec<Written> {
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
             let Some(before) = seen.get(&(write.collection.as_str(), write.id.as_str())) else { continue };
             let Some(row) = self.rows.peek(space.row.no, &write.collection, &write.id) else { continue };
             let (revision, present) = (row.state.revision(), row.state.is_present());
             let changed = changed.contains(&(write.collection.clone(), write.id.clone()));
-            let receipt = if changed { receipt } else { self.receipt_of(space, before.journal)? };
+            let receipt = if changed { receipt } else { before.receipt };
             answers.push(Written {
                 receipt,
                 revision,
@@ -284,16 +289,27 @@ impl Work<'_> {
                 changed,
             });
         }
-        Ok(answers)
+        answers
     }
 
-    /// The entry at a journal position.
-    fn receipt_of(&self, space: &Space, journal: u64) -> Result<Option<Receipt>, StoreError> {
+    /// The entry at the journal position of an entity's last change.
+    fn receipt_of(
+        &self,
+        space: &Space,
+        (collection, id): (&str, &str),
+        journal: u64,
+    ) -> Result<Option<Receipt>, Fault> {
         if journal == 0 {
             return Ok(None);
         }
-        let row = self.batch.journal(space.row.no, journal)?;
-        Ok(row.map(|row| Receipt { feed: row.feed, seq: row.seq }))
+        match self.batch.journal(space.row.no, journal) {
+            Ok(row) => Ok(row.map(|row| Receipt { feed: row.feed, seq: row.seq })),
+            Err(StoreError::Corrupt { detail, .. }) => {
+                let reason = format!("the receipt of its last change cannot be read: {detail}");
+                Err(Refusal::Damaged { collection: collection.to_owned(), id: id.to_owned(), reason }.into())
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
@@ -310,7 +326,7 @@ fn plan<'w, 'r>(
         Place::Occupied(entity) => entity.into_mut(),
         Place::Vacant(place) => {
             let Some(row) = rows.peek(no, collection, id) else { return Ok(()) };
-            let before = Seen { present: row.state.is_present(), journal: row.state.journal() };
+            let before = Seen { present: row.state.is_present(), journal: row.state.journal(), receipt: None };
             place.insert(Touched { writer: Writer::new(&row.state, feed, hlc), before })
         }
     };

@@ -180,14 +180,17 @@ impl Engine {
         epoch.copy_from_slice(self.draw("epoch").split_at(8).0);
         let drawn = u64::from_le_bytes(epoch);
         self.author = Author { node: self.node, epoch: if defect::is(Defect::EpochReused) { 1 } else { drawn } };
-        let mut batch = self.store.begin_read()?;
+        let mut batch = self.store.begin()?;
         let mut spaces = BTreeMap::new();
         for row in batch.spaces()? {
             spaces.insert(row.space, Space::load(row, &mut batch, self.author)?);
         }
         self.joins = rules::load_joins(&batch)?;
         self.added = rules::load_added(&batch)?;
-        drop(batch);
+        // Nothing is written but that damaged rows are gone which can be done without. If it fails they are met again.
+        if let Err(error) = batch.commit() {
+            tracing::error!(%error, "damaged rows cannot be removed");
+        }
         let readings = spaces.values().flat_map(|space: &Space| space.feeds.values());
         let own = readings.filter(|feed| feed.opening.node == self.node);
         let last = own.map(|feed| Hlc::from_raw(feed.row.hlc)).max().unwrap_or_default();
@@ -195,7 +198,7 @@ impl Engine {
         self.spaces = spaces;
         for (space, collection, id) in self.poison.iter() {
             if let Some(space) = self.spaces.get_mut(space) {
-                space.care.history_damaged((collection.clone(), id.clone()), poison::REASON.to_owned());
+                space.care.poisoned((collection.clone(), id.clone()), poison::REASON.to_owned());
             }
         }
         self.drain_due = true;

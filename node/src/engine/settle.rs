@@ -200,9 +200,12 @@ impl Work<'_> {
     ) -> Result<Vec<ChangeLink>, StoreError> {
         let Body::Data(changes) = &entry.body else { return Ok(Vec::new()) };
         let position = space.row.journal + 1;
+        let in_force = space.feeds.get(&candidate.feed).map(|feed| feed.rules_at(candidate.seq));
+        let (stated_at, in_force) = in_force.unwrap_or_default();
+        // Heads may be stated that are in force already: then they were stated where they were first.
         let rules_seq = match &entry.rules {
-            Some(_) => candidate.seq,
-            None => space.feeds.get(&candidate.feed).map_or(0, |feed| feed.rules_at(candidate.seq).0),
+            Some(heads) if heads.as_slice() != in_force => candidate.seq,
+            _ => stated_at,
         };
         let provenance = Provenance { entry_seq: candidate.seq, hlc: entry.hlc, rules_seq };
         let mut links = Vec::with_capacity(changes.len());

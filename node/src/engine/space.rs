@@ -15,7 +15,7 @@ use super::care::Care;
 use super::held::Held;
 use super::memory::Memory;
 use super::news::News;
-use crate::store::{Batch, FeedRow, SpaceRow, StoreError};
+use crate::store::{Batch, FeedRow, HeldRow, PeerRow, SpaceRow, StoreError};
 
 /// A feed of a space.
 #[derive(Debug)]
@@ -165,7 +165,8 @@ impl Space {
         }
     }
 
-    /// Reads a space back: its feeds, its rules entries in journal order, what is held and what peers are known for.
+    /// Reads a space back: its feeds, its rules entries in journal order, what is held and what peers are known for. What
+    /// cannot be read and can be done without is removed in `batch`.
     pub(super) fn load(row: SpaceRow, batch: &mut Batch<'_>, author: Author) -> Result<Self, StoreError> {
         let no = row.no;
         let mut feeds = BTreeMap::new();
@@ -175,11 +176,11 @@ impl Space {
         let mut space = Self::over(row, feeds, author);
         space.load_rules(batch)?;
         for feed in space.feeds.keys().copied().collect::<Vec<_>>() {
-            for (seq, row) in batch.held(feed)? {
+            for (seq, row) in held(batch, feed)? {
                 space.held.insert(feed, seq, row.bytes.len());
             }
         }
-        for (node, row) in batch.peers(no)? {
+        for (node, row) in peers(batch, no)? {
             space.memory.insert(node, Memory::load(row));
         }
         Ok(space)
@@ -275,6 +276,34 @@ impl Space {
                 *id
             })
             .collect()
+    }
+}
+
+/// The held entries of a feed. One that cannot be read is dropped: it comes again.
+fn held(batch: &mut Batch<'_>, feed: FeedId) -> Result<Vec<(u64, HeldRow)>, StoreError> {
+    loop {
+        let (key, detail) = match batch.held(feed) {
+            Err(StoreError::Corrupt { key, detail, .. }) => (key, detail),
+            rows => return rows,
+        };
+        let seq = key.strip_prefix(feed.as_bytes()).and_then(|seq| seq.try_into().ok()).map(u64::from_be_bytes);
+        let Some(seq) = seq else { return Err(StoreError::corrupt_at("held", &key, detail)) };
+        tracing::error!(%feed, seq, %detail, "a held entry is damaged and dropped");
+        batch.remove_held(feed, seq)?;
+    }
+}
+
+/// What is remembered of peers. What cannot be read is forgotten: it costs a longer frontier.
+fn peers(batch: &mut Batch<'_>, no: u32) -> Result<Vec<(NodeId, PeerRow)>, StoreError> {
+    loop {
+        let (key, detail) = match batch.peers(no) {
+            Err(StoreError::Corrupt { key, detail, .. }) => (key, detail),
+            rows => return rows,
+        };
+        tracing::error!(?key, %detail, "what is remembered of a peer is damaged and forgotten");
+        if !batch.drop_peer(no, &key) {
+            return Err(StoreError::corrupt_at("state", &key, detail));
+        }
     }
 }
 

@@ -15,12 +15,10 @@ use super::rows::Rows;
 use super::session::have_wait;
 use super::settle::Taken;
 use super::space::Space;
-use super::{Engine, Work};
+use super::{Engine, Work, idempotency};
 use crate::chain::Entries;
 use crate::store::{Batch, StoreError};
 
-/// Idempotency keys purged in one step.
-const PURGE_MAX: usize = 256;
 /// How long a full store is left alone before it is asked again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 /// How long what is remembered of peers stays out of the store although other things are written: these rows are large
@@ -160,7 +158,7 @@ impl Engine {
         if !batch.is_dirty() {
             return Ok(());
         }
-        batch.purge_idempotency(now.wall_millis, PURGE_MAX)?;
+        idempotency::purge(&mut batch, now.wall_millis)?;
         batch.commit()?;
         counters.commits += 1;
         Ok(())

@@ -9,10 +9,11 @@ use tombolo_crdt::{Digest, FeedId, NodeId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Probe, Summary};
 
 use super::io::{ConnId, Now, Output};
+use super::judge::has_chain;
 use super::news::Moved;
 use super::session::{PROBES_MAX, Session};
 use super::space::Space;
-use super::transfer;
+use super::transfer::{self, unless_damaged};
 use crate::store::{Snapshot, StoreError};
 
 /// Most refusals reported in one frame.
@@ -152,11 +153,16 @@ impl Talk<'_> {
         }
     }
 
-    /// Feeds that moved after a journal position, as they are now.
+    /// Feeds that moved after a journal position, as they are now. One of which that cannot be read is told too: it costs
+    /// some bytes, no more.
     fn moved_since(&self, space: &Space, journal: u64) -> Result<Vec<Position>, StoreError> {
         let mut moved = Vec::new();
         for position in space.frontier.positions() {
-            if self.snapshot.entry_journal(position.feed, position.seq)?.is_some_and(|at| at > journal) {
+            let at = match self.snapshot.entry_journal(position.feed, position.seq) {
+                Err(StoreError::Corrupt { .. }) => Some(u64::MAX),
+                at => at?,
+            };
+            if at.is_some_and(|at| at > journal) {
                 moved.push(position);
             }
         }
@@ -165,6 +171,9 @@ impl Talk<'_> {
 
     /// Positions of all feeds when the frontier had this digest, if it is remembered.
     fn positions_at(&self, space: &Space, digest: Digest) -> Result<Option<BTreeMap<FeedId, u64>>, StoreError> {
+        if digest == space.frontier_digest() {
+            return Ok(Some(space.frontier.positions().map(|position| (position.feed, position.seq)).collect()));
+        }
         let Some(journal) = space.memory.get(&self.peer).and_then(|memory| memory.journal_of(digest)) else {
             return Ok(None);
         };
@@ -218,12 +227,11 @@ impl Talk<'_> {
 
     fn same_chain(&self, space: &Space, position: &Position) -> Result<bool, StoreError> {
         let Some(feed) = space.feeds.get(&position.feed) else { return Ok(true) };
-        let ours = if feed.row.seq == position.seq {
-            Some(feed.row.chain)
-        } else {
-            self.snapshot.entry(position.feed, position.seq)?.map(|row| row.chain)
-        };
-        Ok(position.seq == 0 || ours.is_none_or(|chain| chain == position.chain))
+        if position.seq == 0 || feed.row.seq == position.seq {
+            return Ok(position.seq == 0 || feed.row.chain == position.chain);
+        }
+        // Where nothing tells, ranges will.
+        Ok(has_chain(self.snapshot, position.feed, position.seq, position.chain)?.unwrap_or(true))
     }
 
     /// The peer holds another chain: the feed rests in this session, and the place where the two part is looked for.
@@ -246,11 +254,9 @@ impl Talk<'_> {
     /// Answers the peer's questions about chains, and goes on with ours.
     fn probes(&mut self, space: &Space, session: &mut Session) -> Result<(), StoreError> {
         for Probe { feed, seq, chain, .. } in std::mem::take(&mut session.asked) {
-            let ours = match space.feeds.get(&feed).filter(|known| known.row.seq >= seq && seq > 0) {
-                Some(_) => self.snapshot.entry_chain(feed, seq)?,
-                None => None,
-            };
+            let settled = space.feeds.get(&feed).is_some_and(|known| known.row.seq >= seq && seq > 0);
             let Some(theirs) = chain else {
+                let ours = if settled { unless_damaged(self.snapshot.entry_chain(feed, seq))? } else { None };
                 self.send(Frame::Probe(Probe { space: space.id, feed, seq, chain: Some(ours) }));
                 continue;
             };
@@ -258,7 +264,11 @@ impl Talk<'_> {
             if seq <= same || seq >= other {
                 continue;
             }
-            let bounds = if theirs.is_some() && theirs == ours { (seq, other) } else { (same, seq) };
+            let agrees = match theirs.filter(|_| settled) {
+                Some(theirs) => has_chain(self.snapshot, feed, seq, theirs)? == Some(true),
+                None => false,
+            };
+            let bounds = if agrees { (seq, other) } else { (same, seq) };
             session.probes.insert(feed, bounds);
             self.ask(space, feed, bounds);
         }

@@ -18,6 +18,8 @@ use crate::store::{Snapshot, StoreError};
 const FRAME_BYTES: usize = 512 * 1024;
 /// A frame of rules entries is closed when it holds this many bytes; one more range (256 KiB) still fits its limit.
 const OFFER_FRAME_BYTES: usize = 512 * 1024;
+/// Damaged entries in a row that are looked beyond.
+const ROTTEN_MAX: u64 = 16;
 /// Bytes around the entries of a range: opening, hashes, seal, lengths.
 const RANGE_ENVELOPE_BYTES: usize = 512;
 
@@ -74,7 +76,7 @@ pub(super) fn pump(
 }
 
 /// What cannot be read is not sent: a feed with a damaged entry must not stop the others. Who lacks it gets it elsewhere.
-fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
+pub(super) fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Err(error @ StoreError::Corrupt { .. }) => {
             tracing::error!(%error, "a feed cannot be sent");
@@ -173,7 +175,7 @@ fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<Option<(Ran
 pub(super) fn rules_offer(space: &Space, snapshot: &Snapshot) -> Result<Vec<Frame>, StoreError> {
     let mut heap = BinaryHeap::new();
     for id in space.feeds.iter().filter(|(_, feed)| feed.opening.kind == FeedKind::Rules).map(|(id, _)| id) {
-        if let Some(journal) = snapshot.entry_journal(*id, 1)? {
+        if let Some(journal) = unless_damaged(snapshot.entry_journal(*id, 1))? {
             heap.push(Reverse((journal, *id, 1)));
         }
     }
@@ -181,14 +183,14 @@ pub(super) fn rules_offer(space: &Space, snapshot: &Snapshot) -> Result<Vec<Fram
     let mut bytes = 0;
     while let Some(Reverse((_, id, from))) = heap.pop() {
         let Some(feed) = space.feeds.get(&id) else { continue };
-        let Some((range, last)) = next_range(feed, from, snapshot)? else { continue };
+        let Some((range, last)) = unless_damaged(next_range(feed, from, snapshot))? else { continue };
         if bytes > OFFER_FRAME_BYTES {
             frames.push(Vec::new());
             bytes = 0;
         }
         bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
         frames.last_mut().expect("there is always a frame").push(range);
-        if let Some(journal) = snapshot.entry_journal(id, last + 1)? {
+        if let Some(journal) = unless_damaged(snapshot.entry_journal(id, last + 1))? {
             heap.push(Reverse((journal, id, last + 1)));
         }
     }
@@ -197,21 +199,36 @@ pub(super) fn rules_offer(space: &Space, snapshot: &Snapshot) -> Result<Vec<Fram
     Ok(frames.into_iter().enumerate().map(frame).collect())
 }
 
-/// How far a feed was settled when the journal stood at `journal`: its entries have ascending journal positions.
+/// How far a feed was settled when the journal stood at `journal`: its entries have ascending journal positions. Not so
+/// far, where entries there cannot be read: then something is sent twice.
 pub(super) fn seq_at(snapshot: &Snapshot, position: Position, journal: u64) -> Result<u64, StoreError> {
     let (mut low, mut high) = (0, position.seq);
-    if snapshot.entry_journal(position.feed, high)?.is_some_and(|at| at <= journal) {
+    let settled = |seq| settled_at(snapshot, Position { seq, ..position }, position.seq, journal);
+    if settled(high)? {
         return Ok(high);
     }
     while low < high {
         let middle = low + (high - low).div_ceil(2);
-        match snapshot.entry_journal(position.feed, middle)? {
-            Some(at) if at <= journal => low = middle,
-            _ => high = middle - 1,
+        if settled(middle)? {
+            low = middle;
+        } else {
+            high = middle - 1;
         }
     }
     if low > 0 && defect::is(Defect::PositionOffByOne) {
         return Ok(low + 1);
     }
     Ok(low)
+}
+
+/// Whether an entry is known to have been settled when the journal stood at `journal`. Of one that cannot be read the next
+/// that can tells, up to `last`.
+fn settled_at(snapshot: &Snapshot, position: Position, last: u64, journal: u64) -> Result<bool, StoreError> {
+    for seq in position.seq..=last.min(position.seq.saturating_add(ROTTEN_MAX)) {
+        match snapshot.entry_journal(position.feed, seq) {
+            Err(StoreError::Corrupt { .. }) => {}
+            at => return Ok(at?.is_some_and(|at| at <= journal)),
+        }
+    }
+    Ok(false)
 }

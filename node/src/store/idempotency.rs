@@ -41,7 +41,19 @@ impl Snapshot {
     fn idempotency_next(&self) -> Result<u64, StoreError> {
         let key = layout::idempotency_next();
         let next = self.get(Table::Idempotency, &key, |body| Fields::new(Table::Idempotency, &key, body).u64())?;
-        Ok(next.unwrap_or(1))
+        next.map_or_else(|| self.idempotency_behind(), Ok)
+    }
+
+    /// The number behind all that are in use, where it is not known any more: the order tells.
+    fn idempotency_behind(&self) -> Result<u64, StoreError> {
+        let of = |key: &[u8]| Fields::new(Table::Idempotency, key, key.get(1..).unwrap_or_default()).u64_be();
+        let (first, last) = (layout::idempotency_order(0), layout::idempotency_order(u64::MAX));
+        let number = match self.floor(Table::Idempotency, &first, &last, |key, _| of(key)) {
+            // Its key alone is needed.
+            Err(StoreError::Corrupt { key, .. }) if !key.is_empty() => Some(of(&key)?),
+            number => number?,
+        };
+        Ok(number.unwrap_or(0).saturating_add(1))
     }
 
     /// Up to `limit` numbers and keys of the oldest answers that need not be kept any longer.
@@ -68,16 +80,21 @@ impl Snapshot {
 }
 
 impl Batch<'_> {
-    /// Keeps an answer, as the newest; one kept under the same key is replaced.
+    /// Keeps an answer, as the newest; one kept under the same key is replaced, even if it cannot be read.
     ///
     /// # Errors
     /// As reading.
     pub fn put_idempotency(&mut self, key: &[u8; 32], row: &IdempotencyRow) -> Result<(), StoreError> {
         let place = layout::idempotency(key);
-        if let Some(number) = self.get(Table::Idempotency, &place, |body| Ok(decode(&place, body)?.0))? {
-            self.remove(Table::Idempotency, layout::idempotency_order(number));
+        match self.get(Table::Idempotency, &place, |body| Ok(decode(&place, body)?.0)) {
+            Ok(Some(number)) => self.remove(Table::Idempotency, layout::idempotency_order(number)),
+            Ok(None) | Err(StoreError::Corrupt { .. }) => {}
+            Err(error) => return Err(error),
         }
-        let number = self.idempotency_next()?;
+        let number = match self.idempotency_next() {
+            Err(StoreError::Corrupt { .. }) => self.idempotency_behind()?,
+            number => number?,
+        };
         let at = row.at_millis.to_le_bytes();
         let body = [number.to_le_bytes().as_slice(), &at, &row.body, &row.outcome].concat();
         self.put(Table::Idempotency, place, body);
@@ -98,5 +115,16 @@ impl Batch<'_> {
             self.remove(Table::Idempotency, layout::idempotency_order(*number));
         }
         Ok(expired.len())
+    }
+
+    /// Drops a value that cannot be read, by the key that its [`StoreError::Corrupt`] names. `false`: it names none of
+    /// these.
+    pub fn drop_idempotency(&mut self, key: &[u8]) -> bool {
+        let known = [IDEMPOTENCY_ORDER, layout::IDEMPOTENCY_NEXT];
+        let ours = key.first().is_some_and(|kind| known.contains(kind));
+        if ours {
+            self.remove(Table::Idempotency, key);
+        }
+        ours
     }
 }

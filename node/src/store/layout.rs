@@ -106,7 +106,8 @@ const REFUSED_CHANGE: u8 = 2;
 const IDEMPOTENCY_KEY: u8 = 1;
 /// Kind of the keys of `idempotency` that keep the order.
 pub(super) const IDEMPOTENCY_ORDER: u8 = 2;
-const IDEMPOTENCY_NEXT: u8 = 3;
+/// Kind of the key that keeps the next number.
+pub(super) const IDEMPOTENCY_NEXT: u8 = 3;
 
 fn join(parts: &[&[u8]]) -> Vec<u8> {
     parts.concat()

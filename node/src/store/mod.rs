@@ -207,14 +207,6 @@ impl Store {
         Ok(Batch::new(self, self.shared.snapshot()?, begun))
     }
 
-    /// The same, said where nothing is going to be written.
-    ///
-    /// # Errors
-    /// As [`Store::begin`].
-    pub fn begin_read(&self) -> Result<Batch<'_>, StoreError> {
-        self.begin()
-    }
-
     /// Closes the file and opens it again, in this process: what a latched store needs. Snapshots taken before answer
     /// [`StoreError::Closed`] from here on; [`Reader`]s go on.
     ///

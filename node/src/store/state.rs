@@ -161,6 +161,16 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Forgets what is remembered of a peer and cannot be read, by the key that its [`StoreError::Corrupt`] names.
+    /// `false`: it names no such row of the space.
+    pub fn drop_peer(&mut self, space_no: u32, key: &[u8]) -> bool {
+        let ours = key.starts_with(&layout::peers(space_no));
+        if ours {
+            self.remove(Table::State, key);
+        }
+        ours
+    }
+
     /// Writes named bytes.
     ///
     /// # Errors

@@ -4,11 +4,11 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use tombolo_crdt::entity::EntityState;
-use tombolo_crdt::{Revision, SpaceId};
+use tombolo_crdt::{Receipt, Revision, SpaceId};
 
 use super::{Finding, Progress, VerifyError};
-use crate::chain::{EntityKey, Past, Until, newest};
-use crate::store::{Snapshot, SpaceRow, Store, StoreOptions};
+use crate::chain::{EntityKey, Past, Until, link_of};
+use crate::store::{JournalKind, Snapshot, SpaceRow, Store, StoreError, StoreOptions};
 
 /// Names an entity of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +37,8 @@ pub struct EntityReport {
 /// Verifies one entity of the store at `path`: its row is what the changes of its chain give. Chains and seals of feeds
 /// are the matter of [`super::run`].
 ///
-/// Reads the journal from its end back to the entity's last change, and the entity's changes twice.
+/// Reads the journal from its end back to the entity's last change, and the entity's changes twice. What of the journal
+/// cannot be read is no matter of an entity whose row says where its last change is.
 ///
 /// # Errors
 /// [`VerifyError`]: the store cannot be opened or read, or there is no such entity. Differences are no errors.
@@ -66,21 +67,31 @@ pub fn entity_of(
         Ok(None) => Ok(None),
         Err(error) => Err(error.to_string()),
     };
-    let last = match newest(snapshot, key, space.journal, &mut |done| progress("journal", done, space.journal)) {
-        Ok(last) => last,
-        Err(error) => {
-            finding(format!("the journal cannot be read back to its last change: {error}"));
-            return Ok(report);
-        }
+    let end = match &stored {
+        Ok(Some(state)) => state.journal(),
+        _ => 0,
     };
-    match (&stored, last) {
-        (Ok(None), 0) => return Err(VerifyError::NoEntity(place)),
-        (Ok(None), _) => finding("it has changes and no row".to_owned()),
-        (Ok(Some(state)), last) if state.journal() != last => {
+    let Newest { position, unread } =
+        newest(snapshot, key, (end, space.journal), &mut |done| progress("journal", done, space.journal))?;
+    // A row whose hash fits says where its last change is: that nothing was lost behind it the state digest tells.
+    let last = position.unwrap_or(end);
+    match (&stored, position) {
+        (Ok(None), None) if unread.is_none() => return Err(VerifyError::NoEntity(place)),
+        (Ok(None), None) => {}
+        (Ok(None), Some(_)) => finding("it has changes and no row".to_owned()),
+        (Ok(Some(state)), Some(last)) => {
             finding(format!("its row ends at journal position {}, its last change is at {last}", state.journal()));
         }
-        (Ok(Some(_)), _) => {}
+        (Ok(Some(_)), None) if last == 0 => finding("it has a row and no changes".to_owned()),
+        (Ok(Some(_)), None) => {}
         (Err(error), _) => finding(error.clone()),
+    }
+    if let (Some((count, error)), false) = (unread, matches!(stored, Ok(Some(_)))) {
+        let later = if last > 0 { "later " } else { "" };
+        finding(format!("{count} {later}positions of the journal cannot be read and may have changed it: {error}"));
+    }
+    if last == 0 {
+        return Ok(report);
     }
     let mut past = Past::new(key, last, Until::Present).unbounded();
     let again = loop {
@@ -102,6 +113,47 @@ pub fn entity_of(
     report.revision = Some(again.revision());
     report.present = again.is_present();
     Ok(report)
+}
+
+/// What the journal says of an entity's last change.
+struct Newest {
+    /// Its position; none: there is none.
+    position: Option<u64>,
+    /// How many positions behind it cannot be read, and why the last of them cannot.
+    unread: Option<(u64, StoreError)>,
+}
+
+/// The entity's last change behind one journal position and up to another. Reads the journal backwards, with an entry per
+/// position; `told` hears how many.
+fn newest(
+    snapshot: &Snapshot,
+    key: EntityKey<'_>,
+    (behind, up_to): (u64, u64),
+    told: &mut dyn FnMut(u64),
+) -> Result<Newest, StoreError> {
+    let mut unread: Option<(u64, StoreError)> = None;
+    for position in (behind + 1..=up_to).rev() {
+        match is_changed_at(snapshot, key, position) {
+            Ok(true) => return Ok(Newest { position: Some(position), unread }),
+            Ok(false) => {}
+            Err(error @ StoreError::Corrupt { .. }) => unread.get_or_insert((0, error)).0 += 1,
+            Err(error) => return Err(error),
+        }
+        if position % 1_024 == 0 {
+            told(up_to - position);
+        }
+    }
+    Ok(Newest { position: None, unread })
+}
+
+/// Whether the entry at a journal position changed the entity.
+fn is_changed_at(snapshot: &Snapshot, key: EntityKey<'_>, position: u64) -> Result<bool, StoreError> {
+    let missing = || StoreError::corrupt("journal", format!("position {position} is missing"));
+    let at = snapshot.journal(key.space_no, position)?.ok_or_else(missing)?;
+    if at.kind != JournalKind::Applied {
+        return Ok(false);
+    }
+    Ok(link_of(snapshot, key, Receipt { feed: at.feed, seq: at.seq })?.is_some())
 }
 
 fn space(snapshot: &Snapshot, name: &str) -> Result<SpaceRow, VerifyError> {

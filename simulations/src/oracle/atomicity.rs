@@ -4,7 +4,7 @@ use tombolo_crdt::entity::{Change, EntityState};
 use tombolo_crdt::entry::{Body, Entry};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{FeedId, SpaceId};
-use tombolo_node::chain::{EntityKey, chain, fold};
+use tombolo_node::chain::{EntityKey, Entries, chain, fold};
 use tombolo_node::store::{JournalKind, Snapshot, StoreError};
 
 use super::fault::Fault;
@@ -76,7 +76,8 @@ fn only_applied(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) ->
 
 /// Whether a row is what its own chain gives; a chain of more than [`LINKS_MAX`] changes is not looked at.
 pub(super) fn is_history(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) -> Result<bool, StoreError> {
-    let links = chain(snapshot, key, state.journal()).take(LINKS_MAX + 1).collect::<Result<Vec<_>, _>>();
+    let mut entries = Entries::passing();
+    let links = chain(snapshot, &mut entries, key, state.journal()).take(LINKS_MAX + 1).collect::<Result<Vec<_>, _>>();
     let mut links = links?;
     if links.len() > LINKS_MAX {
         return Ok(true);

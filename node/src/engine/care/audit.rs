@@ -84,6 +84,9 @@ struct Scan {
     damaged: Vec<Name>,
     /// There was one that will not be built anew: the totals are not those of all rows.
     incomplete: bool,
+    /// The table itself is damaged somewhere: what lies beyond was not reached, and no peer is told of it as if it were not
+    /// there.
+    cut: bool,
     /// Rows of these buckets are collected: for whom, and what the peer has told of them if it has.
     rows: Option<RowsOf>,
 }
@@ -200,15 +203,20 @@ impl Audit {
             None => {
                 let told: Vec<_> = scan.buckets.iter().map(|sum| sum.to_le_bytes()).collect();
                 let asked = std::mem::take(&mut self.asked);
-                self.outgoing.extend(asked.into_iter().map(|peer| (peer, frame(Sums::Buckets(told.clone())))));
+                let asked = asked.into_iter().filter(|_| !scan.cut);
+                self.outgoing.extend(asked.map(|peer| (peer, frame(Sums::Buckets(told.clone())))));
                 self.buckets = scan.buckets;
                 // What the sums say of a row that cannot be read is all that is known of it.
                 found.sums_corrected = !scan.incomplete && correct(space, scan.total, scan.present);
             }
-            Some(RowsOf { peer, theirs: Some(theirs), ours, .. }) => {
+            Some(RowsOf { peer, theirs: Some(mut theirs), ours, .. }) => {
                 self.pace.in_vain = true;
+                theirs.retain(|RowSum { collection, id, .. }| {
+                    !scan.cut || ours.contains_key(&(collection.clone(), id.clone()))
+                });
                 found.differing = Some((peer, differing(&ours, theirs)));
             }
+            Some(RowsOf { theirs: None, .. }) if scan.cut => {}
             Some(RowsOf { peer, theirs: None, ours, wanted, .. }) => {
                 let named = |((collection, id), sum)| RowSum { collection, id, sum };
                 let told = Sums::Rows(wanted.into_iter().collect(), ours.into_iter().map(named).collect());
@@ -261,6 +269,7 @@ impl Scan {
             present: 0,
             damaged: Vec::new(),
             incomplete: false,
+            cut: false,
             rows,
         }
     }
@@ -275,7 +284,7 @@ impl Scan {
         let from = self.after.take();
         let from = from.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
         let mut read = 0;
-        work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
+        let visited = work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
             read += 1;
             // A frozen one counts as what it was.
             let row = EntityState::thaw(row).unwrap_or(row);
@@ -290,7 +299,15 @@ impl Scan {
             }
             self.after = Some((collection.to_owned(), id.to_owned()));
             ControlFlow::Break(())
-        })?;
+        });
+        match visited {
+            // No step may fail for it.
+            Err(StoreError::Corrupt { detail, .. }) => {
+                tracing::error!(space = %space.row.name, %detail, "the rows cannot all be read");
+                (self.after, self.incomplete, self.cut) = (None, true, true);
+            }
+            visited => visited?,
+        }
         Ok(self.after.is_none())
     }
 

@@ -15,6 +15,8 @@ const MORE_MAX: usize = 1 << 20;
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Frozen {
     named: BTreeMap<Name, String>,
+    /// Those of them that stay so until the process ends. Bounded by whoever says so.
+    for_good: BTreeSet<Name>,
     more: BTreeSet<[u8; 16]>,
 }
 
@@ -30,6 +32,17 @@ impl Frozen {
         } else if !self.full() {
             self.more.insert(hash(&name));
         }
+    }
+
+    /// Takes note of one that nothing is tried with before the process ends.
+    pub(super) fn insert_for_good(&mut self, name: Name, reason: String) {
+        self.for_good.insert(name.clone());
+        self.insert(name, reason);
+    }
+
+    /// Whether it is one of those.
+    pub(super) fn is_for_good(&self, name: &Name) -> bool {
+        self.for_good.contains(name)
     }
 
     /// Forgets one that has been built anew after all.

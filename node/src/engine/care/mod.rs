@@ -7,11 +7,13 @@
 //!
 //! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. So that
 //! this holds for readers beside the engine and after a restart too, its row is stored wrapped ([`EntityState::freeze`])
-//! unless it is unreadable anyway. One that differs from a peer's and is what its own chain gives is *disputed*: both
-//! nodes keep theirs and say so. A row of a newer version is no damage: it is frozen as it is. So is an entity with a sound
-//! row of whose history a judge needed what is damaged: it is served and written on what the row shows; entries that need
-//! more of it for their verdict are held, and what comes after them in their feeds.
+//! unless it is unreadable anyway. One that differs from a peer's and is what its own chain gives, or whose history is too
+//! wide to tell (see [`PastError::TooLong`]), is *disputed*: both nodes keep theirs and say so. A row of a newer version is
+//! no damage: it is frozen as it is. So is an entity with a sound row of whose history a judge needed what is damaged: it is
+//! served and written on what the row shows, however often its history is looked at again; entries that need more of it for
+//! their verdict are held, and what comes after them in their feeds.
 //!
+//! [`PastError::TooLong`]: crate::chain::PastError::TooLong
 //! [`EntityState::freeze`]: tombolo_crdt::entity::EntityState::freeze
 //!
 //! Everything is done in slices, one per space and step, so that nobody waits long for a step.
@@ -84,14 +86,9 @@ impl Care {
         !self.frozen.full() && !self.frozen.contains(&name) && self.look_at(name, doubt)
     }
 
-    /// A verdict needs what is damaged of an entity's history.
-    pub(super) fn history_damaged(&mut self, name: Name, reason: String) {
-        self.frozen_as_it_is(name, reason);
-    }
-
     /// The same, if it is frozen too.
     fn look_at(&mut self, name: Name, doubt: Doubt) -> bool {
-        if doubt == Doubt::Damaged && defect::is(Defect::DamageLeft) {
+        if self.frozen.is_for_good(&name) || (doubt == Doubt::Damaged && defect::is(Defect::DamageLeft)) {
             return false;
         }
         if self.suspects.insert(&name, doubt) {
@@ -99,6 +96,17 @@ impl Care {
             self.next = Some(Duration::ZERO);
         }
         self.suspects.get(&name).is_some()
+    }
+
+    /// A verdict needs what is damaged of an entity's history.
+    pub(super) fn history_damaged(&mut self, name: Name, reason: String) {
+        self.frozen_as_it_is(name, reason);
+    }
+
+    /// The program failed over it: nothing is done with it before the process ends.
+    pub(super) fn poisoned(&mut self, name: Name, reason: String) {
+        self.suspects.remove(&name);
+        self.frozen.insert_for_good(name, reason);
     }
 
     /// Whether nothing may be done with an entity now.
@@ -194,12 +202,12 @@ impl Parts<'_> {
     /// One slice of care for a space.
     pub(super) fn tend(&mut self, work: &mut Work<'_>, id: SpaceId, after: &mut After) -> Result<(), StoreError> {
         let Some(space) = self.spaces.get_mut(&id) else { return Ok(()) };
-        let repaired = space.care.counters.repaired;
+        let (repaired, frozen) = (space.care.counters.repaired, space.care.frozen.len());
         work.tend(space, after)?;
-        if space.care.counters.repaired == repaired {
+        if space.care.counters.repaired == repaired && space.care.frozen.len() >= frozen {
             return Ok(());
         }
-        // What was held for a row that was damaged.
+        // What was held for a row, or a history, that was damaged.
         self.drained(work, id, Taken::default(), after)
     }
 }

@@ -2,9 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use tombolo_crdt::FeedId;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::{EntityState, RowError};
+use tombolo_crdt::{FeedId, NodeId};
 
 use super::suspects::{Doubt, Suspect};
 use super::{Care, DISPUTED_MAX, Name};
@@ -15,12 +15,17 @@ use crate::store::{JournalKind, JournalRow, StoreError};
 
 /// Steps of a fold per slice: enough for short histories, some ten milliseconds of a long one.
 const SLICE_STEPS: usize = 2;
+/// How often a fold is begun anew because the entity was written meanwhile, if its row is not damaged. The next audit tells
+/// of it again.
+const BEGUN_MAX: u32 = 8;
 
 /// A fold under way.
 #[derive(Debug)]
 pub(super) struct Folding {
     name: Name,
     newest: u64,
+    /// How often it was begun.
+    begun: u32,
     /// Hash of the heads that it has to come to.
     after: [u8; 16],
     past: Past,
@@ -39,6 +44,12 @@ impl Care {
             self.folding = None;
             return Ok(false);
         };
+        let grown = |folding: &Folding| folding.begun >= BEGUN_MAX && Some(folding.newest) != suspect.newest;
+        if let (Doubt::Differs(_), true) = (suspect.doubt, self.folding.as_ref().is_some_and(grown)) {
+            self.folding = None;
+            self.suspects.remove(&name);
+            return Ok(false);
+        }
         if work.rows.peek(space.row.no, &name.0, &name.1).is_some() {
             // This step works on it.
             return Ok(false);
@@ -47,8 +58,11 @@ impl Care {
             Ok(None) => None,
             Ok(Some(ControlFlow::Break(state))) => Some(state),
             Ok(Some(ControlFlow::Continue(()))) => return Ok(false),
-            Err(StoreError::Corrupt { detail, .. }) => return self.freeze(work, space, name, detail),
-            Err(error) => return Err(error),
+            Err(PastError::Store(StoreError::Corrupt { detail, .. })) => {
+                return self.freeze(work, space, name, detail);
+            }
+            Err(PastError::Store(error)) => return Err(error),
+            Err(error) => return self.undecided(work, space, name, suspect.doubt, error.to_string()),
         };
         let stored = work.batch.row(space.row.no, &name.0, &name.1)?;
         if let Some((position, detail)) = self.suspects.unread_behind(suspect.newest)
@@ -85,24 +99,24 @@ impl Care {
         space: &Space,
         name: &Name,
         newest: u64,
-    ) -> Result<ControlFlow<EntityState>, StoreError> {
-        let folding = self.folding.take().filter(|folding| folding.newest == newest);
-        let mut folding = match folding {
-            Some(folding) => folding,
-            None => begin(work, space, name, newest)?,
+    ) -> Result<ControlFlow<EntityState>, PastError> {
+        let mut folding = match self.folding.take() {
+            Some(folding) if folding.newest == newest => folding,
+            other => {
+                let begun = other.map_or(0, |folding| folding.begun);
+                Folding { begun: begun + 1, ..begin(work, space, name, newest)? }
+            }
         };
         for _ in 0..SLICE_STEPS {
-            match folding.past.step(&work.batch) {
-                Ok(ControlFlow::Continue(())) => {}
-                Ok(ControlFlow::Break(state)) if state.heads_hash() == folding.after => {
+            match folding.past.step(&work.batch)? {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(state) if state.heads_hash() == folding.after => {
                     return Ok(ControlFlow::Break(state));
                 }
-                Ok(ControlFlow::Break(_)) => {
+                ControlFlow::Break(_) => {
                     let detail = "its changes do not give the heads they are said to give";
-                    return Err(StoreError::corrupt("entries", detail));
+                    return Err(StoreError::corrupt("entries", detail).into());
                 }
-                Err(PastError::Store(error)) => return Err(error),
-                Err(error) => return Err(StoreError::corrupt("entries", error.to_string())),
             }
         }
         self.folding = Some(folding);
@@ -124,11 +138,9 @@ impl Care {
         if stored == row {
             self.frozen.remove(&name);
             // Of what is not here and was never written nobody is told, whatever a peer says.
-            if let (Doubt::Differs(peer), true) = (suspect.doubt, stored.is_some())
-                && self.disputed.len() < DISPUTED_MAX
-            {
+            if let (Doubt::Differs(peer), true) = (suspect.doubt, stored.is_some()) {
                 tracing::warn!(%collection, %id, %peer, "an entity differs from a peer's and is what its entries give here");
-                self.disputed.insert(name, peer);
+                self.dispute(name, peer);
             }
             return Ok(false);
         }
@@ -170,10 +182,36 @@ impl Care {
         Ok(true)
     }
 
-    /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one. `false`: it has not
-    /// been built anew.
+    fn dispute(&mut self, name: Name, peer: NodeId) {
+        if self.disputed.len() < DISPUTED_MAX {
+            self.disputed.insert(name, peer);
+        }
+    }
+
+    /// Folding the history would take more memory than there is for it. A sound row stays, whatever a peer says; a damaged
+    /// one cannot be built anew.
+    fn undecided(
+        &mut self,
+        work: &mut Work<'_>,
+        space: &Space,
+        name: Name,
+        doubt: Doubt,
+        reason: String,
+    ) -> Result<bool, StoreError> {
+        let stored = work.batch.row(space.row.no, &name.0, &name.1)?;
+        let sound = stored.as_deref().is_some_and(|row| EntityState::decode(row).is_ok());
+        let (Doubt::Differs(peer), true) = (doubt, sound) else { return self.freeze(work, space, name, reason) };
+        tracing::warn!(collection = %name.0, id = %name.1, %peer, %reason, "an entity differs from a peer's; who is right is not known");
+        self.suspects.remove(&name);
+        self.dispute(name, peer);
+        Ok(false)
+    }
+
+    /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one, unless it is sound
+    /// and nobody says that it is wrong. `false`: it has not been built anew.
     fn freeze(&mut self, work: &mut Work<'_>, space: &Space, name: Name, reason: String) -> Result<bool, StoreError> {
-        let (no, newest) = (space.row.no, self.suspects.get(&name).and_then(|suspect| suspect.newest));
+        let suspect = self.suspects.get(&name);
+        let (no, newest) = (space.row.no, suspect.and_then(|suspect| suspect.newest));
         let stored = work.batch.row(no, &name.0, &name.1)?;
         match stored.as_deref().map(EntityState::decode) {
             // A peer says that there is such an entity. Nothing here does.
@@ -181,6 +219,8 @@ impl Care {
                 self.suspects.remove(&name);
                 return Ok(false);
             }
+            // It was frozen as it is, and looked at again.
+            Some(Ok(_)) if suspect.is_some_and(|suspect| suspect.doubt == Doubt::Damaged) => {}
             None | Some(Ok(_)) => work.batch.put_row(no, &name.0, &name.1, EntityState::freeze(stored.as_deref()))?,
             Some(Err(_)) => {}
         }
@@ -202,8 +242,8 @@ fn begin(work: &Work<'_>, space: &Space, name: &Name, newest: u64) -> Result<Fol
     if link.previous > 0 && defect::is(Defect::RebuiltShort) {
         link = chain::link(&work.batch, key, link.previous)?;
     }
-    let past = Past::new(key, link.journal, Until::Present);
-    Ok(Folding { name: name.clone(), newest, after: link.after, past })
+    let past = Past::new(key, link.journal, Until::Present).patient();
+    Ok(Folding { name: name.clone(), newest, begun: 0, after: link.after, past })
 }
 
 /// Whether a row, damaged or not, was that of this state: it names its heads.

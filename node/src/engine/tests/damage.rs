@@ -1,5 +1,9 @@
 //! What is damaged stops what needs it, and nothing else.
 
+use tombolo_crdt::NodeId;
+use tombolo_crdt::digest::bucket;
+use tombolo_transport::frame::{Audit, RowSum, Sums};
+
 use super::*;
 use crate::engine::session::Session;
 use crate::engine::{ConnId, transfer};
@@ -35,6 +39,66 @@ fn a_damaged_entry_stops_nothing_but_its_entity() {
     // Nobody looks again until it has another chance, and nothing more fails for it.
     bed.take([]);
     assert_eq!(bed.held(), held);
+}
+
+/// What is served on a sound row, although the history is damaged, is served after every pass over the rows too; and what
+/// waits for the history is settled once that is there again.
+#[test]
+fn a_sound_row_is_served_however_often_its_damaged_history_is_looked_at() {
+    let mut bed = Bed::new();
+    bed.write("e", [0]);
+    let early = bed.row("e");
+    bed.write("e", 1..6);
+    let was = bed.spoil(bed.own_feed(), 4);
+    let mut late = bed.pen(50);
+    late.entries.push(bed.entry(&late, "e", &late.change(&early, &patch(r#"{"late":1}"#))));
+    bed.take([late.range()]);
+    assert_eq!(bed.held().len(), 1);
+    for n in 6..8 {
+        assert!(bed.pass_by(2) > 0);
+        bed.write("e", [n]);
+        assert_eq!(bed.view("e"), format!(r#"{{"n":{n}}}"#));
+        let frozen: Vec<_> = bed.engine.spaces[&bed.space].care.frozen().iter().collect();
+        assert!(matches!(&frozen[..], [((_, id), _)] if id == "e"), "{frozen:?}");
+    }
+    bed.replace(bed.own_feed(), 4, was);
+    bed.pass_by(2);
+    assert_eq!((bed.view("e").as_str(), bed.held().len()), (r#"{"late":1,"n":7}"#, 0));
+    assert_eq!(bed.engine.spaces[&bed.space].care.frozen().len(), 0);
+}
+
+/// A member says that it has another row, of an entity of whose history too much would have to be remembered at a time.
+#[test]
+fn a_sound_row_whose_history_is_too_wide_to_be_folded_is_kept() {
+    let mut bed = Bed::new();
+    bed.write("e", [0]);
+    let early = bed.row("e");
+    bed.write("e", [1]);
+    // Each is made on the one before it and not on all that is here: where it came from has to be known for each.
+    for epoch in 50..53 {
+        let (mut pen, mut state) = (bed.pen(epoch), early.clone());
+        for n in 0..800 {
+            let mut writer = Writer::new(&state, pen.feed(), Hlc::from_millis(WALL));
+            writer.write(&patch(&format!(r#"{{"p":{n}}}"#))).unwrap();
+            let (change, after) = writer.finish(&Provenance::default(), 1).unwrap().unwrap();
+            pen.entries.push(bed.entry(&pen, "e", &change));
+            state = after;
+        }
+        bed.take([pen.range()]);
+    }
+    let row = bed.row("e").encode();
+    let peer = NodeId::from_bytes([8; 32]);
+    let space = bed.engine.spaces.get_mut(&bed.space).unwrap();
+    let frontier = space.frontier_digest();
+    let told = RowSum { collection: "x".to_owned(), id: "e".to_owned(), sum: [1; 16] };
+    let sums = Sums::Rows(vec![bucket("x", "e")], vec![told]);
+    space.care.audit.hear(peer, Audit { space: space.id, frontier, sums }, frontier, bed.mono);
+    bed.pass_by(1);
+    let care = &bed.engine.spaces[&bed.space].care;
+    let disputed: Vec<_> = care.disputed().iter().map(|((_, id), with)| (id.as_str(), *with)).collect();
+    assert_eq!((disputed, care.frozen().len()), (vec![("e", peer)], 0));
+    assert_eq!(bed.row("e").encode(), row);
+    bed.write("e", [2]);
 }
 
 /// Without row and history there is no verdict: the feeds that write to the entity wait, with all that rests on them, and

@@ -2,7 +2,10 @@
 
 mod damage;
 mod poison;
+mod rotten;
 mod shared;
+mod talking;
+mod verifying;
 mod waiting;
 mod walks;
 
@@ -163,13 +166,31 @@ impl Bed {
         self.engine.check_invariants();
     }
 
-    /// Spoils what a settled entry says.
-    fn spoil(&mut self, feed: FeedId, seq: u64) {
+    /// So many days, with steps now and then. How many passes over all rows were completed.
+    fn pass_by(&mut self, days: u64) -> u64 {
+        let before = self.engine.spaces[&self.space].care.counters.scrubs;
+        for _ in 0..days * 24 {
+            self.mono += Duration::from_secs(3600);
+            for _ in 0..4 {
+                self.mono += Duration::from_secs(1);
+                drop(self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![Input::Timer]));
+            }
+        }
+        self.engine.spaces[&self.space].care.counters.scrubs - before
+    }
+
+    /// Spoils what a settled entry says. Returns what it said.
+    fn spoil(&mut self, feed: FeedId, seq: u64) -> Vec<u8> {
+        self.replace(feed, seq, vec![0])
+    }
+
+    fn replace(&mut self, feed: FeedId, seq: u64, bytes: Vec<u8>) -> Vec<u8> {
         self.work(|work, _| {
             let mut row = work.batch.entry(feed, seq).unwrap().unwrap();
-            row.bytes = vec![0];
+            let was = std::mem::replace(&mut row.bytes, bytes);
             work.batch.put_entry(feed, seq, &row).unwrap();
-        });
+            was
+        })
     }
 }
 

@@ -65,6 +65,26 @@ fn a_panic_over_a_change_of_a_peer_stops_its_entity_alone() {
     check(&mut bed);
 }
 
+/// Every pass over the rows gives frozen entities another chance: this one has none before the process ends.
+#[test]
+fn a_poisoned_entity_stays_in_the_status_as_long_as_it_is_left_alone() {
+    let mut bed = Bed::new();
+    bed.write("e", [1]);
+    bed.write("f", [1]);
+    trap(&mut bed, Some("e"));
+    assert!(matches!(bed.command("e", [2]), Reply::Failed(_)));
+    trap(&mut bed, None);
+    check(&mut bed);
+    let passes = bed.pass_by(3);
+    assert_eq!(passes, 3, "all rows have been looked at");
+    let space = &bed.engine.spaces[&bed.space];
+    let frozen: Vec<_> = space.care.frozen().iter().collect();
+    assert!(matches!(&frozen[..], [((_, id), why)] if id == "e" && why.contains("defect")), "{frozen:?}");
+    assert_eq!(bed.held().len(), 1);
+    let reply = bed.command("e", [2]);
+    assert!(matches!(&reply, Reply::Written(Ok(outcome)) if outcome.writes[0].is_err()), "{reply:?}");
+}
+
 #[test]
 #[should_panic(expected = "elsewhere")]
 fn a_panic_over_no_entity_goes_on() {

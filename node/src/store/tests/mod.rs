@@ -4,6 +4,7 @@ mod crash;
 mod disk;
 mod faults;
 mod reads;
+mod rot;
 mod upgrade;
 
 use std::path::PathBuf;

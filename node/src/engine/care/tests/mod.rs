@@ -8,6 +8,7 @@ use tombolo_crdt::entity::{EntityState, RowError};
 use tombolo_transport::frame::{self, RowSum, Sums};
 
 use self::world::{Bed, name, peer};
+use crate::chain::FOLD_CHANGES_MAX;
 use crate::engine::Refusal;
 
 /// A suspect whose newest change is known waits for its turn, while it is written and the next one comes under suspicion.
@@ -66,6 +67,50 @@ fn a_long_history_is_folded_in_slices_and_again_if_it_grows() {
     assert_eq!((bed.sums()[0], bed.care().counters.repaired), (bed.sums()[1], 1));
 }
 
+/// Readers are refused what takes too long; care has all the time there is.
+#[test]
+fn no_history_is_too_long_to_be_folded() {
+    let mut bed = Bed::with(&["b"]);
+    let changes = FOLD_CHANGES_MAX + 100;
+    for from in (0..changes).step_by(600) {
+        bed.put_all("a", from..changes.min(from + 600)).unwrap();
+    }
+    let row = bed.stored("a").unwrap();
+    bed.differs("a");
+    bed.tend(10);
+    assert_eq!((bed.suspects().len(), bed.status().poisoned), (0, 0));
+    assert_eq!(
+        (bed.stored("a").unwrap(), bed.status().disputed.len()),
+        (row.clone(), 1),
+        "it is right, whatever they say"
+    );
+    bed.rot("a");
+    bed.care().damaged("x", "a");
+    bed.tend(10);
+    assert_eq!((bed.stored("a").unwrap(), bed.status().care.repaired), (row, 1));
+}
+
+/// Whoever says that an entity differs cannot keep the others from being built anew by writing to it.
+#[test]
+fn a_long_history_that_grows_all_the_time_is_given_up_if_it_is_not_damaged() {
+    let mut bed = Bed::with(&["z"]);
+    for from in (0..1_800).step_by(600) {
+        bed.put_all("a", from..from + 600).unwrap();
+    }
+    bed.differs("a");
+    bed.rot("z");
+    bed.care().damaged("x", "z");
+    let mut rounds = 0;
+    while !bed.suspects().is_empty() {
+        rounds += 1;
+        assert!(rounds < 50, "{:?}", bed.suspects());
+        bed.put("a", rounds).unwrap();
+        bed.tend(1);
+    }
+    assert_eq!((bed.care().counters.repaired, bed.status().poisoned), (1, 0));
+    assert_eq!((bed.view("z").as_str(), bed.view("a")), (r#"{"n":1}"#, format!(r#"{{"n":{rounds}}}"#)));
+}
+
 /// A member may say of any name that it has a row of it.
 #[test]
 fn what_a_peer_invents_is_not_told_in_the_status() {
@@ -121,6 +166,29 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
     let row = &bed.engine.spaces[&bed.space].row;
     assert_eq!((row.sums.rows, row.entities), before);
     assert!(bed.care().audit.speaks(), "and the audit goes on");
+}
+
+/// A key of which nobody knows what it names: what lies beyond cannot be reached. Nothing is said of what is not known, and
+/// no step fails.
+#[test]
+fn an_audit_over_a_key_that_cannot_be_read_compares_what_it_can() {
+    let mut bed = Bed::with(&["a", "b", "c"]);
+    bed.tamper(|batch, no| batch.put_row_of_nothing(no, "x", "b"));
+    let before = bed.engine.spaces[&bed.space].row.sums.rows;
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let (space, mono) = (bed.space, bed.mono);
+    bed.care().audit.ask(peer(), frontier, mono);
+    bed.tend(6);
+    assert_eq!(bed.engine.counters().failures, 0);
+    assert!(!bed.care().audit.speaks() && !bed.audits(), "it has come to its end");
+    assert_eq!((bed.engine.spaces[&bed.space].row.sums.rows, bed.care().counters.sums_corrected), (before, 0));
+    let told = |id: &str, sum| RowSum { collection: "x".to_owned(), id: id.to_owned(), sum };
+    let buckets = ["a", "c"].map(|id| tombolo_crdt::digest::bucket("x", id)).to_vec();
+    let sums = Sums::Rows(buckets, vec![told("a", [1; 16]), told("c", [1; 16])]);
+    bed.care().audit.hear(peer(), frame::Audit { space, frontier, sums }, frontier, mono);
+    bed.tend(6);
+    assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), [&name("a")]);
+    assert_eq!((bed.engine.counters().failures, bed.audits()), (0, false));
 }
 
 #[test]

@@ -118,6 +118,15 @@ impl Bed {
         self.care().suspect(name(id), Doubt::Differs(peer()));
     }
 
+    /// Whether an audit has something to do.
+    pub(super) fn audits(&mut self) -> bool {
+        let space = self.engine.spaces.get_mut(&self.space).unwrap();
+        let mut audit = std::mem::take(&mut space.care.audit);
+        let wants = audit.wants(space);
+        space.care.audit = audit;
+        wants
+    }
+
     /// Whether there are suspects left, by id.
     pub(super) fn suspects(&mut self) -> Vec<String> {
         self.care().suspects.keys().map(|name| name.1.clone()).collect()
