@@ -4,6 +4,7 @@
 //! Runs say nothing that the entries do not say themselves: where one is damaged, all are made anew from those.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 
 use redb::{Database, ReadableDatabase, ReadableTable as _, WriteTransaction};
 use tombolo_crdt::FeedId;
@@ -51,12 +52,36 @@ impl Run {
     }
 }
 
+/// The run that was asked for last: who reads a feed asks for the same one again and again. Runs grow and stay where they
+/// are, so that what it holds of one remains true while a batch writes.
+#[derive(Debug, Default)]
+pub(super) struct LastRun(Mutex<Option<(FeedId, Run)>>);
+
+impl LastRun {
+    /// It, if the position is in it.
+    fn with(&self, feed: FeedId, seq: u64) -> Option<Run> {
+        let last = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        last.filter(|(of, run)| *of == feed && run.from(seq).is_some()).map(|(_, run)| run)
+    }
+
+    fn set(&self, feed: FeedId, run: Run) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some((feed, run));
+    }
+}
+
 impl Snapshot {
-    /// The run that a position is in or behind.
+    /// The run that a position is in or behind. Some 20 ns if it is in the one that was asked for last.
     pub(super) fn run(&self, feed: FeedId, seq: u64) -> Result<Option<Run>, StoreError> {
-        self.floor(Table::State, &run_key(feed, 0), &run_key(feed, seq), |key, value| {
+        if let Some(run) = self.last_run.with(feed, seq) {
+            return Ok(Some(run));
+        }
+        let run = self.floor(Table::State, &run_key(feed, 0), &run_key(feed, seq), |key, value| {
             Run::decode(key, without_sum(Table::State, key, value)?)
-        })
+        })?;
+        if let Some(run) = run {
+            self.last_run.set(feed, run);
+        }
+        Ok(run)
     }
 }
 

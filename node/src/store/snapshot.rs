@@ -11,6 +11,7 @@ use super::codec::without_sum;
 use super::error::StoreError;
 use super::guard::guarded;
 use super::layout::{Table, beyond};
+use super::runs::LastRun;
 
 type Open = ReadOnlyTable<&'static [u8], &'static [u8]>;
 
@@ -57,6 +58,8 @@ pub struct Snapshot {
     read: ReadTransaction,
     tables: [OnceLock<Open>; Table::COUNT],
     pub(super) overlay: Overlay,
+    /// The run that was asked for last.
+    pub(super) last_run: LastRun,
 }
 
 impl fmt::Debug for Snapshot {
@@ -75,7 +78,12 @@ fn bytes<'g>(guard: &'g AccessGuard<'_, &'static [u8]>) -> Result<&'g [u8], Stor
 
 impl Snapshot {
     pub(super) fn new(read: ReadTransaction) -> Self {
-        Self { read, tables: [const { OnceLock::new() }; Table::COUNT], overlay: Overlay::default() }
+        Self {
+            read,
+            tables: [const { OnceLock::new() }; Table::COUNT],
+            overlay: Overlay::default(),
+            last_run: LastRun::default(),
+        }
     }
 
     /// What the batch has written; the state beneath is let go.
