@@ -12,6 +12,7 @@ mod compare;
 mod edits;
 mod history;
 mod javascript;
+mod trace;
 mod tree;
 mod typing;
 mod view;
