@@ -15,6 +15,8 @@ use crate::store::{JournalKind, Snapshot, StoreError};
 const SUSPECTS_MAX: usize = 1_024;
 /// Journal positions looked at per slice: some three milliseconds.
 const SLICE_POSITIONS: usize = 1_024;
+/// Bytes of entries after which a slice ends before that: as many as so many positions have where each is one change.
+const SLICE_BYTES: usize = 512 << 10;
 
 /// Why an entity is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +102,11 @@ impl Suspects {
     pub(super) fn search(&mut self, snapshot: &Snapshot, space_no: u32, end: u64) -> Result<bool, StoreError> {
         let Self { all, read } = self;
         let read = read.get_or_insert(Read { top: end, below: end, unread: None });
+        let mut bytes = 0;
         for _ in 0..SLICE_POSITIONS {
+            if bytes >= SLICE_BYTES {
+                break;
+            }
             // What has been written since comes first.
             let position = if read.top < end {
                 read.top += 1;
@@ -112,7 +118,8 @@ impl Suspects {
                 break;
             };
             match names_at(snapshot, space_no, position) {
-                Ok(names) => {
+                Ok((names, length)) => {
+                    bytes += length;
                     for name in names {
                         if let Some(suspect) = all.get_mut(&name) {
                             suspect.newest = suspect.newest.max(Some(position));
@@ -149,15 +156,15 @@ impl Suspects {
     }
 }
 
-/// The entities that the entry at a journal position has changed.
-fn names_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Result<Vec<Name>, StoreError> {
+/// The entities that the entry at a journal position has changed, and the entry's bytes.
+fn names_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Result<(Vec<Name>, usize), StoreError> {
     let lost = || StoreError::corrupt("journal", "it is not there");
     let at = snapshot.journal(space_no, position)?.ok_or_else(lost)?;
     if at.kind != JournalKind::Applied {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), 0));
     }
     let row = snapshot.entry(at.feed, at.seq)?.ok_or_else(lost)?;
     let entry = Entry::decode(&row.bytes).map_err(|error| StoreError::corrupt("entries", error.to_string()))?;
-    let Body::Data(changes) = entry.body else { return Ok(Vec::new()) };
-    Ok(changes.into_iter().map(|change| (change.collection, change.id)).collect())
+    let Body::Data(changes) = entry.body else { return Ok((Vec::new(), row.bytes.len())) };
+    Ok((changes.into_iter().map(|change| (change.collection, change.id)).collect(), row.bytes.len()))
 }

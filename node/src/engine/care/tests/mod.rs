@@ -46,6 +46,19 @@ fn an_entity_that_is_created_while_it_is_looked_for_stays() {
 }
 
 #[test]
+fn a_slice_of_the_search_ends_after_a_few_large_entries_too() {
+    let mut bed = Bed::with(&["a"]);
+    for more in 0..8 {
+        bed.put_long("a", 200_000 + more).unwrap();
+    }
+    bed.differs("new");
+    bed.tend(1);
+    assert_eq!(bed.suspects(), ["new"], "all were read in one slice");
+    bed.tend(4);
+    assert_eq!(bed.suspects().len(), 0);
+}
+
+#[test]
 fn a_long_history_is_folded_in_slices_and_again_if_it_grows() {
     let mut bed = Bed::with(&["other"]);
     for at in 0..6 {

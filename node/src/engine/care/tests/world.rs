@@ -77,13 +77,22 @@ impl Bed {
 
     /// The same for each number, in one step; the first refusal.
     pub(super) fn put_all(&mut self, id: &str, numbers: std::ops::Range<usize>) -> Result<(), Refusal> {
-        let write = |n| EntityWrite {
+        self.write(id, numbers.map(|n| format!(r#"{{"n":{n}}}"#)))
+    }
+
+    /// Writes a text of so many bytes.
+    pub(super) fn put_long(&mut self, id: &str, bytes: usize) -> Result<(), Refusal> {
+        self.write(id, std::iter::once(format!(r#"{{"text":"{}"}}"#, "x".repeat(bytes))))
+    }
+
+    fn write(&mut self, id: &str, contents: impl Iterator<Item = String>) -> Result<(), Refusal> {
+        let write = |content: String| EntityWrite {
             collection: "x".to_owned(),
             id: id.to_owned(),
             expect: Expect::Any,
-            write: Write::Put { value: Json::parse(format!(r#"{{"n":{n}}}"#).as_bytes()).unwrap(), base: None },
+            write: Write::Put { value: Json::parse(content.as_bytes()).unwrap(), base: None },
         };
-        let writes = numbers.map(write).collect();
+        let writes = contents.map(write).collect();
         let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: None };
         self.care().next = Some(Duration::from_secs(3600));
         match self.reply(Input::Command(ReplyTo(2), Command::Write(command))) {
