@@ -14,6 +14,7 @@
 mod agenda;
 mod append;
 mod care;
+mod commands;
 mod exchange;
 mod held;
 mod holding;

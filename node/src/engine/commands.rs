@@ -1,0 +1,206 @@
+//! What this site asks for: writes, spaces, joins, peers, and what is known of them.
+
+use tombolo_crdt::hash::Tagged;
+use tombolo_crdt::rules::{Found, Invite, NAME_BYTES_MAX};
+use tombolo_crdt::{NodeId, SpaceId};
+
+use super::inputs::Parts;
+use super::io::{Command, JoinState, Refusal, Reply, ReplyTo, WriteCommand};
+use super::local::Fault;
+use super::rows::RowFault;
+use super::step::After;
+use super::{Work, rules};
+use crate::store::StoreError;
+
+/// Most nodes remembered from discovery.
+const DISCOVERED_MAX: usize = 256;
+
+impl Parts<'_> {
+    /// Carries out a command of this site.
+    pub(super) fn command(
+        &mut self,
+        work: &mut Work<'_>,
+        command: Command,
+        after: &mut After,
+        to: ReplyTo,
+    ) -> Result<Option<Reply>, StoreError> {
+        if let Some(full) = self.full
+            && let Some(reply) = refuse_full(&command, full)
+        {
+            return Ok(Some(reply));
+        }
+        after.retarget |= command.changes_targets();
+        Ok(Some(match command {
+            Command::Write(command) => Reply::Written(refused(self.write(work, command, after))?),
+            Command::CreateSpace { name, founder } => {
+                Reply::Created(refused(self.create(work, name, &founder, after))?)
+            }
+            Command::Invite { space, role, key, expires } => {
+                let invite = Invite { key, role, expires };
+                let done = match self.spaces.get_mut(&space) {
+                    None => Err(Refusal::UnknownSpace(space).into()),
+                    Some(space) => {
+                        after.moved.entry(space.id).or_default().insert(space.own_rules_feed);
+                        work.invite(space, invite)
+                    }
+                };
+                after.introduce = true;
+                Reply::Done(refused(done)?)
+            }
+            Command::Join(request) => Reply::Done(self.join(work, request, after)?),
+            Command::JoinState(space) => Reply::JoinState(self.join_state(space)),
+            Command::AddPeer(addr) => {
+                rules::store_added(&mut work.batch, &addr, true)?;
+                self.added.insert(addr);
+                Reply::Done(Ok(()))
+            }
+            Command::RemovePeer(what) => Reply::Done(self.remove_peer(work, &what)?),
+            Command::Discovered(node, addrs) => {
+                if self.discovered.len() < DISCOVERED_MAX || self.discovered.contains_key(&node) {
+                    self.discovered.insert(node, addrs);
+                }
+                Reply::Done(Ok(()))
+            }
+            Command::Status => {
+                after.status.push(to);
+                return Ok(None);
+            }
+            Command::Damaged(space, collection, id) => {
+                // Reports are cheap to make: only what is damaged indeed is a suspect.
+                if let Some(space) = self.spaces.get_mut(&space)
+                    && let Err(RowFault::Damaged(_)) = work.rows.get(&mut work.batch, space.row.no, &collection, &id)
+                {
+                    space.care.damaged(&collection, &id);
+                }
+                Reply::Done(Ok(()))
+            }
+            Command::Receipt(receipt) => {
+                match super::report::receipt(self.spaces, self.conns, work.node, receipt, &work.batch) {
+                    Err(StoreError::Corrupt { detail, .. }) => {
+                        Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
+                    }
+                    state => Reply::Receipt(state?),
+                }
+            }
+        }))
+    }
+
+    fn write(
+        &mut self,
+        work: &mut Work<'_>,
+        command: WriteCommand,
+        after: &mut After,
+    ) -> Result<super::WriteOutcome, Fault> {
+        let id = command.space;
+        let space = self.spaces.get_mut(&id).ok_or(Refusal::UnknownSpace(id))?;
+        let before = space.row.journal;
+        let outcome = work.write(space, command)?;
+        if space.row.journal != before {
+            after.moved.entry(id).or_default().insert(space.own_data_feed);
+        }
+        Ok(outcome)
+    }
+
+    fn create(
+        &mut self,
+        work: &mut Work<'_>,
+        name: String,
+        founder: &ed25519_dalek::SigningKey,
+        after: &mut After,
+    ) -> Result<SpaceId, Fault> {
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || name.contains('/') || name.chars().any(char::is_control) {
+            let rule = "a space name has 1 to 128 bytes, no `/` and no control characters";
+            return Err(Refusal::Argument(rule.to_owned()).into());
+        }
+        if let Some(known) = self.spaces.values().find(|space| space.row.name == name) {
+            // Two spaces of one name on one node could no longer be called by it.
+            return Err(Refusal::SpaceExists(known.id).into());
+        }
+        let mut nonce = [0; 16];
+        self.nonce += 1;
+        let hash = Tagged::new("tombolo/1 nonce").bytes(self.seed).bytes(founder.as_bytes());
+        nonce.copy_from_slice(hash.number(self.nonce).finish().split_at(16).0);
+        let founder_id = NodeId::from_bytes(founder.verifying_key().to_bytes());
+        let found = Found { founder: founder_id, name, nonce };
+        let id = found.space();
+        if self.spaces.contains_key(&id) {
+            return Err(Refusal::SpaceExists(id).into());
+        }
+        let space = work.create_space(&found, founder, self.next_no(), self.author, self.contact)?;
+        self.spaces.insert(id, space);
+        after.moved.entry(id).or_default();
+        after.introduce = true;
+        Ok(id)
+    }
+
+    /// The local number of the next space.
+    pub(super) fn next_no(&self) -> u32 {
+        self.spaces.values().map(|space| space.row.no).max().map_or(1, |no| no + 1)
+    }
+
+    fn join(
+        &mut self,
+        work: &mut Work<'_>,
+        request: super::JoinRequest,
+        after: &mut After,
+    ) -> Result<Result<(), Refusal>, StoreError> {
+        let space = request.space;
+        if self.spaces.get(&space).is_some_and(|space| space.role(work.node).is_some()) {
+            return Ok(Ok(()));
+        }
+        self.joins.retain(|known, join| *known == space || !join.over);
+        if self.joins.len() >= rules::JOINS_MAX && !self.joins.contains_key(&space) {
+            return Ok(Err(Refusal::Argument(format!("{} joins already wait for a member", rules::JOINS_MAX))));
+        }
+        let join = rules::store_join(&mut work.batch, request)?;
+        self.joins.insert(space, join);
+        for conn in self.conns.values_mut() {
+            conn.asked_to_join.remove(&space);
+        }
+        after.introduce = true;
+        Ok(Ok(()))
+    }
+
+    fn join_state(&self, space: SpaceId) -> JoinState {
+        if self.spaces.contains_key(&space) {
+            return JoinState::Joined;
+        }
+        match self.joins.get(&space) {
+            None => JoinState::Unknown,
+            Some(join) => join.refused.map_or(JoinState::Waiting, JoinState::Refused),
+        }
+    }
+
+    fn remove_peer(&mut self, work: &mut Work<'_>, what: &str) -> Result<Result<(), Refusal>, StoreError> {
+        if self.added.remove(what) {
+            rules::store_added(&mut work.batch, what, false)?;
+            return Ok(Ok(()));
+        }
+        let by_key = what.parse::<NodeId>().is_ok_and(|node| self.discovered.remove(&node).is_some());
+        let known = "no such address was added; `peer ls` lists them";
+        Ok(if by_key { Ok(()) } else { Err(Refusal::Argument(known.to_owned())) })
+    }
+}
+
+/// Splits what goes to the client from what ends the step.
+fn refused<T>(result: Result<T, Fault>) -> Result<Result<T, Refusal>, StoreError> {
+    match result {
+        Ok(value) => Ok(Ok(value)),
+        Err(Fault::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Fault::Store(error)) => Err(error),
+    }
+}
+
+/// What a command that writes is answered while the disk is full.
+fn refuse_full(command: &Command, full: &str) -> Option<Reply> {
+    let refusal = || Refusal::Full(full.to_owned());
+    match command {
+        Command::Write(_) => Some(Reply::Written(Err(refusal()))),
+        Command::CreateSpace { .. } => Some(Reply::Created(Err(refusal()))),
+        Command::Invite { .. } | Command::Join(_) | Command::AddPeer(_) | Command::RemovePeer(_) => {
+            Some(Reply::Done(Err(refusal())))
+        }
+        Command::JoinState(_) | Command::Discovered(..) | Command::Status => None,
+        Command::Receipt(_) | Command::Damaged(..) => None,
+    }
+}
