@@ -48,11 +48,8 @@ impl Snapshot {
     fn idempotency_behind(&self) -> Result<u64, StoreError> {
         let of = |key: &[u8]| Fields::new(Table::Idempotency, key, key.get(1..).unwrap_or_default()).u64_be();
         let (first, last) = (layout::idempotency_order(0), layout::idempotency_order(u64::MAX));
-        let number = match self.floor(Table::Idempotency, &first, &last, |key, _| of(key)) {
-            // Its key alone is needed.
-            Err(StoreError::Corrupt { key, .. }) if !key.is_empty() => Some(of(&key)?),
-            number => number?,
-        };
+        // Its key alone is needed: the value may be damaged.
+        let number = self.floor(Table::Idempotency, &first, &last, |key, _| of(key))?;
         Ok(number.unwrap_or(0).saturating_add(1))
     }
 

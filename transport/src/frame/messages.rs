@@ -19,7 +19,7 @@ pub struct Hello {
     pub counter: u64,
     /// The sender's wall clock, milliseconds since 1970.
     pub wall_millis: u64,
-    /// Room for later versions.
+    /// What the sender can do beyond version 1 (see [`super::packing_offer`]), and room for later versions.
     pub ext: Vec<Ext>,
 }
 
