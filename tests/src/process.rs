@@ -25,10 +25,10 @@ pub fn binary() -> &'static Path {
         let test = std::env::current_exe().expect("the test's own path");
         let profile = test.parent().and_then(Path::parent).expect("a target folder").to_path_buf();
         let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
-        build.args(["build", "--quiet", "--package", "tombolo", "--bin", "tombolo"]);
-        if profile.ends_with("release") {
-            build.arg("--release");
-        }
+        // With the features that the whole workspace asks for: otherwise half of the crates are built once more.
+        build.args(["build", "--quiet", "--workspace", "--bin", "tombolo"]);
+        let name = profile.file_name().and_then(OsStr::to_str).expect("a profile's folder");
+        build.args(["--profile", if name == "debug" { "dev" } else { name }]);
         build.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace"));
         if let Some(target) = profile.parent() {
             build.arg("--target-dir").arg(target);

@@ -197,6 +197,6 @@ fn a_replay_says_whether_it_still_fails() {
 #[test]
 fn the_regression_test_is_one_that_compiles() {
     let made = repro::test(&capsule()).expect("text");
-    let kept = include_str!("../../tests/repro.rs");
-    assert!(made == kept, "tests/repro.rs is not what is generated now; it must be:\n{made}");
+    let kept = include_str!("../../tests/all/repro.rs");
+    assert!(made == kept, "tests/all/repro.rs is not what is generated now; it must be:\n{made}");
 }

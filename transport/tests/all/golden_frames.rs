@@ -56,7 +56,7 @@ fn hex(bytes: &[u8]) -> String {
 
 /// The golden file, written with this content if it is to be and is not there yet.
 fn golden(name: &str, content: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name);
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/all/golden").join(name);
     if !path.exists() && std::env::var_os("GOLDEN_WRITE").is_some() {
         std::fs::write(&path, content).expect("written");
     }

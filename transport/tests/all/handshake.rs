@@ -1,13 +1,9 @@
 //! Who meets whom: real QUIC on the loopback interface.
 
-#![expect(clippy::panic, reason = "tests report by panicking")]
-
-mod support;
-
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use support::{any_port, closed, endpoint, endpoint_with, identity, pair};
+use crate::support::{any_port, closed, endpoint, endpoint_with, identity, pair};
 use tombolo_transport::dial::Address;
 use tombolo_transport::{CloseCode, ConnectError, Endpoint, Lost, Settings};
 

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use tombolo_tests::process::binary;
 
-const PAGE: &str = include_str!("../../docs/simulation.md");
+const PAGE: &str = include_str!("../../../docs/simulation.md");
 
 /// The blocks of a language, without their fences.
 fn blocks(language: &str) -> Vec<&'static str> {

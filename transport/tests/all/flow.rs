@@ -1,12 +1,8 @@
 //! Back-pressure: a reader that does not read holds up its own channel and nothing else, within bounds.
 
-#![expect(clippy::panic, reason = "tests report by panicking")]
-
-mod support;
-
 use std::collections::BTreeMap;
 
-use support::split_pair;
+use crate::support::split_pair;
 use tombolo_transport::{Channel, ConnectionHandle, Event, Events, SendError, limits};
 
 /// Bytes of every transfer in [`five_channels_both_ways_with_one_unread`].

@@ -1,13 +1,9 @@
 //! Frames over real QUIC: intact, in order, bounded; peers that break the rules are shown out.
 
-#![expect(clippy::panic, reason = "tests report by panicking")]
-
-mod support;
-
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
-use support::{Numbers, closed, endpoint, frame, identity, split_pair};
+use crate::support::{Numbers, closed, endpoint, frame, identity, split_pair};
 use tombolo_transport::{Channel, CloseCode, Endpoint, Event, Events, Lost, SendError, Settings, config, limits};
 
 #[tokio::test]
@@ -157,7 +153,7 @@ struct Rude {
 
 async fn rude() -> (Rude, Events, Endpoint) {
     let (two, address) = endpoint(2);
-    let bare = quinn::Endpoint::client(support::any_port()).expect("bound");
+    let bare = quinn::Endpoint::client(crate::support::any_port()).expect("bound");
     let config = config::client(&identity(1), &Settings::default(), None, Arc::new(OnceLock::new())).expect("usable");
     let dial = async {
         let quinn = bare.connect_with(config, address, "tombolo").expect("started").await.expect("connected");

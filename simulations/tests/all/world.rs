@@ -1,11 +1,9 @@
 //! Goal: the first lane carries plans out as they say, and the same every time.
 //! Method: plans made by hand, from calm to rough.
 
-mod support;
-
 use std::time::Duration;
 
-use support::{fault, mesh, write_everywhere};
+use crate::support::{fault, mesh, write_everywhere};
 use tombolo_sim::outcome::{RunOptions, Verdict};
 use tombolo_sim::plan::{Fault, Plan, Unsynced};
 use tombolo_sim::trace::What;

@@ -1,13 +1,9 @@
 //! Two nodes on one machine find each other by multicast DNS. Needs multicast on the loopback interface, which some
 //! containers lack: run it by name where it should work.
 
-#![expect(clippy::panic, reason = "tests report by panicking")]
-
-mod support;
-
 use std::time::Duration;
 
-use support::{endpoint, identity};
+use crate::support::{endpoint, identity};
 use tombolo_transport::discovery::Discovery;
 
 #[tokio::test]

@@ -1,11 +1,9 @@
 //! The QUIC lane: whole nodes but for their sockets, disks and clocks.
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use support::{fault, mesh, write_everywhere};
+use crate::support::{fault, mesh, write_everywhere};
 use tombolo_sim::outcome::{Oracle, Outcome, RunOptions, Verdict};
 use tombolo_sim::plan::{Fault, Plan, Unsynced};
 use tombolo_sim::quic;

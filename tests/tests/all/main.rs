@@ -1,0 +1,12 @@
+//! Tombolo from outside: real processes, real sockets, real files. One binary: linking costs more than running.
+
+mod api;
+mod durability;
+mod history;
+mod import;
+mod older_stores;
+mod simulation;
+mod stalled;
+mod sync;
+mod tidy;
+mod verify;
