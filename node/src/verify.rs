@@ -88,7 +88,7 @@ pub type Progress<'p> = &'p mut dyn FnMut(&str, u64, u64);
 /// # Errors
 /// [`VerifyError`]: the store cannot be opened or read. Differences are no errors: they are in the report.
 pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
-    let store = Store::open(StoreOptions { upgrade: false, ..StoreOptions::new(path) })?;
+    let store = Store::open(StoreOptions { mend: false, ..StoreOptions::new(path) })?;
     Ok(snapshot(&store.reader().snapshot()?, progress)?)
 }
 

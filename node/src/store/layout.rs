@@ -1,4 +1,4 @@
-//! What lies where, byte by byte. Format version 2; `upgrade.rs` knows what version 1 had in another place.
+//! What lies where, byte by byte. A store of another format version is refused.
 //!
 //! One redb file, eight tables from bytes to bytes. Numbers in keys are big-endian, so that keys sort by them; numbers
 //! in values are little-endian. `u8`, `u16`, `u32`, `u64` are fixed in size; *postcard* means the row's fields in the
@@ -39,7 +39,7 @@ use redb::TableDefinition;
 use tombolo_crdt::{ChangeHash, FeedId, NodeId, SpaceId};
 
 /// Version of the layout written by this crate.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 pub(super) type Definition = TableDefinition<'static, &'static [u8], &'static [u8]>;
 

@@ -28,7 +28,6 @@ mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
-mod upgrade;
 
 use std::fmt;
 use std::io;
@@ -157,8 +156,8 @@ impl Store {
 
     fn over(opener: Opener, probe: Box<dyn SpaceProbe>, options: StoreOptions) -> Result<Self, OpenError> {
         let database = opener(options.create)?;
-        if options.upgrade {
-            upgrade::run(&options, &database, probe.as_ref())?;
+        if options.mend {
+            runs::mend(&database).map_err(|error| open::At(&options.path).store(error))?;
         }
         let database = RwLock::new(Some(database));
         Ok(Self { shared: Arc::new(Shared { database, commits: Mutex::new(0) }), opener, probe, options })

@@ -26,9 +26,8 @@ pub struct StoreOptions {
     /// Most memory for cached pages, in bytes; default 24 MiB. More makes cold reads rarer; redb keeps up to half of
     /// it for pages that a commit has not written yet.
     pub cache_bytes: usize,
-    /// Whether a store of an earlier format is brought to this one (default), after which earlier programs refuse it, and
-    /// its index of entries is made anew where it is damaged; else the former is refused and the latter left alone.
-    pub upgrade: bool,
+    /// Whether the index of entries is made anew where it is damaged (default); else it is left alone.
+    pub mend: bool,
     /// Bytes kept free on the volume; `None` (default): 1 % of it, at least 16 MiB, at most 64 MiB.
     pub reserve_bytes: Option<u64>,
 }
@@ -37,7 +36,7 @@ impl StoreOptions {
     /// Defaults for the file at `path`, which must exist.
     #[must_use]
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), create: false, cache_bytes: CACHE_BYTES, upgrade: true, reserve_bytes: None }
+        Self { path: path.into(), create: false, cache_bytes: CACHE_BYTES, mend: true, reserve_bytes: None }
     }
 }
 
@@ -73,41 +72,18 @@ pub enum OpenError {
         /// What redb says.
         detail: String,
     },
-    /// Written by a later version of this program: upgrade.
-    #[error("the store {path} has format {found}; this program knows formats up to {supported}")]
-    Newer {
-        /// Where.
-        path: String,
-        /// Its format.
-        found: u32,
-        /// Formats known here.
-        supported: u32,
-    },
-    /// Written by an earlier version, and not to be upgraded. Start a node on it once, or use that version.
-    #[error("the store {path} has format {found}; a node of this program brings it to format {current} when it starts")]
-    Older {
-        /// Where.
-        path: String,
-        /// Its format.
-        found: u32,
-        /// The one it would be brought to.
-        current: u32,
-    },
-    /// Bringing it to this format could fill the volume. Make room.
+    /// Written by an earlier or a later version of this program. The operator's business: the program that wrote it can
+    /// export its spaces, this one can import them.
     #[error(
-        "the store {path} has format {found}; to bring it to format {current} takes {needed_mib} MiB, {free_mib} MiB are free: make room"
+        "the store {path} has format {found}; this program reads format {supported} alone: export its spaces with the program that wrote it, and import them here"
     )]
-    NoRoom {
+    Format {
         /// Where.
         path: String,
         /// Its format.
         found: u32,
-        /// The one it would be brought to.
-        current: u32,
-        /// What it takes, with what is kept free, in MiB.
-        needed_mib: u64,
-        /// What there is, in MiB.
-        free_mib: u64,
+        /// The one known here.
+        supported: u32,
     },
     /// The operating system refused.
     #[error("the store {path} cannot be opened: {detail}")]
@@ -192,7 +168,7 @@ pub(super) fn file(options: &StoreOptions) -> Result<Database, OpenError> {
         other => other?,
     }
     let database = at.guard(|| builder(options).open(&options.path))?;
-    checked(&at, database, options.upgrade)
+    checked(&at, database)
 }
 
 /// Opens what `backend` holds, filling it first if asked to and it is empty.
@@ -206,12 +182,12 @@ pub(super) fn backend(backend: impl StorageBackend, options: &StoreOptions) -> R
     if options.create && guarded(|| is_blank(&database)).map_err(|error| at.store(error))? {
         guarded(|| initialise(&database)).map_err(|error| at.store(error))?;
     }
-    checked(&at, database, options.upgrade)
+    checked(&at, database)
 }
 
-/// A database whose format is known here, or can be brought to it.
-fn checked(at: &At<'_>, database: Database, upgrade: bool) -> Result<Database, OpenError> {
-    match check_format(at, &database, upgrade) {
+/// A database whose format is known here.
+fn checked(at: &At<'_>, database: Database) -> Result<Database, OpenError> {
+    match check_format(at, &database) {
         Ok(()) => Ok(database),
         Err(error) => {
             // What is damaged may not close in order.
@@ -281,23 +257,17 @@ fn initialise(database: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn check_format(at: &At<'_>, database: &Database, upgrade: bool) -> Result<(), OpenError> {
+fn check_format(at: &At<'_>, database: &Database) -> Result<(), OpenError> {
     match guarded(|| format(database)) {
         Ok(Some(FORMAT_VERSION)) => Ok(()),
-        Ok(Some(1)) if upgrade => Ok(()),
-        Ok(Some(found)) if (1..FORMAT_VERSION).contains(&found) => {
-            Err(OpenError::Older { path: at.path(), found, current: FORMAT_VERSION })
-        }
-        Ok(Some(found)) if found > FORMAT_VERSION => {
-            Err(OpenError::Newer { path: at.path(), found, supported: FORMAT_VERSION })
-        }
-        Ok(_) => Err(at.foreign("a redb file of another program")),
+        Ok(Some(found)) => Err(OpenError::Format { path: at.path(), found, supported: FORMAT_VERSION }),
+        Ok(None) => Err(at.foreign("a redb file of another program")),
         Err(error) => Err(at.store(error)),
     }
 }
 
 /// The format that a store says it has; `None`: it is none.
-pub(super) fn format(database: &Database) -> Result<Option<u32>, StoreError> {
+fn format(database: &Database) -> Result<Option<u32>, StoreError> {
     let read = database.begin_read()?;
     let table = match read.open_table(Table::State.definition()) {
         Ok(table) => table,

@@ -13,6 +13,7 @@ use super::batch::Batch;
 use super::codec::{Fields, with_sum, without_sum};
 use super::entries::{place, seq_of};
 use super::error::StoreError;
+use super::guard::guarded;
 use super::layout::{Table, beyond, number as number_key, run as run_key, state};
 use super::snapshot::Snapshot;
 
@@ -125,8 +126,23 @@ impl Batch<'_> {
     }
 }
 
+/// Makes the runs anew where one of them cannot be read, in one commit: they are all made, or nothing is.
+pub(super) fn mend(database: &Database) -> Result<(), StoreError> {
+    if guarded(|| are_sound(database))? {
+        return Ok(());
+    }
+    tracing::warn!("an index of entries is damaged; it is made anew from the entries");
+    guarded(|| {
+        let mut transaction = database.begin_write()?;
+        transaction.set_two_phase_commit(true);
+        transaction.set_quick_repair(true);
+        make_anew(&transaction)?;
+        Ok::<_, StoreError>(transaction.commit()?)
+    })
+}
+
 /// Whether all runs can be read. Takes a third of a microsecond for each.
-pub(super) fn are_sound(database: &Database) -> Result<bool, StoreError> {
+fn are_sound(database: &Database) -> Result<bool, StoreError> {
     let table = database.begin_read()?.open_table(Table::State.definition())?;
     let end = beyond(&[state::RUN]).unwrap_or_default();
     for row in table.range([state::RUN].as_slice()..end.as_slice())? {
@@ -140,7 +156,7 @@ pub(super) fn are_sound(database: &Database) -> Result<bool, StoreError> {
 }
 
 /// Makes all runs anew from the entries. Takes about a microsecond for each.
-pub(super) fn make_anew(transaction: &WriteTransaction) -> Result<(), StoreError> {
+fn make_anew(transaction: &WriteTransaction) -> Result<(), StoreError> {
     let runs = all(transaction)?;
     let mut table = transaction.open_table(Table::State.definition())?;
     let end = beyond(&[state::RUN]).unwrap_or_default();

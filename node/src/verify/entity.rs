@@ -43,7 +43,7 @@ pub struct EntityReport {
 /// # Errors
 /// [`VerifyError`]: the store cannot be opened or read, or there is no such entity. Differences are no errors.
 pub fn entity(path: &Path, name: EntityName<'_>, progress: Progress<'_>) -> Result<EntityReport, VerifyError> {
-    let store = Store::open(StoreOptions { upgrade: false, ..StoreOptions::new(path) })?;
+    let store = Store::open(StoreOptions { mend: false, ..StoreOptions::new(path) })?;
     entity_of(&store.reader().snapshot()?, name, progress)
 }
 

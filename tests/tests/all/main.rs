@@ -4,7 +4,6 @@ mod api;
 mod durability;
 mod history;
 mod import;
-mod older_stores;
 mod simulation;
 mod stalled;
 mod sync;

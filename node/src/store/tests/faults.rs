@@ -137,7 +137,7 @@ fn foreign_and_cut_off_files_are_refused_and_left_alone() {
 }
 
 #[test]
-fn another_programs_database_and_a_later_format_are_refused() {
+fn another_programs_database_is_refused() {
     let folder = Folder::new();
     let path = folder.options().path;
     {
@@ -149,19 +149,32 @@ fn another_programs_database_and_a_later_format_are_refused() {
     let refused = Store::open(folder.options());
     assert!(matches!(refused, Err(OpenError::Foreign { .. })), "{refused:?}");
     std::fs::remove_file(&path).unwrap();
+}
+
+#[test]
+fn another_format_is_refused_by_name_with_the_way_out() {
+    let folder = Folder::new();
     drop(folder.open());
-    {
-        let database = Database::open(&path).unwrap();
-        let transaction = database.begin_write().unwrap();
-        let (key, later) = ([state::FORMAT], (FORMAT_VERSION + 1).to_le_bytes().to_vec());
-        let value = with_sum(&key, later);
-        let mut table = transaction.open_table(Table::State.definition()).unwrap();
-        table.insert(key.as_slice(), value.as_slice()).unwrap();
-        drop(table);
-        transaction.commit().unwrap();
+    let path = folder.options().path;
+    for other in [1, FORMAT_VERSION - 1, FORMAT_VERSION + 1, u32::MAX] {
+        {
+            let database = Database::open(&path).unwrap();
+            let transaction = database.begin_write().unwrap();
+            let key = [state::FORMAT];
+            let value = with_sum(&key, other.to_le_bytes().to_vec());
+            let mut table = transaction.open_table(Table::State.definition()).unwrap();
+            table.insert(key.as_slice(), value.as_slice()).unwrap();
+            drop(table);
+            transaction.commit().unwrap();
+        }
+        let refused = Store::open(folder.options()).unwrap_err();
+        assert!(
+            matches!(refused, OpenError::Format { found, supported: FORMAT_VERSION, .. } if found == other),
+            "{refused:?}"
+        );
+        let said = refused.to_string();
+        assert!(said.contains(&format!("format {other};")) && said.contains("export") && said.contains("import"));
     }
-    let refused = Store::open(folder.options()).unwrap_err();
-    assert!(matches!(refused, OpenError::Newer { found: 3, supported: 2, .. }), "{refused:?}");
 }
 
 #[test]

@@ -5,7 +5,7 @@ mod disk;
 mod faults;
 mod reads;
 mod rot;
-mod upgrade;
+mod runs;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
