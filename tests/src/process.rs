@@ -34,7 +34,11 @@ pub fn binary() -> &'static Path {
             build.arg("--target-dir").arg(target);
         }
         assert!(build.status().expect("cargo runs").success(), "the binary does not build");
-        profile.join("tombolo")
+        // A name of its own, so that a build that happens meanwhile does not change what is tested.
+        let kept = test.with_extension("tombolo");
+        drop(std::fs::remove_file(&kept));
+        std::fs::hard_link(profile.join("tombolo"), &kept).expect("a second name in one folder");
+        kept
     })
 }
 
