@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use tombolo_node::runtime::{self, DataError, Node, NodeConfig, StartError};
+use tombolo_node::process::{Node, NodeConfig, StartError};
+use tombolo_node::runtime::{self, DataError};
 
 use crate::data_dir::DataDir;
 use crate::error::CliError;

@@ -7,13 +7,13 @@ use tombolo_crdt::Receipt;
 use tombolo_crdt::entity::{Blamed, ConflictValue, EntityState, Step};
 use tombolo_crdt::json::pointer;
 
-use super::changes::rfc3339;
-use super::past::{item, limited, on_a_thread, steps};
+use super::history::{item, limited, on_a_thread, steps};
 use super::problem::{Kind, Problem};
 use super::request::{Params, PathParts, clip};
 use super::{SharedApp, rows, spaces, write};
 use crate::chain::EntityKey;
 use crate::history::{self, Asked, Authors, Item};
+use crate::moment::rfc3339;
 
 /// Fields that are told, unless the request says otherwise.
 const LIMIT: usize = 1_000;

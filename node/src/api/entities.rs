@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts, clip};
 use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS, Outcome};
-use super::{ENTITY_BODY_MAX, SharedApp, past, rows, spaces};
+use super::{ENTITY_BODY_MAX, SharedApp, history, rows, spaces};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 use crate::store::Snapshot;
 
@@ -35,14 +35,16 @@ pub(super) async fn read(
 ) -> Result<Response, Problem> {
     let (collection, id) = (path.collection()?, path.id()?);
     let known = request::text(&headers, "if-none-match")?;
-    let until = query.at.as_deref().map(past::until).transpose()?;
+    let until = query.at.as_deref().map(history::until).transpose()?;
     let snapshot = app.snapshot()?;
     let space = spaces::resolve(&snapshot, path.space())?;
     let present = rows::read(&snapshot, space.no, collection, id);
     drop(snapshot);
     let present = rows::cared(&app, space.space, present).await?;
     let state = match (until, present) {
-        (Some(until), Some(present)) => Some(past::state_at(&app, (space.no, collection, id), present, until).await?),
+        (Some(until), Some(present)) => {
+            Some(history::state_at(&app, (space.no, collection, id), present, until).await?)
+        }
         (_, present) => present,
     };
     let absent = || match &query.at {

@@ -28,7 +28,7 @@ use super::request::{self, Params, PathParts};
 use super::spaces::{resolve, unexpected};
 use super::{ENTITY_BODY_MAX, SharedApp};
 use crate::engine::{Command, EntityWrite, Expect, Refusal, Reply, WriteCommand, Written};
-use crate::runtime::Pending;
+use crate::handle::Pending;
 
 /// Writes in a batch.
 const BATCH_WRITES: usize = 512;

@@ -117,8 +117,8 @@ pub(super) async fn join(
             return Ok((status, answer()));
         }
         tokio::select! {
-            moved = acks.changed() => moved.map_err(|_| crate::runtime::Stopped)?,
-            moved = journal.changed() => moved.map_err(|_| crate::runtime::Stopped)?,
+            moved = acks.changed() => moved.map_err(|_| crate::handle::Stopped)?,
+            moved = journal.changed() => moved.map_err(|_| crate::handle::Stopped)?,
             () = tokio::time::sleep_until(deadline) => return Ok((status, answer())),
             () = app.closed() => return Ok((status, answer())),
         }

@@ -3,6 +3,7 @@
 //! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. [`guard`] stands before
 //! everything; [`problem`] says what went wrong.
 
+mod app;
 mod blame;
 mod changes;
 mod describe;
@@ -10,12 +11,12 @@ mod entities;
 mod export;
 mod guard;
 mod health;
+mod history;
 mod import;
 mod lines;
 mod listing;
 mod members;
 mod metrics;
-mod past;
 mod problem;
 mod receipts;
 mod refusals;
@@ -28,20 +29,14 @@ mod write;
 
 use std::sync::Arc;
 
+use app::SharedApp;
+pub(crate) use app::{App, AppConfig};
 use axum::Router;
 use axum::body::HttpBody as _;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
-use tokio::sync::{Semaphore, watch};
-
-pub use changes::{ChangeReader, Told};
-
-use crate::runtime::{Addresses, Clock, DialReports, EngineHandle, Traffic};
-use crate::store::Reader;
-use guard::Guard;
-use metrics::HttpMetrics;
 use problem::{Kind, Problem};
 
 /// Bytes of the body of one entity: the largest entity (1 MiB) with room for white space.
@@ -50,66 +45,6 @@ pub(crate) const ENTITY_BODY_MAX: usize = (1 << 20) + (64 << 10);
 pub(crate) const TRANSACTION_BODY_MAX: usize = (4 << 20) + (256 << 10);
 /// Bytes of every other body: a ticket is the longest of them.
 pub(crate) const SMALL_BODY_MAX: usize = 64 << 10;
-
-/// What the API is made of.
-#[derive(Debug)]
-pub(crate) struct AppConfig {
-    pub(crate) engine: EngineHandle,
-    pub(crate) reader: Reader,
-    pub(crate) addresses: Addresses,
-    pub(crate) clock: Clock,
-    pub(crate) token: String,
-    pub(crate) allow_hosts: Vec<String>,
-    pub(crate) traffic: Arc<Traffic>,
-    pub(crate) dials: DialReports,
-    pub(crate) closing: watch::Receiver<bool>,
-}
-
-/// What every handler sees.
-#[derive(Debug)]
-pub(crate) struct App {
-    engine: EngineHandle,
-    reader: Reader,
-    addresses: Addresses,
-    guard: Guard,
-    /// Hash of the token: idempotency keys are bound to it.
-    token: [u8; 32],
-    traffic: Arc<Traffic>,
-    dials: DialReports,
-    closing: watch::Receiver<bool>,
-    http: HttpMetrics,
-    /// Turns of work that takes a while.
-    folds: Semaphore,
-    /// Counts from the start of the node.
-    clock: Clock,
-}
-
-type SharedApp = Arc<App>;
-
-impl App {
-    pub(crate) fn new(config: AppConfig) -> Self {
-        let AppConfig { engine, reader, addresses, clock, token, allow_hosts, traffic, dials, closing } = config;
-        Self {
-            engine,
-            reader,
-            addresses,
-            guard: Guard::new(addresses.http, &allow_hosts, &token),
-            token: *blake3::hash(token.as_bytes()).as_bytes(),
-            traffic,
-            dials,
-            closing,
-            http: HttpMetrics::default(),
-            folds: Semaphore::new(past::FOLDS_MAX),
-            clock,
-        }
-    }
-
-    /// Resolves when the node stops: streams end then.
-    async fn closed(&self) {
-        // An error means that the node is gone.
-        let _ = self.closing.clone().wait_for(|closing| *closing).await;
-    }
-}
 
 /// The routes with everything that stands before them.
 pub(crate) fn router(app: App) -> Router {
@@ -136,7 +71,7 @@ pub(crate) fn router(app: App) -> Router {
         // An entity may be called `import`.
         .route("/v1/spaces/{space}/{collection}/import", entity.clone().post(import::import))
         .route("/v1/spaces/{space}/{collection}/{id}", entity)
-        .route("/v1/spaces/{space}/{collection}/{id}/history", get(past::history))
+        .route("/v1/spaces/{space}/{collection}/{id}/history", get(history::history))
         .route("/v1/spaces/{space}/{collection}/{id}/blame", get(blame::blame))
         .fallback(async || Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all"))
         .method_not_allowed_fallback(async || {

@@ -6,8 +6,9 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use crate::runtime::Stopped;
+use crate::handle::Stopped;
 use crate::store::StoreError;
+use crate::stream::StreamError;
 
 /// Where the types of problems are described.
 const BASE: &str = "https://tombolo.dev/problems/";
@@ -226,6 +227,17 @@ impl From<StoreError> for Problem {
             _ => Kind::Store,
         };
         Self::new(kind, error.to_string())
+    }
+}
+
+impl From<StreamError> for Problem {
+    fn from(error: StreamError) -> Self {
+        match error {
+            StreamError::Store(error) => error.into(),
+            StreamError::Damaged { ref collection, ref id, .. } => {
+                Self::new(Kind::Damaged, error.to_string()).with("collection", &**collection).with("id", &**id)
+            }
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) async fn receipt(
             return Ok((StatusCode::OK, AxumJson(show(receipt, &state))));
         }
         tokio::select! {
-            moved = acks.changed() => moved.map_err(|_| crate::runtime::Stopped)?,
+            moved = acks.changed() => moved.map_err(|_| crate::handle::Stopped)?,
             () = tokio::time::sleep_until(deadline) => return Ok((StatusCode::ACCEPTED, AxumJson(show(receipt, &state)))),
             () = app.closed() => return Ok((StatusCode::ACCEPTED, AxumJson(show(receipt, &state)))),
         }

@@ -11,15 +11,9 @@ use tombolo_crdt::SpaceId;
 
 use super::problem::{Kind, Problem};
 use super::request::{PathParts, clip, read_small};
-use super::{App, SharedApp, status};
+use super::{SharedApp, status};
 use crate::engine::{Command, Reply};
 use crate::store::{Snapshot, SpaceRow};
-
-impl App {
-    pub(super) fn snapshot(&self) -> Result<Snapshot, Problem> {
-        Ok(self.reader.snapshot()?)
-    }
-}
 
 /// The space of an id or of a name that only one has.
 pub(super) fn resolve(snapshot: &Snapshot, name: &str) -> Result<SpaceRow, Problem> {

@@ -10,7 +10,7 @@ use tombolo_crdt::{Receipt, Revision};
 
 use super::problem::{Kind, Problem};
 use super::spaces::unexpected;
-use super::{SharedApp, past, request, rows};
+use super::{SharedApp, history, request, rows};
 use crate::chain::{BASE_STEPS_MAX, PastError, Until};
 use crate::engine::{Command, Idempotency, Reply, WriteCommand, WriteOutcome, Written};
 
@@ -45,7 +45,7 @@ pub(super) async fn base(
     let newest = present.journal();
     drop(present);
     let until = Until::Revision { revision, among: BASE_STEPS_MAX };
-    match past::fold(app, (space_no, collection, id), newest, until).await? {
+    match history::fold(app, (space_no, collection, id), newest, until).await? {
         Ok(state) => Ok(state.view()),
         Err(PastError::Store(error)) => Err(error.into()),
         Err(_) => Err(unknown()),

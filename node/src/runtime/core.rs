@@ -12,10 +12,10 @@ use tombolo_transport::{CloseCode, Endpoint};
 use super::clock::Clock;
 use super::dialling::{Chance, DialReports, Dialling};
 use super::driver::{Driver, Outlets, Source, Stepper};
-use super::handle::{EngineHandle, Inbox, Journals};
 use super::links::Links;
 use super::net::Net;
 use super::traffic::Traffic;
+use crate::handle::{EngineHandle, Inbox, Journals};
 
 /// What a core is made of.
 #[derive(Debug)]

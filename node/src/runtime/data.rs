@@ -150,14 +150,14 @@ impl DataDir {
         Ok(Identity::create(&self.identity())?.node_id())
     }
 
-    pub(super) fn load_identity(&self) -> Result<Identity, DataError> {
+    pub(crate) fn load_identity(&self) -> Result<Identity, DataError> {
         match Identity::load(&self.identity()) {
             Err(IdentityError::Missing { .. }) => Err(DataError::NotInitialised { path: self.root.clone() }),
             other => Ok(other?),
         }
     }
 
-    pub(super) fn load_name(&self) -> Result<String, DataError> {
+    pub(crate) fn load_name(&self) -> Result<String, DataError> {
         let path = self.name();
         let name = match fs::read_to_string(&path) {
             Ok(name) => name.trim_end_matches('\n').to_owned(),
@@ -204,7 +204,7 @@ impl DataDir {
         serde_json::from_slice(&fs::read(self.running()).ok()?).ok()
     }
 
-    pub(super) fn write_running(&self, running: &RunningNode) -> Result<(), DataError> {
+    pub(crate) fn write_running(&self, running: &RunningNode) -> Result<(), DataError> {
         let path = self.running();
         let text = serde_json::to_vec(running).expect("plain fields always encode");
         let fresh = path.with_extension("json.new");
@@ -212,14 +212,14 @@ impl DataDir {
         fs::rename(&fresh, &path).map_err(|source| DataError::Io { doing: "rename onto", path, source })
     }
 
-    pub(super) fn remove_running(&self) {
+    pub(crate) fn remove_running(&self) {
         if let Err(error) = fs::remove_file(self.running()) {
             tracing::warn!(%error, "node.json could not be removed");
         }
     }
 }
 
-pub(super) fn check_name(name: &str) -> Result<(), DataError> {
+pub(crate) fn check_name(name: &str) -> Result<(), DataError> {
     if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
         return Err(DataError::Name { name: name.chars().take(NAME_BYTES_MAX).collect() });
     }

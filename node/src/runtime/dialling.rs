@@ -11,9 +11,9 @@ use tombolo_transport::discovery::Discovery;
 use tombolo_transport::{ConnectError, Connection, Endpoint};
 
 use super::clock::Clock;
-use super::handle::EngineHandle;
 use super::net::{LinkEvent, Net};
 use crate::engine::{Command, Target};
+use crate::handle::EngineHandle;
 
 /// Why a target is not connected, for `status`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,9 +9,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use super::clock::Clock;
-use super::handle::{Item, Journals, What};
 use super::links::Links;
 use crate::engine::{Engine, Input, Now, Output, Outputs, Reply, ReplyTo, Target};
+use crate::handle::{Item, Journals, What};
 
 /// Bytes of input one step takes, about what fills both queues: the batch is held in memory until its commit.
 pub const STEP_BYTES: usize = 2 << 20;

@@ -1,335 +1,36 @@
-//! The node as a process: the engine's thread, connections, dialling, HTTP, and the data directory.
+//! What surrounds the engine in a process: its thread, connections, dialling, clocks, and the data directory.
 //!
-//! Everything that the engine must not do happens here: clocks are read, randomness is drawn, sockets are served.
-//! [`Node::start`] brings it up, [`Node::shutdown`] takes it down in order.
+//! Everything that the engine must not do happens here: clocks are read, bytes are moved. HTTP is not here: [`crate::api`]
+//! reads what this module counts, and [`crate::process`] starts both.
 
 mod clock;
 mod core;
 mod data;
 mod dialling;
 mod driver;
-mod handle;
 mod links;
 mod net;
 mod traffic;
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::net::SocketAddr;
 
-use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
-use tokio::sync::{oneshot, watch};
 use tombolo_crdt::NodeId;
-use tombolo_crdt::rules::{ADDR_BYTES_MAX, ADDRS_MAX, Contact};
-use tombolo_transport::discovery::Discovery;
-use tombolo_transport::{BindError, CloseCode, Endpoint, Settings};
 
 pub use clock::Clock;
 pub use core::{Core, CoreConfig, Deaf};
+pub(crate) use data::check_name;
 pub use data::{DataDir, DataError, RunningNode};
 pub use dialling::{DialReport, DialReports};
 pub use driver::{STEP_BYTES, STEP_ENTRIES, Stepper};
-pub use handle::{EngineHandle, Journals, Pending, QUEUE_BYTES, QUEUE_ITEMS, Stopped};
 pub use traffic::{PeerTraffic, Traffic, TrafficFigure};
-
-use crate::api;
-use crate::engine::{Engine, EngineConfig, EngineError};
-use crate::store::{CACHE_BYTES, Store, StoreOptions};
-
-/// How long requests under way may take to end when the node stops; streams are ended at once.
-const HTTP_GRACE: Duration = Duration::from_secs(5);
-/// How long peers may take to be told that the node stops.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
-
-/// How a node runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NodeConfig {
-    /// The data directory; [`DataDir::init`] has made it.
-    pub data: PathBuf,
-    /// Where to listen for nodes (UDP); port 0 picks one.
-    pub listen: SocketAddr,
-    /// Where to serve HTTP; port 0 picks one.
-    pub http: SocketAddr,
-    /// What the node calls itself; `None`: the name it was made with.
-    pub name: Option<String>,
-    /// Whether to announce the node on the local network and to look for others there.
-    pub mdns: bool,
-    /// Addresses (`host:port`) told to others, best first. Empty: the listening address, or this machine's outward one.
-    pub advertise: Vec<String>,
-    /// Host names (`name` or `name:port`) under which the API may be called, beside loopback names.
-    pub allow_hosts: Vec<String>,
-    /// Memory for cached pages of the store, in bytes.
-    pub cache_bytes: usize,
-}
-
-impl NodeConfig {
-    /// Defaults for a data directory: any free ports, HTTP on loopback, found on the local network.
-    #[must_use]
-    pub fn new(data: impl Into<PathBuf>) -> Self {
-        Self {
-            data: data.into(),
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-            http: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0),
-            name: None,
-            mdns: true,
-            advertise: Vec::new(),
-            allow_hosts: Vec::new(),
-            cache_bytes: CACHE_BYTES,
-        }
-    }
-}
-
-/// Why a node does not start. Nothing is left running.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum StartError {
-    /// The data directory cannot be used: not made yet, in use, damaged.
-    #[error(transparent)]
-    Data(#[from] DataError),
-    /// The UDP address cannot be listened on.
-    #[error(transparent)]
-    Bind(#[from] BindError),
-    /// The HTTP address cannot be listened on.
-    #[error("cannot serve HTTP on {address}: {source}; choose another with --http")]
-    Http {
-        /// The address.
-        address: SocketAddr,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// The store's content cannot be read.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// Addresses to tell others are malformed or too many.
-    #[error("cannot tell others the address `{addr}`: {reason}")]
-    Advertise {
-        /// The address.
-        addr: String,
-        /// What is wrong with it.
-        reason: String,
-    },
-    /// The system gives no thread or no randomness.
-    #[error("the system refused {what}: {reason}")]
-    System {
-        /// What was asked for.
-        what: &'static str,
-        /// What it said.
-        reason: String,
-    },
-}
 
 /// Where a running node can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Addresses {
-    /// Its key.
+    /// The node's key.
     pub node: NodeId,
-    /// Where it listens for nodes (UDP).
+    /// Where the node listens for nodes (UDP).
     pub listen: SocketAddr,
-    /// Where it serves HTTP.
+    /// Where the node serves HTTP.
     pub http: SocketAddr,
-}
-
-/// A running node.
-#[derive(Debug)]
-pub struct Node {
-    data: DataDir,
-    addresses: Addresses,
-    core: Core,
-    endpoint: Endpoint,
-    http: tokio::task::JoinHandle<()>,
-    thread: JoinHandle<()>,
-    ended: oneshot::Receiver<()>,
-    /// `true`: HTTP ends its streams and takes no more.
-    closing: watch::Sender<bool>,
-    /// `true`: the engine takes what waits and ends.
-    stop: watch::Sender<bool>,
-}
-
-impl Node {
-    /// Starts a node within the present tokio runtime (multi-threaded).
-    ///
-    /// # Errors
-    /// [`StartError`].
-    pub async fn start(config: NodeConfig) -> Result<Self, StartError> {
-        let data = DataDir::new(&config.data);
-        let identity = data.load_identity()?;
-        let token = data.load_token()?;
-        let name = config.name.clone().map_or_else(|| data.load_name(), Ok)?;
-        data::check_name(&name)?;
-        let options =
-            StoreOptions { create: false, cache_bytes: config.cache_bytes, ..StoreOptions::new(data.store()) };
-        let store = Store::open(options).map_err(DataError::Store)?;
-        let reader = store.reader();
-
-        let endpoint = Endpoint::bind(identity.clone(), config.listen, Settings::default())?;
-        let listen = endpoint.local_addr()?;
-        let refused = |source| StartError::Http { address: config.http, source };
-        let listener = TcpListener::bind(config.http).await.map_err(refused)?;
-        let http = listener.local_addr().map_err(refused)?;
-        let addresses = Addresses { node: identity.node_id(), listen, http };
-
-        let clock = Clock::start();
-        let contact = Contact { name, addrs: advertised(&config.advertise, listen)? };
-        let engine = Engine::open(store, engine_config(&identity, contact)?)?;
-        let traffic = Arc::new(Traffic::default());
-        let (stop, stopping) = watch::channel(false);
-        let discovery = if config.mdns { Discovery::start(addresses.node, listen) } else { Discovery::off() };
-        let core_config =
-            CoreConfig { clock, endpoint: endpoint.clone(), discovery, traffic: Arc::clone(&traffic), seed: random()? };
-        let (core, driver) = Core::start(engine, core_config, stopping);
-        let (thread, ended) = start_thread(driver)?;
-        let handle = core.engine();
-
-        let (closing, closed) = watch::channel(false);
-        let app = api::App::new(api::AppConfig {
-            engine: handle.clone(),
-            reader,
-            addresses,
-            clock,
-            token,
-            allow_hosts: config.allow_hosts,
-            traffic,
-            dials: core.dials(),
-            closing: closed.clone(),
-        });
-        data.write_running(&RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() })?;
-        let http = tokio::spawn(serve_http(listener, app, closed));
-        tracing::info!(node = %addresses.node, %listen, http = %addresses.http, "running");
-        Ok(Self { data, addresses, core, endpoint, http, thread, ended, closing, stop })
-    }
-
-    /// Where it can be reached.
-    #[must_use]
-    pub fn addresses(&self) -> Addresses {
-        self.addresses
-    }
-
-    /// The way to its engine, for programs that hold a node in their own process.
-    #[must_use]
-    pub fn engine(&self) -> EngineHandle {
-        self.core.engine()
-    }
-
-    /// Waits until the engine has ended although nobody stopped it: a defect. The process should end with an error
-    /// then; what was acknowledged is durable.
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn failed(&mut self) {
-        let _ = (&mut self.ended).await;
-        tracing::error!("the engine has ended unexpectedly");
-    }
-
-    /// Stops in order: HTTP first, then connections, then the engine once it has taken what waits.
-    pub async fn shutdown(self) {
-        let Self { data, endpoint, mut core, mut http, thread, closing, stop, .. } = self;
-        tracing::info!("stopping");
-        closing.send_replace(true);
-        if tokio::time::timeout(HTTP_GRACE, &mut http).await.is_err() {
-            tracing::warn!("requests are still under way; they are cut off");
-            http.abort();
-        }
-        core.shutdown().await;
-        endpoint.close(CloseCode::ShuttingDown);
-        if tokio::time::timeout(CLOSE_GRACE, endpoint.wait_idle()).await.is_err() {
-            tracing::debug!("some peers could not be told");
-        }
-        stop.send_replace(true);
-        drop(core);
-        match tokio::task::spawn_blocking(move || thread.join()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) | Err(_) => tracing::error!("the engine's thread panicked"),
-        }
-        data.remove_running();
-        tracing::info!("stopped");
-    }
-}
-
-fn random() -> Result<[u8; 32], StartError> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).map_err(|error| StartError::System { what: "randomness", reason: error.to_string() })?;
-    Ok(seed)
-}
-
-fn engine_config(identity: &tombolo_transport::Identity, contact: Contact) -> Result<EngineConfig, StartError> {
-    Ok(EngineConfig { key: identity.signing_key().clone(), contact, seed: random()? })
-}
-
-/// Runs the engine's loop on a thread of its own; the receiver hears when it has ended, by whatever way.
-fn start_thread(
-    driver: impl Future<Output = ()> + Send + 'static,
-) -> Result<(JoinHandle<()>, oneshot::Receiver<()>), StartError> {
-    let system = |what| move |error: std::io::Error| StartError::System { what, reason: error.to_string() };
-    let timers = tokio::runtime::Builder::new_current_thread().enable_time().build().map_err(system("a timer"))?;
-    let (alive, ended) = oneshot::channel::<()>();
-    let run = move || {
-        // Dropped when the thread ends.
-        let _alive = alive;
-        timers.block_on(driver);
-    };
-    let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run).map_err(system("a thread"))?;
-    Ok((thread, ended))
-}
-
-async fn serve_http(listener: TcpListener, app: api::App, mut closed: watch::Receiver<bool>) {
-    // Small answers must not wait for more to send.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let shutdown = async move {
-        // An error means that the node is gone.
-        let _ = closed.wait_for(|closed| *closed).await;
-    };
-    if let Err(error) = axum::serve(listener, api::router(app)).with_graceful_shutdown(shutdown).await {
-        tracing::error!(%error, "HTTP has ended");
-    }
-}
-
-/// Addresses to tell others.
-fn advertised(given: &[String], listen: SocketAddr) -> Result<Vec<String>, StartError> {
-    if given.is_empty() {
-        let ip = if listen.ip().is_unspecified() { outward_ip(listen.ip()) } else { Some(listen.ip()) };
-        return Ok(ip.map(|ip| SocketAddr::new(ip, listen.port()).to_string()).into_iter().collect());
-    }
-    let wrong = |addr: &String, reason: String| StartError::Advertise { addr: addr.clone(), reason };
-    if let Some(addr) = given.get(ADDRS_MAX) {
-        return Err(wrong(addr, format!("at most {ADDRS_MAX} addresses can be told")));
-    }
-    for addr in given {
-        if addr.len() > ADDR_BYTES_MAX {
-            return Err(wrong(addr, format!("it has more than {ADDR_BYTES_MAX} bytes")));
-        }
-        addr.parse::<tombolo_transport::dial::Address>().map_err(|error| wrong(addr, error.to_string()))?;
-    }
-    Ok(given.to_vec())
-}
-
-/// The address from which this machine would reach others. Sends nothing: a UDP socket is only pointed somewhere
-/// (addresses reserved for documentation), and asked for its own end.
-fn outward_ip(like: IpAddr) -> Option<IpAddr> {
-    let probe = |from: &str, to: &str| {
-        let socket = UdpSocket::bind(from).ok()?;
-        socket.connect(to).ok()?;
-        socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
-    };
-    let v4 = || probe("0.0.0.0:0", "192.0.2.1:9");
-    match like {
-        IpAddr::V4(_) => v4(),
-        IpAddr::V6(_) => v4().or_else(|| probe("[::]:0", "[2001:db8::1]:9")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_to_tell_are_checked() {
-        let listen: SocketAddr = "127.0.0.1:7700".parse().expect("an address");
-        assert_eq!(advertised(&[], listen).expect("its own"), ["127.0.0.1:7700"]);
-        assert_eq!(advertised(&["site.example:1".to_owned()], listen).expect("given"), ["site.example:1"]);
-        assert!(matches!(advertised(&["nowhere".to_owned()], listen), Err(StartError::Advertise { .. })));
-        assert!(matches!(advertised(&vec!["a:1".to_owned(); 17], listen), Err(StartError::Advertise { .. })));
-    }
 }

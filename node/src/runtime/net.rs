@@ -12,9 +12,9 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
 use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event, Events};
 
-use super::handle::{Inbox, Size, Stopped};
 use super::links::{Link, Links};
 use crate::engine::{ConnId, Input};
+use crate::handle::{Inbox, Size, Stopped};
 
 /// Bytes of entries up to which ranges are verified in the connection's own task: less work than a change of threads.
 const INLINE_BYTES: usize = 16 * 1_024;
@@ -228,7 +228,7 @@ mod tests {
     use tombolo_transport::{Identity, Settings};
 
     use super::*;
-    use crate::runtime::handle::{Item, What};
+    use crate::handle::{Item, What};
     use crate::runtime::traffic::Traffic;
 
     /// How long something may take before the test fails.

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::{FeedId, Receipt, SpaceId};
-use tombolo_node::api::{ChangeReader, Told};
 use tombolo_node::store::{JournalKind, JournalRow, Reader, Snapshot, StoreError};
+use tombolo_node::stream::{ChangeReader, Told};
 
 use super::Start;
 use super::fault::Fault;

@@ -9,7 +9,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_node::engine::{Engine, ReplyTo};
-use tombolo_node::runtime::{EngineHandle, Traffic as ByKind, TrafficFigure};
+use tombolo_node::handle::EngineHandle;
+use tombolo_node::runtime::{Traffic as ByKind, TrafficFigure};
 
 use super::letters::Letters;
 use crate::disk::Disk;

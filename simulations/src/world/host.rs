@@ -6,7 +6,8 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use tombolo_crdt::rules::Contact;
 use tombolo_node::engine::{Engine, EngineConfig, Input, Now, Outputs};
-use tombolo_node::runtime::{QUEUE_BYTES, QUEUE_ITEMS, STEP_BYTES, STEP_ENTRIES};
+use tombolo_node::handle::{QUEUE_BYTES, QUEUE_ITEMS};
+use tombolo_node::runtime::{STEP_BYTES, STEP_ENTRIES};
 use tombolo_node::store::{Store, StoreOptions};
 use tombolo_transport::dial::{Dialler, TargetId};
 

@@ -3,10 +3,10 @@
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::json::Json;
-use tombolo_node::api::{ChangeReader, Told};
 use tombolo_node::chain::{EntityKey, Entries, chain, fold};
 use tombolo_node::engine::{Command, EntityWrite, Expect, Refusal, Reply, SpaceStatus, WriteCommand};
 use tombolo_node::store::Batch;
+use tombolo_node::stream::{ChangeReader, Told};
 use tombolo_sim::hand::World;
 use tombolo_sim::outcome::{RunOptions, Verdict};
 use tombolo_sim::scenario::Scenario;

@@ -1,9 +1,4 @@
-//! The change stream: every change once and in order, from any cursor on.
-
-mod cursor;
-mod event;
-mod feed;
-mod reader;
+//! The change stream over HTTP: [`crate::stream`] as lines or server-sent events.
 
 use std::time::Duration;
 
@@ -20,11 +15,8 @@ use super::problem::Problem;
 use super::request::{self, Params, PathParts, check_collection_name, clip, duration};
 use super::spaces::resolve;
 use super::{SharedApp, rows};
-use crate::runtime::Journals;
-use cursor::{Cursor, Mark};
-use feed::Feed;
-pub(super) use feed::rfc3339;
-pub use reader::{ChangeReader, Told};
+use crate::handle::Journals;
+use crate::stream::{Cursor, Feed, Mark, StreamError};
 
 /// How long a long poll waits unless the request says otherwise.
 const LONG_WAIT: Duration = Duration::from_secs(30);
@@ -136,10 +128,10 @@ impl Stream {
             // Before reading: what comes while reading is noticed.
             self.journal.mark_unchanged();
             match self.gather() {
-                Err(problem) => {
+                Err(error) => {
                     // What cannot be said in the status any more cuts the answer off, which clients notice.
                     self.over = true;
-                    let problem = rows::report(&self.app, self.feed.space, problem).await;
+                    let problem = rows::report(&self.app, self.feed.space, error.into()).await;
                     return Some(Err(std::io::Error::other(problem.to_json().to_string())));
                 }
                 Ok(bytes) if !bytes.is_empty() => {
@@ -157,12 +149,12 @@ impl Stream {
     }
 
     /// What there is, up to a piece.
-    fn gather(&mut self) -> Result<Vec<u8>, Problem> {
+    fn gather(&mut self) -> Result<Vec<u8>, StreamError> {
         let mut out = Vec::new();
         while out.len() < PIECE_BYTES && self.left != Some(0) {
             let event = match self.feed.next(&self.app.reader) {
                 Ok(Some(event)) => event,
-                Err(problem) if out.is_empty() => return Err(problem),
+                Err(error) if out.is_empty() => return Err(error),
                 // What comes before it is sent first; then it is met again.
                 Ok(None) | Err(_) => break,
             };

@@ -3,14 +3,14 @@
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
+use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::entry::{Body, Entry};
 use tombolo_crdt::verdict::Verdict;
-use tombolo_crdt::{Hlc, Receipt, SpaceId};
+use tombolo_crdt::{Receipt, SpaceId};
 
+use super::StreamError;
 use super::cursor::{Cursor, Mark};
 use super::event::{Event, Kind};
-use crate::api::problem::Problem;
-use crate::api::rows;
 use crate::store::{JournalKind, JournalRow, Reader, Snapshot};
 
 /// Journal rows, or rows of a listing, per snapshot.
@@ -20,23 +20,23 @@ const PAGE_BYTES: usize = 256 << 10;
 
 /// Reads the changes of a space.
 #[derive(Debug)]
-pub(super) struct Feed {
-    pub(super) space: SpaceId,
-    pub(super) space_no: u32,
-    pub(super) collection: Option<String>,
+pub(crate) struct Feed {
+    pub(crate) space: SpaceId,
+    space_no: u32,
+    collection: Option<String>,
     /// Where the next page begins.
-    pub(super) cursor: Cursor,
+    cursor: Cursor,
     /// A reset has to be told first.
-    pub(super) reset_due: bool,
+    reset_due: bool,
     /// Where the journal ended at the last page.
-    pub(super) end: u64,
+    pub(crate) end: u64,
     /// Events that are made and not yet taken.
-    pub(super) ready: VecDeque<Event>,
+    ready: VecDeque<Event>,
 }
 
 impl Feed {
     /// From a cursor on.
-    pub(super) fn new(space: SpaceId, space_no: u32, collection: Option<String>, cursor: Cursor) -> Self {
+    pub(crate) fn new(space: SpaceId, space_no: u32, collection: Option<String>, cursor: Cursor) -> Self {
         Self { space, space_no, collection, cursor, reset_due: false, end: 0, ready: VecDeque::new() }
     }
 
@@ -44,7 +44,7 @@ impl Feed {
     ///
     /// # Errors
     /// The store or a row cannot be read. Everything before it has been given by then, and it is tried again the next time.
-    pub(super) fn next(&mut self, reader: &Reader) -> Result<Option<Event>, Problem> {
+    pub(crate) fn next(&mut self, reader: &Reader) -> Result<Option<Event>, StreamError> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
@@ -56,7 +56,7 @@ impl Feed {
     }
 
     /// Makes events of the next page. `false`: there is none.
-    fn page(&mut self, reader: &Reader) -> Result<bool, Problem> {
+    fn page(&mut self, reader: &Reader) -> Result<bool, StreamError> {
         let snapshot = reader.snapshot()?;
         if std::mem::take(&mut self.reset_due) {
             let event = self.reset(&snapshot)?;
@@ -70,7 +70,7 @@ impl Feed {
     }
 
     /// Begins anew: whoever reads has to forget what it knows.
-    fn reset(&mut self, snapshot: &Snapshot) -> Result<Event, Problem> {
+    fn reset(&mut self, snapshot: &Snapshot) -> Result<Event, StreamError> {
         let row = snapshot.space(self.space)?;
         let mark = row.map_or_else(Mark::default, |row| Mark::new(row.journal, &row.running));
         self.cursor = Cursor::Listing(mark, None);
@@ -78,7 +78,7 @@ impl Feed {
     }
 
     /// A page of the listing after a reset.
-    fn list(&mut self, snapshot: &Snapshot, mark: Mark, after: Option<(String, String)>) -> Result<bool, Problem> {
+    fn list(&mut self, snapshot: &Snapshot, mark: Mark, after: Option<(String, String)>) -> Result<bool, StreamError> {
         let (mut scanned, mut bytes, mut more) = (0, 0, false);
         let mut last = None;
         let mut fault = None;
@@ -92,7 +92,7 @@ impl Feed {
                 }
                 scanned += 1;
                 let key = (collection.to_owned(), id.to_owned());
-                match rows::decode(collection, id, row) {
+                match decode(collection, id, row) {
                     Ok(state) if state.is_present() => {
                         bytes += row.len();
                         let cursor = Cursor::Listing(mark, Some(key.clone()));
@@ -102,16 +102,16 @@ impl Feed {
                         );
                     }
                     Ok(_) => {}
-                    Err(problem) => {
-                        fault = Some(problem);
+                    Err(error) => {
+                        fault = Some(error);
                         return ControlFlow::Break(());
                     }
                 }
                 last = Some(key);
                 ControlFlow::Continue(())
             });
-        match fault.or(visited.err().map(Problem::from)) {
-            Some(problem) if self.ready.is_empty() => return Err(problem),
+        match fault.or(visited.err().map(StreamError::from)) {
+            Some(error) if self.ready.is_empty() => return Err(error),
             // What comes before it is given first.
             fault => more |= fault.is_some(),
         }
@@ -124,7 +124,7 @@ impl Feed {
     }
 
     /// A page of the journal.
-    fn read(&mut self, snapshot: &Snapshot, mark: Mark, mut done: usize) -> Result<bool, Problem> {
+    fn read(&mut self, snapshot: &Snapshot, mark: Mark, mut done: usize) -> Result<bool, StreamError> {
         if !stands(snapshot, self.space_no, mark)? {
             self.reset_due = true;
             return Ok(true);
@@ -147,10 +147,10 @@ impl Feed {
             let made = self.ready.len();
             bytes += match self.events_of(snapshot, &row, (before, here), done) {
                 Ok(bytes) => bytes,
-                Err(problem) => {
+                Err(error) => {
                     // All events of a row or none, and what comes before it first.
                     self.ready.truncate(made);
-                    return if made == 0 { Err(problem) } else { Ok(true) };
+                    return if made == 0 { Err(error) } else { Ok(true) };
                 }
             };
             self.cursor = Cursor::At(here, 0);
@@ -171,7 +171,7 @@ impl Feed {
         row: &JournalRow,
         (before, here): (Mark, Mark),
         done: usize,
-    ) -> Result<usize, Problem> {
+    ) -> Result<usize, StreamError> {
         // A row that was built anew is no entry's doing.
         let of_entry = row.kind != JournalKind::Repaired;
         let receipt = of_entry.then_some(Receipt { feed: row.feed, seq: row.seq });
@@ -222,11 +222,11 @@ impl Feed {
 }
 
 /// An entity as it is now. Its cursor is set by the caller.
-fn changed(snapshot: &Snapshot, space_no: u32, collection: &str, id: &str) -> Result<(Event, usize), Problem> {
+fn changed(snapshot: &Snapshot, space_no: u32, collection: &str, id: &str) -> Result<(Event, usize), StreamError> {
     let row = snapshot.row(space_no, collection, id)?;
     let length = row.as_ref().map_or(0, Vec::len);
-    let state = row.map(|row| rows::decode(collection, id, &row)).transpose()?;
-    let kind = match state.as_ref().is_some_and(tombolo_crdt::entity::EntityState::is_present) {
+    let state = row.map(|row| decode(collection, id, &row)).transpose()?;
+    let kind = match state.as_ref().is_some_and(EntityState::is_present) {
         true => Kind::Changed,
         false => Kind::Deleted,
     };
@@ -235,7 +235,7 @@ fn changed(snapshot: &Snapshot, space_no: u32, collection: &str, id: &str) -> Re
 }
 
 /// Whether the journal still is what it was when the mark was given.
-fn stands(snapshot: &Snapshot, space_no: u32, mark: Mark) -> Result<bool, Problem> {
+fn stands(snapshot: &Snapshot, space_no: u32, mark: Mark) -> Result<bool, StreamError> {
     if mark.position == 0 {
         return Ok(mark.hash == [0; 8]);
     }
@@ -248,38 +248,10 @@ fn receipt_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Option<Recei
     Some(Receipt { feed: row.feed, seq: row.seq })
 }
 
-/// A clock reading as RFC 3339 in UTC.
-pub(in crate::api) fn rfc3339(hlc: Hlc) -> String {
-    let millis = hlc.millis();
-    let (days, of_day) = (millis / 86_400_000, millis % 86_400_000);
-    // Days since 0000-03-01, so that leap days end years (after Howard Hinnant's civil_from_days).
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let shifted_month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
-    let year = year_of_era + era * 400 + u64::from(month <= 2);
-    let (hours, minutes) = (of_day / 3_600_000, of_day / 60_000 % 60);
-    let (seconds, thousandths) = (of_day / 1_000 % 60, of_day % 1_000);
-    format!("{year:04}-{month:02}-{day:02}T{hours:02}:{minutes:02}:{seconds:02}.{thousandths:03}Z")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn moments_as_text() {
-        for (millis, text) in [
-            (0, "1970-01-01T00:00:00.000Z"),
-            (951_782_400_123, "2000-02-29T00:00:00.123Z"),
-            (1_709_251_199_999, "2024-02-29T23:59:59.999Z"),
-            (1_800_000_000_000, "2027-01-15T08:00:00.000Z"),
-            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
-        ] {
-            assert_eq!(rfc3339(Hlc::from_millis(millis)), text);
-        }
-    }
+fn decode(collection: &str, id: &str, row: &[u8]) -> Result<EntityState, StreamError> {
+    EntityState::decode(row).map_err(|error| StreamError::Damaged {
+        collection: collection.to_owned(),
+        id: id.to_owned(),
+        reason: error.to_string(),
+    })
 }

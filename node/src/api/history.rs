@@ -13,12 +13,12 @@ use tombolo_crdt::Receipt;
 use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::json::pointer;
 
-use super::changes::rfc3339;
 use super::problem::{Kind, Problem};
 use super::request::{Params, PathParts, clip};
 use super::{SharedApp, rows, spaces};
 use crate::chain::{EntityKey, FOLD_CHANGES_MAX, Past, PastError, Until};
 use crate::history::{self, Asked, HistoryError, Item};
+use crate::moment::rfc3339;
 use crate::store::StoreError;
 
 /// States of the past that are made at the same time: each keeps a core busy for up to some ten seconds.
@@ -100,7 +100,7 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
     app: &SharedApp,
     work: impl FnOnce(&SharedApp, &dyn Fn() -> bool) -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    let stopped = |_| Problem::from(crate::runtime::Stopped);
+    let stopped = |_| Problem::from(crate::handle::Stopped);
     let _turn = app.folds.acquire().await.map_err(stopped)?;
     let waiting = Arc::new(());
     let (app, still) = (Arc::clone(app), Arc::downgrade(&waiting));

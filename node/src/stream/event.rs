@@ -5,12 +5,12 @@ use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::{Hlc, Receipt, SpaceId};
 
 use super::cursor::Cursor;
-use super::feed::rfc3339;
-use crate::api::rows;
+use super::quote;
+use crate::moment::rfc3339;
 
 /// What an event tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Changed,
     Deleted,
     Refused,
@@ -19,7 +19,7 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Changed => "dev.tombolo.entity.changed",
             Self::Deleted => "dev.tombolo.entity.deleted",
@@ -32,10 +32,10 @@ impl Kind {
 
 /// An event.
 #[derive(Clone, Debug)]
-pub(super) struct Event {
-    pub(super) kind: Kind,
+pub(crate) struct Event {
+    pub(crate) kind: Kind,
     /// Where a reader is that has taken it.
-    pub(super) cursor: Cursor,
+    pub(crate) cursor: Cursor,
     /// Collection, id, revision and view of the entity it is about.
     entity: Option<(String, String, String, Option<Vec<u8>>)>,
     receipt: Option<Receipt>,
@@ -44,28 +44,28 @@ pub(super) struct Event {
 }
 
 impl Event {
-    pub(super) const fn new(kind: Kind, cursor: Cursor) -> Self {
+    pub(crate) const fn new(kind: Kind, cursor: Cursor) -> Self {
         Self { kind, cursor, entity: None, receipt: None, hlc: None, refused: None }
     }
 
-    pub(super) fn entity(mut self, collection: &str, id: &str, state: Option<&EntityState>) -> Self {
+    pub(crate) fn entity(mut self, collection: &str, id: &str, state: Option<&EntityState>) -> Self {
         let revision = state.map_or_else(String::new, |state| state.revision().to_string());
-        let view = state.filter(|state| state.is_present()).map(rows::view);
+        let view = state.filter(|state| state.is_present()).map(EntityState::view_bytes);
         self.entity = Some((collection.to_owned(), id.to_owned(), revision, view));
         self
     }
 
-    pub(super) const fn receipt(mut self, receipt: Option<Receipt>) -> Self {
+    pub(crate) const fn receipt(mut self, receipt: Option<Receipt>) -> Self {
         self.receipt = receipt;
         self
     }
 
-    pub(super) const fn at(mut self, hlc: Option<Hlc>) -> Self {
+    pub(crate) const fn at(mut self, hlc: Option<Hlc>) -> Self {
         self.hlc = hlc;
         self
     }
 
-    pub(super) fn refused(mut self, verdict: Option<&str>, entities: Vec<(String, String)>) -> Self {
+    pub(crate) fn refused(mut self, verdict: Option<&str>, entities: Vec<(String, String)>) -> Self {
         let entities: Vec<Value> =
             entities.into_iter().map(|(collection, id)| json!({ "collection": collection, "id": id })).collect();
         self.refused = Some(json!({ "verdict": verdict, "entities": entities }));
@@ -73,18 +73,18 @@ impl Event {
     }
 
     /// The entity it is about, and its view if it is there.
-    pub(super) fn about(&self) -> Option<(&str, &str, Option<&[u8]>)> {
+    pub(crate) fn about(&self) -> Option<(&str, &str, Option<&[u8]>)> {
         let (collection, id, _, view) = self.entity.as_ref()?;
         Some((collection, id, view.as_deref()))
     }
 
     /// The entry it comes from.
-    pub(super) const fn entry(&self) -> Option<Receipt> {
+    pub(crate) const fn entry(&self) -> Option<Receipt> {
         self.receipt
     }
 
     /// The event as one line of JSON, without a line feed. The view is passed on byte by byte.
-    pub(super) fn to_json(&self, space: SpaceId) -> Vec<u8> {
+    pub(crate) fn to_json(&self, space: SpaceId) -> Vec<u8> {
         let mut out = format!(
             "{{\"specversion\":\"1.0\",\"id\":\"{}\",\"source\":\"tombolo:{space}\",\"type\":\"{}\"",
             self.cursor,
@@ -92,7 +92,7 @@ impl Event {
         )
         .into_bytes();
         if let Some((collection, id, ..)) = &self.entity {
-            out.extend_from_slice(format!(",\"subject\":{}", rows::quote(&format!("{collection}/{id}"))).as_bytes());
+            out.extend_from_slice(format!(",\"subject\":{}", quote(&format!("{collection}/{id}"))).as_bytes());
         } else if let Some(receipt) = self.receipt {
             out.extend_from_slice(format!(",\"subject\":\"{receipt}\"").as_bytes());
         }
@@ -108,7 +108,7 @@ impl Event {
     fn data(&self, out: &mut Vec<u8>) {
         let receipt = self.receipt.map(|receipt| receipt.to_string());
         if let Some((collection, id, revision, view)) = &self.entity {
-            let (collection, id) = (rows::quote(collection), rows::quote(id));
+            let (collection, id) = (quote(collection), quote(id));
             let head = format!("{{\"collection\":{collection},\"id\":{id},\"revision\":\"{revision}\",\"value\":");
             out.extend_from_slice(head.as_bytes());
             out.extend_from_slice(view.as_deref().unwrap_or(b"null"));
@@ -126,7 +126,7 @@ impl Event {
     }
 
     /// The event as a message of a stream of server-sent events.
-    pub(super) fn to_sse(&self, space: SpaceId) -> Vec<u8> {
+    pub(crate) fn to_sse(&self, space: SpaceId) -> Vec<u8> {
         let mut out = format!("id: {}\nevent: {}\ndata: ", self.cursor, self.kind.name()).into_bytes();
         // JSON has no line feeds outside strings, and in strings they are escaped.
         out.extend_from_slice(&self.to_json(space));

@@ -17,16 +17,16 @@ use data_encoding::{BASE64URL_NOPAD, HEXLOWER_PERMISSIVE};
 
 /// A journal position and its running hash.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Mark {
+pub(crate) struct Mark {
     /// Everything up to here is done.
-    pub(super) position: u64,
+    pub(crate) position: u64,
     /// The first 8 bytes of the running hash there; zeros at position 0.
-    pub(super) hash: [u8; 8],
+    pub(crate) hash: [u8; 8],
 }
 
 /// Where a reader is.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Cursor {
+pub(crate) enum Cursor {
     /// At a mark, with so many changes of the next entry done.
     At(Mark, usize),
     /// In the listing after a reset at the mark, behind an entity; `None`: at its beginning.
@@ -35,10 +35,10 @@ pub(super) enum Cursor {
 
 /// Text that is no cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct NotACursor;
+pub(crate) struct NotACursor;
 
 impl Mark {
-    pub(super) fn new(position: u64, running: &[u8; 16]) -> Self {
+    pub(crate) fn new(position: u64, running: &[u8; 16]) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *running;
         Self { position, hash: [a, b, c, d, e, f, g, h] }
     }

@@ -2,6 +2,7 @@
 
 use tombolo_crdt::{Receipt, SpaceId};
 
+use super::StreamError;
 use super::cursor::{Cursor, Mark};
 use super::event::Kind;
 use super::feed::Feed;
@@ -49,10 +50,9 @@ impl ChangeReader {
     /// The next event; `None`: nothing more for now. Reads a page of the journal at a time.
     ///
     /// # Errors
-    /// The problem a client would be told, as JSON: the store or a row cannot be read. The reader is where it was.
-    pub fn next(&mut self, reader: &Reader) -> Result<Option<Told>, String> {
-        let event = self.feed.next(reader).map_err(|problem| problem.to_json().to_string())?;
-        Ok(event.map(|event| {
+    /// [`StreamError`]: the store or a row cannot be read. The reader is where it was.
+    pub fn next(&mut self, reader: &Reader) -> Result<Option<Told>, StreamError> {
+        Ok(self.feed.next(reader)?.map(|event| {
             self.cursor = event.cursor.to_string();
             let receipt = event.entry();
             match (event.kind, event.about()) {

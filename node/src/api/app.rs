@@ -1,0 +1,78 @@
+//! What every handler sees.
+
+use std::sync::Arc;
+
+use tokio::sync::{Semaphore, watch};
+
+use super::guard::Guard;
+use super::history;
+use super::metrics::HttpMetrics;
+use super::problem::Problem;
+use crate::handle::EngineHandle;
+use crate::runtime::{Addresses, Clock, DialReports, Traffic};
+use crate::store::{Reader, Snapshot};
+
+/// What the API is made of.
+#[derive(Debug)]
+pub(crate) struct AppConfig {
+    pub(crate) engine: EngineHandle,
+    pub(crate) reader: Reader,
+    pub(crate) addresses: Addresses,
+    pub(crate) clock: Clock,
+    pub(crate) token: String,
+    pub(crate) allow_hosts: Vec<String>,
+    pub(crate) traffic: Arc<Traffic>,
+    pub(crate) dials: DialReports,
+    pub(crate) closing: watch::Receiver<bool>,
+}
+
+/// What every handler sees.
+#[derive(Debug)]
+pub(crate) struct App {
+    pub(super) engine: EngineHandle,
+    pub(super) reader: Reader,
+    pub(super) addresses: Addresses,
+    pub(super) guard: Guard,
+    /// Hash of the token: idempotency keys are bound to it.
+    pub(super) token: [u8; 32],
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) dials: DialReports,
+    pub(super) closing: watch::Receiver<bool>,
+    pub(super) http: HttpMetrics,
+    /// Turns of work that takes a while.
+    pub(super) folds: Semaphore,
+    /// Counts from the start of the node.
+    pub(super) clock: Clock,
+}
+
+pub(super) type SharedApp = Arc<App>;
+
+impl App {
+    pub(crate) fn new(config: AppConfig) -> Self {
+        let AppConfig { engine, reader, addresses, clock, token, allow_hosts, traffic, dials, closing } = config;
+        Self {
+            engine,
+            reader,
+            addresses,
+            guard: Guard::new(addresses.http, &allow_hosts, &token),
+            token: *blake3::hash(token.as_bytes()).as_bytes(),
+            traffic,
+            dials,
+            closing,
+            http: HttpMetrics::default(),
+            folds: Semaphore::new(history::FOLDS_MAX),
+            clock,
+        }
+    }
+
+    /// The last committed state of the store.
+    pub(super) fn snapshot(&self) -> Result<Snapshot, Problem> {
+        Ok(self.reader.snapshot()?)
+    }
+
+    /// Resolves when the node stops: streams end then.
+    pub(super) async fn closed(&self) {
+        // An error means that the node is gone.
+        let _ = self.closing.clone().wait_for(|closing| *closing).await;
+    }
+}
