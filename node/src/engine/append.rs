@@ -7,7 +7,8 @@ use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, FeedId};
 
 use super::Work;
-use super::space::{Feed, Space};
+use super::space::Space;
+use super::spaces::Spaces;
 use crate::store::{Batch, ChangeLink, EntryRow, JournalKind, JournalRow, StoreError};
 
 /// A settled entry about to be stored.
@@ -55,7 +56,7 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
     )?;
     space.advance(feed, seq, chain);
     if !rules {
-        space.advance_heads(feed, seq, chain, &entry.deps);
+        space.heads.advance(feed, seq, chain, &entry.deps);
     }
     if verdict == Verdict::Applied {
         space.row.applied += 1;
@@ -68,8 +69,15 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
 
 /// Takes the seal at the feed's settled end, and keeps the one before it if without it two kept seals would lie more
 /// than a stride apart.
-pub(super) fn seal(feed: &mut Feed, batch: &mut Batch<'_>, signature: Signature) -> Result<(), StoreError> {
-    let id = feed.opening.feed();
+pub(super) fn seal(
+    space: &mut Space,
+    id: FeedId,
+    batch: &mut Batch<'_>,
+    signature: Signature,
+) -> Result<(), StoreError> {
+    let Some(feed) = space.feeds.get_mut(&id) else { return Ok(()) };
+    assert!(feed.row.seq > 0, "a seal is on an entry");
+    assert!(feed.row.kept <= feed.sealed_seq(), "what was kept is not newer than the last seal");
     let row = &mut feed.row;
     let run = feed.open_bytes;
     let fits = row.seq - row.kept <= STRIDE_ENTRIES_MAX as u64 && row.kept_bytes + run <= STRIDE_BYTES_MAX as u64;
@@ -83,7 +91,7 @@ pub(super) fn seal(feed: &mut Feed, batch: &mut Batch<'_>, signature: Signature)
     }
     row.sealed = Some((row.seq, signature));
     feed.open_bytes = 0;
-    feed.dirty = true;
+    space.feed_changed(id);
     Ok(())
 }
 
@@ -111,27 +119,25 @@ impl Work<'_> {
 
     /// Seals the run so far if one more entry of `bytes` would take it over a stride.
     fn seal_before(&mut self, space: &mut Space, id: FeedId, bytes: usize) -> Result<(), StoreError> {
-        let Some(feed) = space.feeds.get_mut(&id) else { return Ok(()) };
+        let Some(feed) = space.feeds.get(&id) else { return Ok(()) };
         let run = feed.row.seq - feed.sealed_seq();
         let over = run >= STRIDE_ENTRIES_MAX as u64 || feed.open_bytes as usize + bytes > STRIDE_BYTES_MAX;
-        if run > 0 && over { self.seal_own(feed) } else { Ok(()) }
+        if run > 0 && over { self.seal_own(space, id) } else { Ok(()) }
     }
 
-    fn seal_own(&mut self, feed: &mut Feed) -> Result<(), StoreError> {
-        let message = seal_message(feed.opening.feed(), feed.row.seq, feed.row.chain);
+    fn seal_own(&mut self, space: &mut Space, id: FeedId) -> Result<(), StoreError> {
+        let Some(feed) = space.feeds.get(&id) else { return Ok(()) };
+        let message = seal_message(id, feed.row.seq, feed.row.chain);
         let signature = Signature::sign(self.key, &message);
-        seal(feed, &mut self.batch, signature)
+        seal(space, id, &mut self.batch, signature)
     }
 
     /// Seals every own feed that this step appended to.
-    pub(super) fn seal_all(
-        &mut self,
-        spaces: &mut std::collections::BTreeMap<tombolo_crdt::SpaceId, Space>,
-    ) -> Result<(), StoreError> {
-        for (space, feed) in std::mem::take(&mut self.unsealed) {
-            let Some(feed) = spaces.get_mut(&space).and_then(|space| space.feeds.get_mut(&feed)) else { continue };
-            if feed.row.seq > feed.sealed_seq() {
-                self.seal_own(feed)?;
+    pub(super) fn seal_all(&mut self, spaces: &mut Spaces) -> Result<(), StoreError> {
+        for (space, id) in std::mem::take(&mut self.unsealed) {
+            let Some(space) = spaces.get_mut(&space) else { continue };
+            if space.feeds.get(&id).is_some_and(|feed| feed.row.seq > feed.sealed_seq()) {
+                self.seal_own(space, id)?;
             }
         }
         Ok(())

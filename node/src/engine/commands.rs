@@ -126,16 +126,11 @@ impl Parts<'_> {
         if self.spaces.contains_key(&id) {
             return Err(Refusal::SpaceExists(id).into());
         }
-        let space = work.create_space(&found, founder, self.next_no(), self.author, self.contact)?;
+        let space = work.create_space(&found, founder, self.spaces.next_no(), self.author, self.contact)?;
         self.spaces.insert(id, space);
         after.moved.entry(id).or_default();
         after.introduce = true;
         Ok(id)
-    }
-
-    /// The local number of the next space.
-    pub(super) fn next_no(&self) -> u32 {
-        self.spaces.values().map(|space| space.row.no).max().map_or(1, |no| no + 1)
     }
 
     fn join(

@@ -21,6 +21,7 @@ use super::io::{ConnId, Now, Output};
 use super::news::NEWS_MAX;
 use super::session::{Conn, PAGES_MAX, PROBES_ASKED_MAX, SPACES_MAX, Session, have_wait};
 use super::space::Space;
+use super::spaces::Spaces;
 use super::step::After;
 use super::talk::Talk;
 use super::{Engine, transfer};
@@ -39,7 +40,7 @@ pub(super) fn hello(contact: &Contact, process: [u8; 16], counter: u64, now: Now
 }
 
 /// Takes note of a frame. Nothing is answered here.
-pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut BTreeMap<SpaceId, Space>, now: Now, after: &mut After) {
+pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut Spaces, now: Now, after: &mut After) {
     match frame {
         Frame::Hello(hello) => {
             conn.clock_skew = hello.wall_millis.cast_signed().wrapping_sub(now.wall_millis.cast_signed());
@@ -141,7 +142,7 @@ fn note_page(conn: &mut Conn, page: FrontierPage) {
     session.pages.push(page);
 }
 
-fn note_have(conn: &mut Conn, have: Have, spaces: &mut BTreeMap<SpaceId, Space>, now: Now, after: &mut After) {
+fn note_have(conn: &mut Conn, have: Have, spaces: &mut Spaces, now: Now, after: &mut After) {
     let Some(space) = spaces.get_mut(&have.space) else { return };
     let Some(session) = conn.sessions.get_mut(&have.space) else { return };
     after.acknowledged = true;
@@ -250,7 +251,13 @@ impl Engine {
         let mut visits = std::mem::take(&mut after.touched);
         visits.extend(self.agenda.due(now.mono));
         let mut told = BTreeSet::new();
-        for (id, space) in &mut self.spaces {
+        let mut concerned: BTreeSet<SpaceId> = after.moved.keys().copied().collect();
+        concerned.extend(now.mono.checked_sub(have_wait).into_iter().flat_map(|since| self.spaces.news_due(since)));
+        if after.touched_all {
+            concerned.extend(self.spaces.keys());
+        }
+        for id in &concerned {
+            let Some(space) = self.spaces.get_mut(id) else { continue };
             let moved = after.moved.get(id);
             moved.into_iter().flatten().for_each(|feed| space.news.add(*feed, now));
             let own = [space.own_data_feed, space.own_rules_feed];

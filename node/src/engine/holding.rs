@@ -87,9 +87,7 @@ impl Work<'_> {
             space.frontier.advance(Position { feed, seq, chain });
         }
         self.counters.held += 1;
-        if let Some(feed) = space.feeds.get_mut(&feed) {
-            feed.dirty = true; // an unknown feed's opening must be there after a restart
-        }
+        space.feed_changed(feed); // an unknown feed's opening must be there after a restart
         while let Some((feed, seq)) = space.held.surplus() {
             self.drop_held(space, feed, seq)?;
             self.counters.dropped += 1;

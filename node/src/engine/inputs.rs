@@ -14,14 +14,15 @@ use super::io::{ConnId, Input, Output};
 use super::local::Fault;
 use super::session::Conn;
 use super::settle::Taken;
-use super::space::{Author, Space};
+use super::space::Author;
+use super::spaces::Spaces;
 use super::step::After;
 use super::{Work, rules};
 use crate::store::StoreError;
 
 /// The engine's memory while its store is in a transaction.
 pub(super) struct Parts<'e> {
-    pub(super) spaces: &'e mut BTreeMap<SpaceId, Space>,
+    pub(super) spaces: &'e mut Spaces,
     pub(super) conns: &'e mut BTreeMap<ConnId, Conn>,
     pub(super) agenda: &'e mut Agenda,
     pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
@@ -254,7 +255,7 @@ impl Parts<'_> {
             }
             return self.drained(work, id, taken, after);
         }
-        if let Some(space) = work.enter(id, ranges, self.next_no(), self.author)? {
+        if let Some(space) = work.enter(id, ranges, self.spaces.next_no(), self.author)? {
             tracing::info!(space = %id, name = %space.row.name, "joined");
             after.moved.entry(id).or_default().extend(space.feeds.keys());
             self.spaces.insert(id, space);

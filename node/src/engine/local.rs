@@ -121,7 +121,7 @@ impl Work<'_> {
             self.poison.end();
             planned?;
         }
-        let joining = space.row.heads.len() > ENTRY_DEPS_MAX;
+        let joining = space.heads.len() > ENTRY_DEPS_MAX;
         let seq = space.frontier.seq(feed) + 1 + u64::from(joining);
         let entry_seq = seq - u64::from(seq.is_multiple_of(8) && defect::is(Defect::ProvenanceOff));
         let provenance = Provenance { entry_seq, hlc, rules_seq: rules_seq(space, feed, seq) };
@@ -194,7 +194,7 @@ impl Work<'_> {
             origin: 0,
             change: made.change.bytes().to_vec(),
         });
-        let mut deps: Vec<_> = space.row.heads.iter().filter(|head| head.feed != feed).copied().collect();
+        let mut deps: Vec<_> = space.heads.iter().filter(|head| head.feed != feed).collect();
         if deps.len() > 1 && defect::is(Defect::HeadLeftOut) {
             deps.remove(0);
         }

@@ -16,6 +16,7 @@ mod append;
 mod care;
 mod commands;
 mod exchange;
+mod heads;
 mod held;
 mod holding;
 mod idempotency;
@@ -33,6 +34,7 @@ mod rules;
 mod session;
 mod settle;
 mod space;
+mod spaces;
 mod status;
 mod step;
 mod talk;
@@ -61,7 +63,8 @@ pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, 
 
 use rows::{Pasts, Rows};
 use session::Conn;
-use space::{Author, Space};
+use space::{Author, Space, Stored};
+use spaces::Spaces;
 
 use crate::chain::Entries;
 use crate::store::{Batch, Store, StoreError};
@@ -95,7 +98,7 @@ pub struct Engine {
     seed: [u8; 32],
     draws: u64,
     author: Author,
-    spaces: BTreeMap<SpaceId, Space>,
+    spaces: Spaces,
     conns: BTreeMap<ConnId, Conn>,
     agenda: agenda::Agenda,
     joins: BTreeMap<SpaceId, rules::PendingJoin>,
@@ -144,7 +147,7 @@ impl Engine {
             seed: config.seed,
             draws: 0,
             author: Author { node, epoch: 0 },
-            spaces: BTreeMap::new(),
+            spaces: Spaces::default(),
             conns: BTreeMap::new(),
             agenda: agenda::Agenda::default(),
             joins: BTreeMap::new(),
@@ -182,9 +185,10 @@ impl Engine {
         let drawn = u64::from_le_bytes(epoch);
         self.author = Author { node: self.node, epoch: if defect::is(Defect::EpochReused) { 1 } else { drawn } };
         let mut batch = self.store.begin()?;
-        let mut spaces = BTreeMap::new();
+        let mut spaces = Spaces::default();
+        let mut stored = Stored::read(&batch)?;
         for row in batch.spaces()? {
-            spaces.insert(row.space, Space::load(row, &mut batch, self.author)?);
+            spaces.insert(row.space, Space::load(row, &mut stored, &mut batch, self.author)?);
         }
         self.joins = rules::load_joins(&batch)?;
         self.added = rules::load_added(&batch)?;
@@ -288,7 +292,7 @@ impl Engine {
                 assert_eq!(space.frontier.seq(*id), feed.row.seq, "the frontier is the settled prefix");
                 assert!(feed.sealed_seq() <= feed.row.seq, "nothing is sealed that is not settled");
             }
-            for head in &space.row.heads {
+            for head in space.heads.iter() {
                 assert!(space.frontier.seq(head.feed) >= head.seq, "heads are settled");
             }
             assert!(space.held.len() <= held::HELD_ENTRIES_MAX, "held entries are bounded");

@@ -12,6 +12,7 @@ use super::io::{ConnId, Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::session::{Conn, Session};
 use super::space::Space;
+use super::spaces::Spaces;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
 use crate::store::{Batch, StoreError};
 
@@ -22,7 +23,7 @@ fn session_with(conns: &BTreeMap<ConnId, Conn>, node: NodeId, space: SpaceId) ->
 
 /// Where an entry is.
 pub(super) fn receipt(
-    spaces: &BTreeMap<SpaceId, Space>,
+    spaces: &Spaces,
     conns: &BTreeMap<ConnId, Conn>,
     me: NodeId,
     receipt: Receipt,
@@ -51,9 +52,9 @@ pub(super) fn receipt(
 
 impl Engine {
     /// Everything there is to say about this node.
-    pub(super) fn status(&mut self, _now: Now) -> Status {
+    pub(super) fn status(&self, _now: Now) -> Status {
         let Self { spaces, conns, node, .. } = self;
-        let spaces: Vec<SpaceStatus> = spaces.values_mut().map(|space| space_status(space, conns, *node)).collect();
+        let spaces: Vec<SpaceStatus> = spaces.values().map(|space| space_status(space, conns, *node)).collect();
         let connections = conns.values().filter_map(|conn| {
             let hello = conn.hello.as_ref()?;
             Some(ConnectionStatus {
@@ -144,7 +145,7 @@ pub(super) fn held_status(space: &Space) -> Vec<HeldStatus> {
     space.held.feeds().into_iter().filter_map(of).collect()
 }
 
-fn space_status(space: &mut Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -> SpaceStatus {
+fn space_status(space: &Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -> SpaceStatus {
     let frontier = space.frontier_digest();
     let held = held_status(space);
     let forks = space.feeds.iter().filter_map(|(id, feed)| {

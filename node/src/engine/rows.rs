@@ -8,7 +8,7 @@ use tombolo_crdt::entity::{Clock, EntityState, RowError};
 use tombolo_crdt::hash::Tagged;
 
 use super::poison::Poison;
-use super::space::Space;
+use super::spaces::Spaces;
 use crate::store::{Batch, StoreError};
 
 /// Clocks remembered for changes beside the heads.
@@ -74,10 +74,9 @@ impl Rows {
     pub(super) fn flush(
         self,
         batch: &mut Batch<'_>,
-        spaces: &mut BTreeMap<tombolo_crdt::SpaceId, Space>,
+        spaces: &mut Spaces,
         poison: &mut Poison,
     ) -> Result<(), StoreError> {
-        let mut by_no: BTreeMap<u32, &mut Space> = spaces.values_mut().map(|space| (space.row.no, space)).collect();
         let mut second = false;
         let half = defect::is(Defect::HalfTransaction) && self.0.values().filter(|row| row.dirty).count() == 2;
         for ((no, collection, id), row) in self.0 {
@@ -85,7 +84,7 @@ impl Rows {
                 continue;
             }
             let left_out = std::mem::replace(&mut second, true) && half;
-            let Some(space) = by_no.get_mut(&no) else { continue };
+            let Some(space) = spaces.by_no_mut(no) else { continue };
             poison.begin(space.id, &collection, &id);
             let counted = (row.state.contribution(&collection, &id), row.state.is_present());
             space.care.scrub.moved((&collection, &id), row.counted.as_ref(), Some(&counted));

@@ -92,9 +92,9 @@ impl Work<'_> {
         let grant = Grant { node: self.node, role: Role::Admin, contact: contact.clone() };
         self.append_rules_by(&mut space, feed, &[Record::Found(found.clone()), Record::Grant(grant)])?;
         self.unsealed.remove(&(space.id, feed));
-        if let Some(feed) = space.feeds.get_mut(&feed) {
-            let message = seal_message(feed.opening.feed(), feed.row.seq, feed.row.chain);
-            seal(feed, &mut self.batch, Signature::sign(founder, &message))?;
+        if let Some(founding) = space.feeds.get(&feed) {
+            let message = seal_message(feed, founding.row.seq, founding.row.chain);
+            seal(&mut space, feed, &mut self.batch, Signature::sign(founder, &message))?;
         }
         Ok(space)
     }

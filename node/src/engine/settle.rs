@@ -70,7 +70,7 @@ impl Work<'_> {
         let end = first + range.entries().len() as u64 - 1;
         if end == settled && feed.sealed_seq() < settled && ours.is_some() {
             // All of it is settled, and nothing vouched for it so far.
-            seal(feed, &mut self.batch, seal_of_range)?;
+            seal(space, id, &mut self.batch, seal_of_range)?;
             taken.any = true;
         }
         let seal = seal_of_range;
@@ -162,8 +162,8 @@ impl Work<'_> {
         self.counters.entries += 1;
         *self.counters.settled.entry(verdict.name()).or_default() += 1;
         self.follow_clock(space, entry.hlc);
-        if let (Some(signature), Some(feed)) = (signature, space.feeds.get_mut(feed)) {
-            seal(feed, &mut self.batch, *signature)?;
+        if let Some(signature) = signature {
+            seal(space, *feed, &mut self.batch, *signature)?;
         }
         Ok(())
     }

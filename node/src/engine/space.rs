@@ -12,10 +12,11 @@ use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
 
 use super::care::Care;
+use super::heads::Heads;
 use super::held::Held;
 use super::memory::Memory;
 use super::news::News;
-use crate::store::{Batch, FeedRow, HeldRow, PeerRow, SpaceRow, StoreError};
+use crate::store::{Batch, FeedRow, PeerRow, SpaceRow, StoreError};
 
 /// A feed of a space.
 #[derive(Debug)]
@@ -24,8 +25,6 @@ pub(super) struct Feed {
     pub(super) opening: Opening,
     /// Bytes of entries settled after the last seal.
     pub(super) open_bytes: u64,
-    /// The row differs from the store.
-    pub(super) dirty: bool,
     /// Why nothing more is taken from this feed: its chain forks.
     pub(super) fork: Option<u64>,
 }
@@ -43,7 +42,7 @@ impl Feed {
             rules: Vec::new(),
             hlc: 0,
         };
-        Self { row, opening, open_bytes: 0, dirty: true, fork: None }
+        Self { row, opening, open_bytes: 0, fork: None }
     }
 
     fn load(row: FeedRow) -> Result<Self, StoreError> {
@@ -52,7 +51,7 @@ impl Feed {
         let sealed = row.sealed.as_ref().map_or(0, |(seq, _)| *seq);
         // How much lies beyond the last seal is not stored: assume a whole stride, which keeps one seal more.
         let open_bytes = if row.seq > sealed { STRIDE_BYTES_MAX as u64 } else { 0 };
-        Ok(Self { row, opening, open_bytes, dirty: false, fork: None })
+        Ok(Self { row, opening, open_bytes, fork: None })
     }
 
     /// Position of the last entry that a seal vouches for: how far the feed can be sent.
@@ -75,6 +74,8 @@ pub(super) struct Space {
     pub(super) feeds: BTreeMap<FeedId, Feed>,
     pub(super) rules: RulesDag,
     pub(super) frontier: Frontier,
+    /// Heads of the data entries.
+    pub(super) heads: Heads,
     digest: Cell<Option<Digest>>,
     /// Feeds that moved and that sessions have yet to hear of.
     pub(super) news: News,
@@ -86,10 +87,26 @@ pub(super) struct Space {
     /// Their ids.
     pub(super) own_data_feed: FeedId,
     pub(super) own_rules_feed: FeedId,
+    /// The space's row differs from the store.
     pub(super) dirty: bool,
+    /// Feeds whose rows differ from the store.
+    dirty_feeds: BTreeSet<FeedId>,
     /// Greatest clock reading that was too far ahead to be followed.
     pub(super) clock_ahead: Option<u64>,
     pub(super) care: Care,
+}
+
+/// What lies in the store of all spaces together, read in one pass each.
+#[derive(Debug)]
+pub(super) struct Stored {
+    feeds: BTreeMap<u32, Vec<(FeedId, FeedRow)>>,
+    held: BTreeMap<FeedId, Vec<(u64, Option<usize>)>>,
+}
+
+impl Stored {
+    pub(super) fn read(batch: &Batch<'_>) -> Result<Self, StoreError> {
+        Ok(Self { feeds: batch.feeds_by_space()?, held: batch.held_by_feed()? })
+    }
 }
 
 /// This process as an author: what its feeds are opened with.
@@ -110,7 +127,6 @@ impl Space {
             founding: found.encode(),
             journal: 0,
             running: [0; 16],
-            heads: Vec::new(),
             sums: tombolo_crdt::digest::StateSums::default(),
             entities: 0,
             poisoned: 0,
@@ -154,36 +170,76 @@ impl Space {
             own_rules,
             feeds,
             frontier,
+            heads: Heads::default(),
             digest: Cell::new(None),
             news: News::default(),
             held: Held::default(),
             memory: BTreeMap::new(),
             row,
             dirty: false,
+            dirty_feeds: BTreeSet::new(),
             clock_ahead: None,
             care: Care::default(),
         }
     }
 
-    /// Reads a space back: its feeds, its rules entries in journal order, what is held and what peers are known for. What
-    /// cannot be read and can be done without is removed in `batch`.
-    pub(super) fn load(row: SpaceRow, batch: &mut Batch<'_>, author: Author) -> Result<Self, StoreError> {
+    /// Reads a space back: its feeds as `stored` has them, its rules entries in journal order, heads, what is held and what
+    /// peers are known for. What cannot be read and can be done without is removed in `batch`. O(feeds + rules entries).
+    pub(super) fn load(
+        row: SpaceRow,
+        stored: &mut Stored,
+        batch: &mut Batch<'_>,
+        author: Author,
+    ) -> Result<Self, StoreError> {
         let no = row.no;
         let mut feeds = BTreeMap::new();
-        for (id, row) in batch.feeds(no)? {
+        for (id, row) in stored.feeds.remove(&no).unwrap_or_default() {
             feeds.insert(id, Feed::load(row)?);
         }
         let mut space = Self::over(row, feeds, author);
         space.load_rules(batch)?;
-        for feed in space.feeds.keys().copied().collect::<Vec<_>>() {
-            for (seq, row) in held(batch, feed)? {
-                space.held.insert(feed, seq, row.bytes.len());
-            }
+        space.load_heads(batch)?;
+        let held = space.feeds.keys().filter_map(|feed| Some((*feed, stored.held.remove(feed)?)));
+        for (feed, rows) in held.collect::<Vec<_>>() {
+            space.load_held(feed, rows, batch)?;
         }
         for (node, row) in peers(batch, no)? {
             space.memory.insert(node, Memory::load(row));
         }
         Ok(space)
+    }
+
+    /// Heads that cannot be read are where their feeds end: to name an entry more as a dependency is always right.
+    fn load_heads(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
+        let mut heads = Vec::new();
+        for (feed, head) in batch.heads(self.row.no)? {
+            let end = self.feeds.get(&feed).map(|known| (known.row.seq, known.row.chain));
+            if head.is_none() {
+                tracing::error!(%feed, "a head is damaged; the end of its feed is taken for it");
+            }
+            heads.extend(head.or(end).map(|(seq, chain)| Dep { feed, seq, chain }));
+        }
+        self.heads = Heads::load(heads);
+        Ok(())
+    }
+
+    /// A held entry that cannot be read is dropped: it comes again.
+    fn load_held(
+        &mut self,
+        feed: FeedId,
+        rows: Vec<(u64, Option<usize>)>,
+        batch: &mut Batch<'_>,
+    ) -> Result<(), StoreError> {
+        for (seq, bytes) in rows {
+            match bytes {
+                Some(bytes) => drop(self.held.insert(feed, seq, bytes)),
+                None => {
+                    tracing::error!(%feed, seq, "a held entry is damaged and dropped");
+                    batch.remove_held(feed, seq)?;
+                }
+            }
+        }
+        Ok(())
     }
 
     fn load_rules(&mut self, batch: &mut Batch<'_>) -> Result<(), StoreError> {
@@ -226,21 +282,19 @@ impl Space {
         self.frontier.advance(Position { feed, seq, chain });
         self.digest.set(None);
         self.dirty = true;
+        self.feed_changed(feed);
         if let Some(feed) = self.feeds.get_mut(&feed) {
             assert_eq!(feed.row.seq + 1, seq, "a feed settles without gaps");
+            assert!(feed.sealed_seq() < seq, "nothing is sealed before it is settled");
             feed.row.seq = seq;
             feed.row.chain = chain;
-            feed.dirty = true;
         }
     }
 
-    /// Heads of the data-entry DAG after `entry` of `feed` settled at `seq`.
-    pub(super) fn advance_heads(&mut self, feed: FeedId, seq: u64, chain: ChainHash, deps: &[Dep]) {
-        self.row
-            .heads
-            .retain(|head| head.feed != feed && !deps.iter().any(|dep| dep.feed == head.feed && dep.seq >= head.seq));
-        let at = self.row.heads.partition_point(|head| head.feed < feed);
-        self.row.heads.insert(at, Dep { feed, seq, chain });
+    /// The row of a feed is to be stored.
+    pub(super) fn feed_changed(&mut self, feed: FeedId) {
+        debug_assert!(self.feeds.contains_key(&feed), "a feed that is stored is known");
+        self.dirty_feeds.insert(feed);
     }
 
     /// The roster under everything known here.
@@ -267,29 +321,14 @@ impl Space {
             .collect()
     }
 
+    /// Whether anything of the space differs from the store.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.dirty || !self.dirty_feeds.is_empty() || self.heads.is_changed()
+    }
+
     /// Feeds whose row differs from the store, and forgets that they do.
     pub(super) fn take_dirty_feeds(&mut self) -> BTreeSet<FeedId> {
-        let dirty = self.feeds.iter_mut().filter(|(_, feed)| feed.dirty);
-        dirty
-            .map(|(id, feed)| {
-                feed.dirty = false;
-                *id
-            })
-            .collect()
-    }
-}
-
-/// The held entries of a feed. One that cannot be read is dropped: it comes again.
-fn held(batch: &mut Batch<'_>, feed: FeedId) -> Result<Vec<(u64, HeldRow)>, StoreError> {
-    loop {
-        let (key, detail) = match batch.held(feed) {
-            Err(StoreError::Corrupt { key, detail, .. }) => (key, detail),
-            rows => return rows,
-        };
-        let seq = key.strip_prefix(feed.as_bytes()).and_then(|seq| seq.try_into().ok()).map(u64::from_be_bytes);
-        let Some(seq) = seq else { return Err(StoreError::corrupt_at("held", &key, detail)) };
-        tracing::error!(%feed, seq, %detail, "a held entry is damaged and dropped");
-        batch.remove_held(feed, seq)?;
+        std::mem::take(&mut self.dirty_feeds)
     }
 }
 

@@ -7,14 +7,14 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{FeedId, SpaceId};
 
 use super::agenda::{Agenda, SessionId};
-use super::care;
+use super::care::TENDED_AT_ONCE;
 use super::inputs::Parts;
 use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
 use super::poison::contained;
 use super::rows::Rows;
 use super::session::have_wait;
 use super::settle::Taken;
-use super::space::Space;
+use super::spaces::Spaces;
 use super::{Engine, Work, idempotency};
 use crate::chain::Entries;
 use crate::store::{Batch, StoreError};
@@ -90,6 +90,7 @@ impl Engine {
         {
             list.push(Output::Targets(targets));
         }
+        self.spaces.settle();
         Outputs { list, wake: self.wake(now) }
     }
 
@@ -136,11 +137,12 @@ impl Engine {
         };
         if std::mem::take(&mut self.drain_due) {
             // What was held when the store was opened may be understood, or its row be whole, by now.
-            for id in parts.spaces.keys().copied().collect::<Vec<_>>() {
+            let holding = parts.spaces.values().filter(|space| space.held.len() > 0);
+            for id in holding.map(|space| space.id).collect::<Vec<_>>() {
                 parts.drained(&mut work, id, Taken::default(), after)?;
             }
         }
-        for id in care::due(parts.spaces, now.mono) {
+        for id in parts.spaces.care_due(now.mono, TENDED_AT_ONCE) {
             parts.tend(&mut work, id, after)?;
         }
         for input in inputs {
@@ -203,9 +205,8 @@ impl Engine {
         let waits = self.full.is_some() || self.unloaded;
         let full = waits.then(|| (now.mono + FULL_RETRY, "full"));
         let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
-        let oldest = self.spaces.values().filter_map(|space| space.news.oldest()).min();
-        let news = oldest.map(|at| (at + have_wait(self.conns.len()), "news"));
-        let care = self.spaces.values().filter_map(|space| space.care.due()).min().map(|at| (at.max(now.mono), "care"));
+        let news = self.spaces.first_news().map(|at| (at + have_wait(self.conns.len()), "news"));
+        let care = self.spaces.first_care().map(|at| (at.max(now.mono), "care"));
         [self.agenda.first(), news, full, memory, care].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
@@ -215,9 +216,9 @@ impl Engine {
     }
 }
 
-/// Writes the rows of spaces and feeds that changed.
-fn write_back(batch: &mut Batch<'_>, spaces: &mut BTreeMap<SpaceId, Space>) -> Result<(), StoreError> {
-    for space in spaces.values_mut() {
+/// Writes the rows of spaces, feeds and heads that changed.
+fn write_back(batch: &mut Batch<'_>, spaces: &mut Spaces) -> Result<(), StoreError> {
+    spaces.visit_touched(|space| {
         let mut dirty = space.take_dirty_feeds();
         if defect::is(Defect::FeedRowLeftOut) && dirty.len() > 1 {
             dirty.pop_last();
@@ -227,22 +228,26 @@ fn write_back(batch: &mut Batch<'_>, spaces: &mut BTreeMap<SpaceId, Space>) -> R
                 batch.put_feed(id, &feed.row)?;
             }
         }
+        for (feed, head) in space.heads.take_changed() {
+            batch.put_head(space.row.no, feed, head);
+        }
         if std::mem::take(&mut space.dirty) {
             batch.put_space(&space.row)?;
         }
-    }
-    Ok(())
+        assert!(!space.is_dirty(), "a step leaves nothing unwritten");
+        Ok(())
+    })
 }
 
 /// Writes what is remembered of peers and has changed.
-fn write_memories(batch: &mut Batch<'_>, spaces: &mut BTreeMap<SpaceId, Space>) -> Result<(), StoreError> {
-    for space in spaces.values_mut() {
+fn write_memories(batch: &mut Batch<'_>, spaces: &mut Spaces) -> Result<(), StoreError> {
+    spaces.visit_remembering(|space| {
         let no = space.row.no;
         for (node, memory) in &mut space.memory {
             if memory.take_dirty() {
                 batch.put_peer(no, *node, &memory.to_row())?;
             }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }

@@ -1,12 +1,13 @@
 //! Settled entries, seals, and what is held above the frontier.
 
+use std::collections::BTreeMap;
 use std::ops::{ControlFlow, RangeInclusive};
 
 use tombolo_crdt::feed::Signature;
 use tombolo_crdt::{ChainHash, FeedId};
 
 use super::batch::Batch;
-use super::codec::{Fields, put_length};
+use super::codec::{Fields, put_length, without_sum};
 use super::error::StoreError;
 use super::layout::{Table, feed_seq, number as number_key};
 use super::snapshot::Snapshot;
@@ -217,6 +218,19 @@ impl Snapshot {
     pub fn held_entry(&self, feed: FeedId, seq: u64) -> Result<Option<HeldRow>, StoreError> {
         let key = feed_seq(feed, seq);
         self.get(Table::Held, &key, |body| HeldRow::decode(&key, body))
+    }
+
+    /// Positions of all held entries by feed, each with the bytes of its entry; `None`: it cannot be read. One pass over
+    /// them: for opening.
+    pub fn held_by_feed(&self) -> Result<BTreeMap<FeedId, Vec<(u64, Option<usize>)>>, StoreError> {
+        let mut held = BTreeMap::<FeedId, Vec<_>>::new();
+        self.scan_raw(Table::Held, &[], None, &mut |key, value| {
+            let feed = FeedId::from_bytes(Fields::new(Table::Held, key, key).array()?);
+            let row = without_sum(Table::Held, key, value).and_then(|body| HeldRow::decode(key, body));
+            held.entry(feed).or_default().push((seq_of(Table::Held, key)?, row.ok().map(|row| row.bytes.len())));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(held)
     }
 
     /// All held entries of a feed, by position.

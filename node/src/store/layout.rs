@@ -16,6 +16,7 @@
 //! | | 03 ‖ space u32 ‖ node 32 | `PeerRow`, postcard |
 //! | | 04 ‖ name | bytes of the engine |
 //! | | 05 ‖ feed 16 ‖ first seq u64 | a run: number of the first u64 ‖ count u64 |
+//! | | 06 ‖ space u32 ‖ feed 16 | a head of the space's data entries: seq u64 ‖ chain 32 |
 //! | `held` | feed 16 ‖ seq u64 | chain 32 ‖ sealed u8 (0, 1) ‖ if 1: seal 64 ‖ entry |
 //! | `seals` | feed 16 ‖ seq u64 | seal 64 |
 //! | `quarantine` | 01 ‖ space u32 ‖ feed 16 ‖ seq u64 | `QuarantineRow`, postcard |
@@ -99,6 +100,7 @@ pub(super) mod state {
     pub(crate) const PEER: u8 = 3;
     pub(crate) const META: u8 = 4;
     pub(crate) const RUN: u8 = 5;
+    pub(crate) const HEAD: u8 = 6;
 }
 
 const QUARANTINED: u8 = 1;
@@ -159,6 +161,14 @@ pub(super) fn peer(space_no: u32, node: NodeId) -> Vec<u8> {
 
 pub(super) fn meta(name: &str) -> Vec<u8> {
     join(&[&[state::META], name.as_bytes()])
+}
+
+pub(super) fn heads(space_no: u32) -> Vec<u8> {
+    join(&[&[state::HEAD], &space_no.to_be_bytes()])
+}
+
+pub(super) fn head(space_no: u32, feed: FeedId) -> Vec<u8> {
+    join(&[&heads(space_no), feed.as_bytes()])
 }
 
 pub(super) fn run(feed: FeedId, first: u64) -> Vec<u8> {

@@ -13,6 +13,8 @@
 
 mod batch;
 mod codec;
+#[cfg(test)]
+pub(crate) mod counted;
 mod entities;
 mod entries;
 mod error;

@@ -35,6 +35,8 @@ impl Overlay {
     }
 
     pub(super) fn set(&mut self, table: Table, key: Vec<u8>, value: Option<Vec<u8>>) {
+        #[cfg(test)]
+        super::counted::written(key.len() + value.as_ref().map_or(0, Vec::len));
         if let Some(map) = self.0.get_mut(table.index()) {
             map.insert(key, value);
         }
@@ -108,6 +110,8 @@ impl Snapshot {
         key: &[u8],
         read: impl FnOnce(&[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
+        #[cfg(test)]
+        super::counted::read();
         match self.overlay.of(table).get(key) {
             Some(Some(value)) => return read(value).map(Some),
             Some(None) => return Ok(None),
@@ -142,6 +146,8 @@ impl Snapshot {
             return Ok(());
         }
         let open = self.open(table)?;
+        #[cfg(test)]
+        super::counted::read();
         let bounds = (Bound::Included(from), until.map_or(Bound::Unbounded, Bound::Excluded));
         let mut stored = guarded(|| open.range::<&[u8]>(bounds))?;
         let mut laid = self.overlay.of(table).range::<[u8], _>(bounds).peekable();
@@ -157,6 +163,8 @@ impl Snapshot {
                     (own.as_slice() <= key, own.as_slice() == key)
                 }
             };
+            #[cfg(test)]
+            super::counted::read();
             let flow = if own {
                 match laid.next() {
                     Some((key, Some(value))) => visit(key, value)?,
@@ -184,6 +192,8 @@ impl Snapshot {
         key: &[u8],
         read: impl FnOnce(&[u8], &[u8]) -> Result<T, StoreError>,
     ) -> Result<Option<T>, StoreError> {
+        #[cfg(test)]
+        super::counted::read();
         let bounds = (Bound::Included(from), Bound::Included(key));
         let laid = self.overlay.of(table).range::<[u8], _>(bounds).next_back();
         let laid = laid.and_then(|(key, value)| Some((key.as_slice(), value.as_deref()?)));

@@ -1,15 +1,17 @@
 //! The small rows that steps rewrite: feeds, spaces, what is known of peers, and named bytes.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
 use serde::{Deserialize, Serialize};
 use tombolo_crdt::digest::StateSums;
-use tombolo_crdt::entry::Dep;
 use tombolo_crdt::feed::Signature;
 use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
 
 use super::batch::Batch;
-use super::codec::{Fields, pack, unpack};
+use super::codec::{Fields, pack, unpack, without_sum};
 use super::error::StoreError;
-use super::layout::{self, Table};
+use super::layout::{self, Table, beyond};
 use super::snapshot::Snapshot;
 
 /// A feed: how far it is settled and sealed.
@@ -50,8 +52,6 @@ pub struct SpaceRow {
     pub journal: u64,
     /// Running hash of its journal there.
     pub running: [u8; 16],
-    /// Heads of its data-entry DAG.
-    pub heads: Vec<Dep>,
     /// What its state digest is made of.
     pub sums: StateSums,
     /// Entities present.
@@ -80,14 +80,40 @@ impl Snapshot {
         self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
     }
 
-    /// All feeds of a space, by id. Reads every feed of the store: for opening.
-    pub fn feeds(&self, space_no: u32) -> Result<Vec<(FeedId, FeedRow)>, StoreError> {
-        let mut feeds = self.all(Table::State, &[layout::state::FEED], |rest, key, body| {
+    /// All feeds of the store, by the local numbers of their spaces and by id. One pass over them: for opening.
+    pub fn feeds_by_space(&self) -> Result<BTreeMap<u32, Vec<(FeedId, FeedRow)>>, StoreError> {
+        let mut feeds = BTreeMap::<u32, Vec<(FeedId, FeedRow)>>::new();
+        self.all(Table::State, &[layout::state::FEED], |rest, key, body| {
             let id = FeedId::from_bytes(Fields::new(Table::State, key, rest).array()?);
-            Ok((id, unpack::<FeedRow>(Table::State, key, body)?))
+            let row = unpack::<FeedRow>(Table::State, key, body)?;
+            feeds.entry(row.space_no).or_default().push((id, row));
+            Ok(())
         })?;
-        feeds.retain(|(_, row)| row.space_no == space_no);
         Ok(feeds)
+    }
+
+    /// All feeds of a space, by id. Reads every feed of the store: whoever needs those of several spaces takes
+    /// [`Snapshot::feeds_by_space`].
+    pub fn feeds(&self, space_no: u32) -> Result<Vec<(FeedId, FeedRow)>, StoreError> {
+        Ok(self.feeds_by_space()?.remove(&space_no).unwrap_or_default())
+    }
+
+    /// Heads of a space's data entries, by feed: position and chain hash; `None`: the value is damaged.
+    pub fn heads(&self, space_no: u32) -> Result<Vec<(FeedId, Option<(u64, ChainHash)>)>, StoreError> {
+        let prefix = layout::heads(space_no);
+        let mut heads = Vec::new();
+        self.scan_raw(Table::State, &prefix, beyond(&prefix).as_deref(), &mut |key, value| {
+            let rest = key.strip_prefix(prefix.as_slice()).unwrap_or_default();
+            let feed = FeedId::from_bytes(Fields::new(Table::State, key, rest).array()?);
+            let head = without_sum(Table::State, key, value).and_then(|body| {
+                let mut fields = Fields::new(Table::State, key, body);
+                let head = (fields.u64()?, ChainHash::from_bytes(fields.array()?));
+                fields.end().map(|()| head)
+            });
+            heads.push((feed, head.ok()));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(heads)
     }
 
     /// A space.
@@ -141,6 +167,17 @@ impl Batch<'_> {
     pub fn put_feed(&mut self, feed: FeedId, row: &FeedRow) -> Result<(), StoreError> {
         self.put(Table::State, layout::feed(feed), pack(row)?);
         Ok(())
+    }
+
+    /// Writes the head that a feed has; `None`: it has none any more.
+    pub fn put_head(&mut self, space_no: u32, feed: FeedId, head: Option<(u64, ChainHash)>) {
+        let key = layout::head(space_no, feed);
+        match head {
+            Some((seq, chain)) => {
+                self.put(Table::State, key, [seq.to_le_bytes().as_slice(), chain.as_bytes()].concat());
+            }
+            None => self.remove(Table::State, key),
+        }
     }
 
     /// Writes a space.

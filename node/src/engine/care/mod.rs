@@ -43,6 +43,8 @@ use crate::store::StoreError;
 
 /// Disputed entities remembered. More are the same defect, and the next audit tells of them.
 const DISPUTED_MAX: usize = 1_024;
+/// Spaces tended in one step, one slice of some milliseconds each; the others are tended in the next.
+pub(super) const TENDED_AT_ONCE: usize = 4;
 /// Time between two slices of what somebody waits for.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
 
@@ -210,10 +212,4 @@ impl Parts<'_> {
         // What was held for a row, or a history, that was damaged.
         self.drained(work, id, Taken::default(), after)
     }
-}
-
-/// The spaces whose care is due now.
-pub(super) fn due(spaces: &BTreeMap<SpaceId, Space>, now: Duration) -> Vec<SpaceId> {
-    let due = |space: &&Space| space.care.due().is_none_or(|at| at <= now);
-    spaces.values().filter(due).map(|space| space.id).collect()
 }

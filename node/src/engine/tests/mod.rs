@@ -1,6 +1,7 @@
 //! Tests of how entries of others are judged and held, on an engine whose store is in memory.
 
 mod damage;
+mod growth;
 mod poison;
 mod rotten;
 mod shared;

@@ -11,7 +11,6 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tombolo_crdt::digest::StateSums;
-use tombolo_crdt::entry::Dep;
 use tombolo_crdt::feed::Signature;
 use tombolo_crdt::{ChainHash, ChangeHash, Digest, FeedId, NodeId, SpaceId};
 
@@ -103,7 +102,6 @@ fn space_row() -> SpaceRow {
         founding: b"founding".to_vec(),
         journal: 3,
         running: [6; 16],
-        heads: vec![Dep { feed: feed(1), seq: 2, chain: chain(2) }],
         sums,
         entities: 2,
         poisoned: 0,
