@@ -142,6 +142,7 @@ impl Engine {
                 parts.drained(&mut work, id, Taken::default(), after)?;
             }
         }
+        parts.spaces.settle();
         for id in parts.spaces.care_due(now.mono, TENDED_AT_ONCE) {
             parts.tend(&mut work, id, after)?;
         }
