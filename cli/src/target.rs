@@ -105,6 +105,15 @@ impl fmt::Display for EntityRef {
     }
 }
 
+impl fmt::Display for ScopeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.collection {
+            Some(collection) => write!(f, "{}/{collection}", self.space),
+            None => f.write_str(&self.space),
+        }
+    }
+}
+
 /// The route of a space.
 pub(crate) fn space_path(space: &str) -> String {
     format!("/v1/spaces/{}", encode(space))
