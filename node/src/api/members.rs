@@ -20,6 +20,7 @@ use super::request::{Params, PathParts, clip, duration, read_small};
 use super::spaces::{random_key, resolve, unexpected};
 use super::{App, SharedApp, status};
 use crate::engine::{Command, JoinState, Refusal, Reply};
+use crate::moment::rfc3339;
 use crate::runtime::Clock;
 use crate::ticket::Ticket;
 
