@@ -113,9 +113,9 @@ struct Traffic {
 pub(crate) struct Connection {
     /// The peer.
     pub(crate) node: String,
-    /// Its name.
+    /// The name that its Hello gave.
     pub(crate) name: String,
-    /// Its clock less this node's, in milliseconds, as its Hello said.
+    /// How far the peer's clock is ahead of this node's, in milliseconds, as its Hello said.
     pub(crate) clock_skew_ms: i64,
     /// When it was opened, in milliseconds since 1970.
     #[cfg(feature = "bench")]

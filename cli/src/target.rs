@@ -35,14 +35,14 @@ impl CollectionRef {
         EntityRef { collection: self.clone(), id: id.to_owned() }
     }
 
-    /// Its route.
+    /// The route of the collection below the API's address.
     pub(crate) fn path(&self) -> String {
         format!("{}/{}", space_path(&self.space), encode(&self.collection))
     }
 }
 
 impl EntityRef {
-    /// Its route.
+    /// The route of the entity below the API's address.
     pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.collection.path(), encode(&self.id))
     }
