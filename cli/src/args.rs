@@ -10,6 +10,17 @@ use crate::data_dir::DataDir;
 use crate::error::CliError;
 use crate::logging::LogFormat;
 
+/// The options that may stand anywhere on the line. They are hidden from the lists: there they would take twelve lines
+/// of every command's help, and mean nothing to some.
+const GLOBALS: &str = "\
+Options of every command:
+      --data DIR           Data directory of the node: else $TOMBOLO_DATA, else the platform's
+                           directory for application data
+      --json               Print results and errors as JSON
+      --log-format FORMAT  How logs on stderr look, text or json (what is logged: $RUST_LOG)
+";
+const GLOBALS_SHORT: &str = "--data DIR, --json and --log-format go with every command: see `tombolo --help`.";
+
 const EXAMPLES: &str = "\
 Examples:
   tombolo demo                                   see it work: three nodes, a partition, a heal
@@ -28,9 +39,28 @@ pub(crate) const fn version() -> &'static str {
     }
 }
 
+/// The program's command line: every command's help with the options of all, in one line.
+pub(crate) fn command() -> clap::Command {
+    let command = Cli::command();
+    let help = format!("{GLOBALS}\n{EXAMPLES}");
+    below(command, |command| {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        command.after_help(format!("{help}\n\n{GLOBALS_SHORT}"))
+    })
+    .after_help(help)
+}
+
+/// Changes every command below this one.
+fn below(command: clap::Command, change: fn(clap::Command) -> clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(|command| command.get_name().to_owned()).collect();
+    names
+        .into_iter()
+        .fold(command, |command, name| command.mut_subcommand(name, |command| change(below(command, change))))
+}
+
 /// A sync node that keeps working offline: every site takes writes, all sites end up with the same bytes
 #[derive(clap::Parser, Debug)]
-#[command(name = "tombolo", version = version(), after_help = EXAMPLES, max_term_width = 100)]
+#[command(name = "tombolo", version = version(), max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -42,13 +72,13 @@ pub(crate) struct Cli {
 #[derive(clap::Args, Debug)]
 pub(crate) struct Globals {
     /// Data directory of the node [default: the platform's directory for application data]
-    #[arg(long, global = true, env = "TOMBOLO_DATA", value_name = "DIR")]
+    #[arg(long, global = true, hide = true, env = "TOMBOLO_DATA", value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
     /// Print results and errors as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, hide = true)]
     pub(crate) json: bool,
     /// How logs on stderr look (what is logged: RUST_LOG)
-    #[arg(long, global = true, value_enum, value_name = "FORMAT", default_value = "text")]
+    #[arg(long, global = true, hide = true, value_enum, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: LogFormat,
 }
 
@@ -83,7 +113,7 @@ mod tests {
 
     #[test]
     fn definitions_hold_and_every_command_has_an_example() {
-        let mut command = Cli::command();
+        let mut command = command();
         command.build();
         command.clone().debug_assert();
         let mut open: Vec<clap::Command> = vec![command];
@@ -93,6 +123,7 @@ mod tests {
             }
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example"), "{} has no example", command.get_name());
+            assert!(help.contains("--data DIR") && help.contains("--log-format"), "{}", command.get_name());
             open.extend(command.get_subcommands().cloned());
         }
     }
@@ -125,11 +156,11 @@ mod tests {
             &["tombolo"][..],
             &["tombolo", "put", "only-a-space"],
             &["tombolo", "put", "s/c/i", "{}", "--if-match", "a", "--create"],
-            &["tombolo", "import", "s/c", "f"],
             &["tombolo", "import", "s/c", "f", "--id", "a", "--id-template", "b"],
             &["tombolo", "space", "invite", "s", "--role", "king"],
             &["tombolo", "space", "invite", "s", "--expires", "soon"],
             &["tombolo", "watch", "s", "--collection"],
+            &["tombolo", "run", "--listen", "berlin:7705"],
             &["tombolo", "sim", "run", "--seeds", "9..3"],
             &["tombolo", "sim", "run", "--shard", "0/8"],
             &["tombolo", "sim", "run", "--lane", "paper"],

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::header::HeaderMap;
-use reqwest::{Method, RequestBuilder, Response};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -29,6 +29,8 @@ pub(crate) struct Api {
 /// An answer that came whole.
 #[derive(Debug)]
 pub(crate) struct Answer {
+    /// Whether the node has said 202: what was asked for has not come about yet.
+    pub(crate) is_unfinished: bool,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
@@ -85,9 +87,9 @@ impl Api {
     /// Sends and waits for the whole answer.
     pub(crate) async fn answer(&self, request: RequestBuilder) -> Result<Answer, CliError> {
         let response = self.send(request).await?;
-        let headers = response.headers().clone();
+        let (headers, is_unfinished) = (response.headers().clone(), response.status() == StatusCode::ACCEPTED);
         let body = response.bytes().await.map_err(|error| CliError::http(&error, &self.data))?;
-        Ok(Answer { headers, body: body.into() })
+        Ok(Answer { is_unfinished, headers, body: body.into() })
     }
 
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, CliError> {

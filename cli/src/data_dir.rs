@@ -60,7 +60,7 @@ impl DataDir {
             io::ErrorKind::NotFound if !self.is_initialised() => {
                 CliError::not_running(&self.path, "there is no node in this directory yet")
             }
-            io::ErrorKind::NotFound => CliError::not_running(&self.path, "it has no node.json"),
+            io::ErrorKind::NotFound => CliError::not_running(&self.path, "the node in this directory is stopped"),
             _ => CliError::file("reading", &path, &error),
         })?;
         serde_json::from_slice(&text)

@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use crate::human;
+
 /// What went wrong, why, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
@@ -83,7 +85,7 @@ impl CliError {
     pub(crate) fn not_running(data: &Path, cause: impl ToString) -> Self {
         Self::new(Kind::NotRunning, format!("no node is running on {}", data.display()))
             .cause(cause)
-            .hint(format!("start it with `tombolo --data {} run`", data.display()))
+            .hint(format!("start it with `tombolo --data {} run`", human::path(data)))
     }
 
     /// The request did not get through.
@@ -218,27 +220,42 @@ impl Problem {
                 }
             }
         }
-        let hint = self.hint.or_else(|| default_hint(&slug).map(str::to_owned));
+        let own = own_hint(&slug).map(str::to_owned);
+        let hint = own.or(self.hint).or_else(|| default_hint(&slug).map(str::to_owned));
         let message = if self.title.is_empty() { format!("the node answered {status}") } else { self.title };
         let cause = Some(cause).filter(|cause| !cause.is_empty());
         CliError { message, cause, hint, kind: Kind::Refused(slug, status) }
     }
 }
 
+/// Where the node's advice is for programs that speak HTTP, and people at a terminal need another.
+fn own_hint(slug: &str) -> Option<&'static str> {
+    Some(match slug {
+        "unauthorized" => {
+            "name the running node's own directory with --data; if this is it, its file `token` was changed since the \
+             start: start the node again"
+        }
+        "ambiguous-space" => "use the space's id instead of its name: `tombolo space ls`",
+        "revision-mismatch" => "read it again with `tombolo get --meta`, then write with the new revision",
+        "base-unknown" => "read it again with `tombolo get --meta` and use that revision as --base",
+        "ticket-expired" => {
+            "if the clock here is wrong, set it; else ask for a new ticket: `tombolo space invite SPACE --role ROLE`"
+        }
+        _ => return None,
+    })
+}
+
 /// For answers that carry no hint of their own.
 fn default_hint(slug: &str) -> Option<&'static str> {
     Some(match slug {
-        "unauthorized" => "use the `token` file of this node's data directory (`--data DIR`)",
         "unknown-space" => "see the spaces of this node with `tombolo space ls`",
-        "ambiguous-space" => "use the space's id instead of its name: `tombolo space ls`",
         "not-found" => "see what there is with `tombolo ls SPACE/COLLECTION`",
-        "revision-mismatch" => "read it again with `tombolo get --meta`, then write with the new revision",
-        "base-unknown" => "read it again with `tombolo get --meta` and use that revision as --base",
+        "invalid-json" => {
+            "a shell takes quotes away: put the JSON into single quotes, as in '{\"price\":9}', or into a file: @FILE"
+        }
         "revision-unknown" => "see the revisions it had here with `tombolo history`",
         "invalid-ticket" => "copy the whole line that `tombolo space invite` printed",
-        "ticket-expired" | "ticket-used" | "ticket-refused" => {
-            "ask for a new one: `tombolo space invite SPACE --role ROLE`"
-        }
+        "ticket-used" | "ticket-refused" => "ask for a new one: `tombolo space invite SPACE --role ROLE`",
         "idempotency-conflict" => "use a new key for a new request",
         "full" => "free some space on the node's disk; writes are taken again by themselves",
         "damaged" => "stop the node and run `tombolo verify`",

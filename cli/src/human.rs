@@ -1,6 +1,7 @@
 //! Numbers, names and tables as people read them.
 
 use std::borrow::Cow;
+use std::path::Path;
 use std::time::Duration;
 
 /// `171,075`.
@@ -21,6 +22,11 @@ pub(crate) fn some(number: u64, what: &str) -> String {
     format!("{} {what}{}", count(number), if number == 1 { "" } else { "s" })
 }
 
+/// `1 entry`, `2 entries`.
+pub(crate) fn many(number: u64, one: &str, more: &str) -> String {
+    format!("{} {}", count(number), if number == 1 { one } else { more })
+}
+
 /// `1.2 MB`.
 pub(crate) fn bytes(number: u64) -> String {
     let value = number as f64;
@@ -39,8 +45,33 @@ pub(crate) fn duration(duration: Duration) -> String {
         ..1.0 => format!("{:.2} ms", seconds * 1e3),
         ..60.0 => format!("{seconds:.1} s"),
         ..3_600.0 => format!("{:.0} min", seconds / 60.0),
-        ..86_400.0 => format!("{:.0} h", seconds / 3_600.0),
+        ..172_800.0 => format!("{:.0} h", seconds / 3_600.0),
         _ => format!("{:.0} d", seconds / 86_400.0),
+    }
+}
+
+/// A word for a shell: in quotes where a shell would take it apart.
+pub(crate) fn word(text: &str) -> Cow<'_, str> {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '/' | ':' | '@' | '+' | ',' | '=' | '%');
+    if !text.is_empty() && text.chars().all(plain) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(format!("'{}'", text.replace('\'', "'\\''")))
+}
+
+/// A path for a shell: see [`word`].
+pub(crate) fn path(path: &Path) -> String {
+    word(&path.to_string_lossy()).into_owned()
+}
+
+/// At most `width` characters of a line; a cut shows as `…`.
+pub(crate) fn clip(text: &str, width: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(width) {
+        None => Cow::Borrowed(text),
+        Some(_) => {
+            let kept: String = text.chars().take(width.saturating_sub(1)).collect();
+            Cow::Owned(format!("{}…", kept.trim_end()))
+        }
     }
 }
 
@@ -95,6 +126,9 @@ mod tests {
         assert_eq!(bytes(1_250_000), "1.2 MB");
         assert_eq!(duration(Duration::from_micros(410)), "0.41 ms");
         assert_eq!(duration(Duration::from_secs(300)), "5 min");
+        assert_eq!(duration(Duration::from_secs(86_400)), "24 h");
+        assert_eq!((&*word("a-b"), &*word("a b"), &*word("it's"), &*word("")), ("a-b", "'a b'", r"'it'\''s'", "''"));
+        assert_eq!((&*clip("abcdef", 6), &*clip("abcdef", 4), &*clip("ab def", 4)), ("abcdef", "abc…", "ab…"));
         assert_eq!(plain("o-1/\u{e9} 'x' \\"), "o-1/\u{e9} 'x' \\");
         assert_eq!(plain("\u{1b}[2J a\nb \u{202e}c"), r"\u{1b}[2J a\nb \u{202e}c");
         assert_eq!(table("", &[vec!["\u{9b}2J".to_owned()]]), r"\u{9b}2J");

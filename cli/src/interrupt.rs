@@ -14,13 +14,23 @@ pub(crate) async fn or_interrupted<T>(work: impl Future<Output = Result<T, CliEr
 }
 
 /// From the moment this is called, in a tokio runtime, signals end the process no longer but complete what it returns.
+/// SIGHUP does so where a terminal goes away with it; elsewhere, as under a supervisor or `nohup`, it means nothing.
 #[cfg(unix)]
 pub(crate) fn signalled() -> Result<impl Future<Output = ()>, CliError> {
+    use std::io::{self, IsTerminal as _};
+
     use tokio::signal::unix::{SignalKind, signal};
+
     let listen = |kind| signal(kind).map_err(|error| CliError::failed("signals cannot be listened to").cause(error));
     let (mut interrupt, mut terminate) = (listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?);
+    let mut hangup = listen(SignalKind::hangup())?;
+    let on_terminal = io::stdin().is_terminal() || io::stdout().is_terminal() || io::stderr().is_terminal();
     Ok(async move {
-        tokio::select! { _ = interrupt.recv() => (), _ = terminate.recv() => () }
+        tokio::select! {
+            _ = interrupt.recv() => (),
+            _ = terminate.recv() => (),
+            _ = hangup.recv(), if on_terminal => (),
+        }
     })
 }
 

@@ -24,6 +24,7 @@ mod interrupt;
 mod local_nodes;
 mod logging;
 mod model;
+mod moment;
 mod node_process;
 mod target;
 mod ui;
@@ -31,7 +32,7 @@ mod verify_store;
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 
 use crate::args::{Cli, Context};
 use crate::error::CliError;
@@ -42,7 +43,7 @@ use crate::ui::Ui;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match args::command().try_get_matches().and_then(|matches| Cli::from_arg_matches(&matches)) {
         Ok(cli) => cli,
         Err(error) => {
             let code = if args::is_for_sim(std::env::args_os()) { error::SIM_USAGE } else { 2 };

@@ -1,7 +1,8 @@
 //! The parts of the node's answers that commands read. Fields they do not know are let through; missing ones are empty.
 
+#[cfg(feature = "bench")]
 use std::collections::BTreeMap;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -38,6 +39,8 @@ pub(crate) struct SpaceStatus {
     pub(crate) frozen: Vec<Frozen>,
     pub(crate) disputed: Vec<Disputed>,
     pub(crate) repaired: u64,
+    /// Greatest clock reading seen that is too far ahead to be followed, in milliseconds since 1970.
+    pub(crate) clock_ahead: Option<u64>,
     pub(crate) members: Vec<MemberStatus>,
 }
 
@@ -91,10 +94,12 @@ pub(crate) struct Counters {
     /// Steps that failed.
     pub(crate) failures: u64,
     /// Bytes of frames: by peer, by kind, `sent` and `received`.
+    #[cfg(feature = "bench")]
     traffic: BTreeMap<String, BTreeMap<String, Traffic>>,
 }
 
 /// Bytes of one kind of frame.
+#[cfg(feature = "bench")]
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 struct Traffic {
@@ -106,14 +111,23 @@ struct Traffic {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Connection {
-    /// Milliseconds since 1970.
-    since: u64,
+    /// The peer.
+    pub(crate) node: String,
+    /// The name that its Hello gave.
+    pub(crate) name: String,
+    /// How far the peer's clock is ahead of this node's, in milliseconds, as its Hello said.
+    pub(crate) clock_skew_ms: i64,
+    /// When it was opened, in milliseconds since 1970.
+    #[cfg(feature = "bench")]
+    pub(crate) since: u64,
 }
 
 /// Somebody who could not be reached at the last try.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Dial {
+    /// Who was expected; `None`: whoever answers.
+    pub(crate) node: Option<String>,
     pub(crate) addrs: Vec<String>,
     pub(crate) error: String,
     pub(crate) failures: u64,
@@ -125,11 +139,13 @@ impl Status {
         self.spaces.iter().find(|space| space.name == name || space.space == name)
     }
 
+    #[cfg(feature = "bench")]
     /// Bytes of frames in both directions since the node's process started.
     pub(crate) fn frame_bytes(&self) -> u64 {
         self.counters.traffic.values().flat_map(BTreeMap::values).map(|kind| kind.sent + kind.received).sum()
     }
 
+    #[cfg(feature = "bench")]
     /// Since when the oldest connection has stood, in milliseconds since 1970.
     pub(crate) fn connected_since(&self) -> Option<u64> {
         self.connections.iter().map(|connection| connection.since).min()
@@ -138,9 +154,8 @@ impl Status {
 
 impl MemberStatus {
     /// For how long something has been missing there.
-    pub(crate) fn behind_for(&self) -> Option<Duration> {
-        let since = Duration::from_millis(self.behind_since?);
-        SystemTime::now().duration_since(UNIX_EPOCH).ok()?.checked_sub(since)
+    pub(crate) fn behind_for(&self, now_ms: u64) -> Option<Duration> {
+        now_ms.checked_sub(self.behind_since?).map(Duration::from_millis)
     }
 }
 
@@ -176,9 +191,13 @@ pub(crate) struct Joined {
     pub(crate) space: String,
     pub(crate) name: String,
     pub(crate) state: String,
+    /// Whether this node was a member before it asked.
+    pub(crate) already: bool,
+    /// When the ticket's time is over, in milliseconds since 1970.
+    pub(crate) expires: u64,
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "bench"))]
 mod tests {
     use super::*;
 

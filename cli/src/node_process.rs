@@ -5,10 +5,12 @@ use std::path::PathBuf;
 
 use tombolo_node::process::{Node, NodeConfig, StartError};
 use tombolo_node::runtime::{self, DataError};
+use tombolo_node::store::OpenError;
+use tombolo_transport::BindError;
 
 use crate::data_dir::DataDir;
 use crate::error::CliError;
-use crate::interrupt;
+use crate::{human, interrupt};
 
 /// What `run` decides.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +41,8 @@ pub(crate) fn run(
     threads.block_on(async {
         // From here on a signal stops the node in order, also while it is starting.
         let mut stop = std::pin::pin!(interrupt::signalled()?);
-        let mut node = Node::start(node_config(config)).await.map_err(|error| not_started(&error))?;
+        let data = DataDir::at(&config.data);
+        let mut node = Node::start(node_config(config)).await.map_err(|error| not_started(&error, &data))?;
         let addresses = node.addresses();
         let told = ready(addresses.listen, addresses.http);
         let failed = tokio::select! { () = &mut stop => false, () = node.failed() => true };
@@ -65,13 +68,28 @@ fn node_config(config: RunConfig) -> NodeConfig {
     }
 }
 
-/// These errors say themselves what to do.
+/// Errors of a data directory say themselves what to do.
 fn not_made(error: &DataError) -> CliError {
     CliError::failed("the node could not be made").cause(error)
 }
 
-fn not_started(error: &StartError) -> CliError {
-    CliError::failed("the node does not start").cause(error)
+fn not_started(error: &StartError, data: &DataDir) -> CliError {
+    match error {
+        StartError::Data(DataError::Store(OpenError::InUse { .. })) => {
+            // Another process may be about to stop, or `verify` may read: then there is no note of it.
+            let who = data.node_file().map(|file| format!("process {} has its store open", file.pid));
+            CliError::failed(format!("a node runs on {} already", data.path().display()))
+                .cause(who.unwrap_or_else(|_| error.to_string()))
+                .hint(format!(
+                    "`tombolo --data {} status` shows it; a second node needs a directory of its own: --data DIR",
+                    human::path(data.path())
+                ))
+        }
+        StartError::Bind(BindError::Socket { .. }) => CliError::failed("the node does not start")
+            .cause(error)
+            .hint("choose another address or port with --listen; port 0 picks a free one"),
+        error => CliError::failed("the node does not start").cause(error),
+    }
 }
 
 fn host_name() -> String {

@@ -35,14 +35,14 @@ impl CollectionRef {
         EntityRef { collection: self.clone(), id: id.to_owned() }
     }
 
-    /// Its route.
+    /// The route of the collection below the API's address.
     pub(crate) fn path(&self) -> String {
         format!("{}/{}", space_path(&self.space), encode(&self.collection))
     }
 }
 
 impl EntityRef {
-    /// Its route.
+    /// The route of the entity below the API's address.
     pub(crate) fn path(&self) -> String {
         format!("{}/{}", self.collection.path(), encode(&self.id))
     }
@@ -102,6 +102,15 @@ impl fmt::Display for CollectionRef {
 impl fmt::Display for EntityRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.collection, self.id)
+    }
+}
+
+impl fmt::Display for ScopeRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.collection {
+            Some(collection) => write!(f, "{}/{collection}", self.space),
+            None => f.write_str(&self.space),
+        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! The only door to stdout and stderr.
 
 use std::fmt::Display;
-use std::io::{self, BufWriter, Stdout, Write};
+use std::io::{self, BufWriter, IsTerminal as _, Stdout, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use crate::error::{CliError, Kind};
+
+/// Narrower terminals are written to as if they were endless: what is cut to less says nothing.
+const WIDTH_MIN: usize = 40;
 
 /// Results go to stdout, words about them to stderr.
 #[derive(Debug)]
@@ -23,6 +26,17 @@ impl Ui {
     /// Whether results are for machines.
     pub(crate) fn is_json(&self) -> bool {
         self.json
+    }
+
+    /// Columns of the terminal that reads the result (`$COLUMNS` where it is set); `None`: a file or a program does.
+    pub(crate) fn width(&self) -> Option<usize> {
+        let told = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        told.or_else(terminal_width).filter(|columns| *columns >= WIDTH_MIN)
+    }
+
+    /// Whether a person reads the result as it comes.
+    pub(crate) fn is_read(&self) -> bool {
+        !self.json && io::stdout().is_terminal()
     }
 
     /// A line of the result.
@@ -111,4 +125,14 @@ impl Ui {
         }
         bar
     }
+}
+
+#[cfg(unix)]
+fn terminal_width() -> Option<usize> {
+    rustix::termios::tcgetwinsize(io::stdout()).ok().map(|size| usize::from(size.ws_col))
+}
+
+#[cfg(not(unix))]
+fn terminal_width() -> Option<usize> {
+    None
 }

@@ -40,9 +40,7 @@ pub(crate) fn entity(
     let CollectionRef { space, collection } = &target.collection;
     let name = verify::EntityName { space, collection, id: &target.id };
     let report = verify::entity(&store, name, &mut |_, done, of| progress(done, of)).map_err(|error| {
-        CliError::failed(format!("{target} cannot be verified"))
-            .cause(format!("{}: {error}", store.display()))
-            .hint(hint(&error))
+        CliError::failed(format!("{target} cannot be verified")).cause(cause(&store, &error)).hint(hint(&error))
     })?;
     Ok(VerifiedEntity {
         entity: target.to_string(),
@@ -51,6 +49,12 @@ pub(crate) fn entity(
         present: report.present,
         differences: report.findings.iter().map(|finding| format!("{}: {}", finding.place, finding.detail)).collect(),
     })
+}
+
+/// Names the store once: some errors do it themselves.
+fn cause(store: &Path, error: &VerifyError) -> String {
+    let (text, store) = (error.to_string(), store.display().to_string());
+    if text.contains(&store) { text } else { format!("{store}: {text}") }
 }
 
 fn hint(error: &VerifyError) -> &'static str {
@@ -66,7 +70,7 @@ fn hint(error: &VerifyError) -> &'static str {
 pub(crate) fn run(data: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Verified, CliError> {
     let store = data.join("store.redb");
     let report = verify::run(&store, &mut |_, done, of| progress(done, of)).map_err(|error| {
-        CliError::failed(format!("{} cannot be verified", store.display())).hint(hint(&error)).cause(error)
+        CliError::failed("the store cannot be verified").cause(cause(&store, &error)).hint(hint(&error))
     })?;
     let mut differences: Vec<String> =
         report.findings.iter().map(|finding| format!("{}: {}", finding.place, finding.detail)).collect();

@@ -39,7 +39,7 @@ pub struct Ticket {
     #[serde(with = "serde_bytes_vec")]
     pub founding: Vec<u8>,
     secret: [u8; 32],
-    /// Milliseconds since 1970.
+    /// When its time is over, in milliseconds since 1970, by the clock of the member that is asked.
     pub expires: u64,
     /// The node that opened the place.
     pub inviter: NodeId,
@@ -82,12 +82,6 @@ pub enum TicketError {
     /// Whole, but what it says does not hold together: a defect of the program that made it.
     #[error("the ticket is spoilt: {0}")]
     Spoilt(&'static str),
-    /// Its time is over.
-    #[error("the ticket has expired; ask for a new one")]
-    Expired {
-        /// When, milliseconds since 1970.
-        at: u64,
-    },
 }
 
 impl Ticket {
@@ -106,14 +100,6 @@ impl Ticket {
             inviter,
             addrs,
         }
-    }
-
-    /// Whether its time is not over.
-    ///
-    /// # Errors
-    /// [`TicketError::Expired`].
-    pub fn check_time(&self, now_millis: u64) -> Result<(), TicketError> {
-        if self.expires <= now_millis { Err(TicketError::Expired { at: self.expires }) } else { Ok(()) }
     }
 
     /// What `node` asks members for.
@@ -269,9 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn time_is_checked_apart_and_the_secret_is_not_shown() {
-        assert_eq!(ticket().check_time(4_999), Ok(()));
-        assert_eq!(ticket().check_time(5_000), Err(TicketError::Expired { at: 5_000 }));
+    fn the_secret_is_not_shown() {
         assert!(!format!("{:?}", ticket()).contains("3, 3"));
     }
 }

@@ -32,11 +32,11 @@ pub struct Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It did.
+    /// Everything held.
     Held,
-    /// It did not.
+    /// Something was violated.
     Violated(Violation),
-    /// It cannot be said, and why: a limit of the run was reached first.
+    /// Nothing can be said, and why: a limit of the run was reached first.
     Inconclusive(String),
 }
 
@@ -131,7 +131,7 @@ impl Oracle {
         Self::Assertion,
     ];
 
-    /// Its name in files and on the screen: as serde writes it.
+    /// The oracle's name in files and on the screen: as serde writes it.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

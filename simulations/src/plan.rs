@@ -58,9 +58,9 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodePlan {
-    /// Its name, unique.
+    /// The node's name, unique.
     pub name: String,
-    /// Its wall clock against true time at the beginning, in milliseconds.
+    /// The wall clock against true time at the beginning, in milliseconds.
     pub clock_offset_ms: i64,
     /// How fast its wall clock runs: parts per million too fast (or, negative, too slow).
     pub clock_drift_ppm: i32,
@@ -133,9 +133,9 @@ impl Spread {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpacePlan {
-    /// Its name, unique.
+    /// The space's name, unique.
     pub name: String,
-    /// Its members; the first founds it and is its admin whatever is said here.
+    /// The members; the first founds the space and is its admin whatever is said here.
     pub members: Vec<(NodeNo, Role)>,
 }
 
@@ -145,11 +145,11 @@ pub struct SpacePlan {
 pub struct InitialEntity {
     /// Index in [`Plan::spaces`].
     pub space: usize,
-    /// Its collection.
+    /// The collection of the entity.
     pub collection: String,
-    /// Its id.
+    /// The id of the entity.
     pub id: String,
-    /// Its content, an object.
+    /// The content of the entity, an object.
     pub value: serde_json::Value,
 }
 
@@ -157,7 +157,7 @@ pub struct InitialEntity {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedWrite {
-    /// Its number, unique in the plan; stays when others are left out. From 1.
+    /// The number of the write, unique in the plan; stays when others are left out. From 1.
     pub no: u32,
     /// When.
     #[serde(with = "micros")]
@@ -176,9 +176,9 @@ pub struct PlannedWrite {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Edit {
-    /// Its collection.
+    /// The collection of the entity.
     pub collection: String,
-    /// Its id.
+    /// The id of the entity.
     pub id: String,
     /// What is done to it.
     pub action: Action,
@@ -207,7 +207,7 @@ pub enum Action {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PlannedFault {
-    /// Its number, unique in the plan; stays when others are left out. From 1.
+    /// The number of the fault, unique in the plan; stays when others are left out. From 1.
     pub no: u32,
     /// When it begins.
     #[serde(with = "micros")]

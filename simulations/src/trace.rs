@@ -32,12 +32,12 @@ pub struct Event {
 pub enum What {
     /// A client asked for a write of the plan.
     Asked {
-        /// Its number.
+        /// The number of the write in the plan.
         write: u32,
     },
-    /// It was answered.
+    /// A client's write was answered.
     Answered {
-        /// Its number.
+        /// The number of the write in the plan.
         write: u32,
         /// `None`: acknowledged; else why not.
         refused: Option<String>,
@@ -62,7 +62,7 @@ pub enum What {
         to: NodeNo,
         /// The frame's kind.
         frame: Cow<'static, str>,
-        /// Its bytes.
+        /// The length of the frame in bytes.
         bytes: u32,
     },
     /// A frame arrived and was given to the engine.
@@ -93,12 +93,12 @@ pub enum What {
     Woke,
     /// A fault of the plan begins.
     FaultBegan {
-        /// Its number.
+        /// The number of the fault in the plan.
         fault: u32,
     },
-    /// It ends.
+    /// A fault ends.
     FaultEnded {
-        /// Its number.
+        /// The number of the fault in the plan.
         fault: u32,
     },
     /// The process died.

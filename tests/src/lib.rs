@@ -13,7 +13,7 @@ pub mod process;
 use std::time::{Duration, Instant};
 
 pub use http::{Answer, Api};
-pub use process::{Node, NodeDir, run_cli};
+pub use process::{Node, NodeDir, binary, run_cli};
 
 /// How long a condition may take before a test fails. Generous: the machines are shared.
 pub const PATIENCE: Duration = Duration::from_secs(60);

@@ -171,7 +171,7 @@ impl From<ConnectionError> for Lost {
 pub enum ConnectError {
     /// Another node answers at that address: an address that was given to another machine, or an impostor. This node's
     /// key was not shown to it.
-    #[error("expected node {expected}, found node {found} at {address}")]
+    #[error("another node answers at {address}: {} instead of {}", short(*found), short(*expected))]
     WrongPeer {
         /// Who was dialled.
         expected: NodeId,
@@ -187,7 +187,7 @@ pub enum ConnectError {
         address: SocketAddr,
     },
     /// No answer in time: nobody there, or UDP does not get through.
-    #[error("no answer from {address}: nobody listens there, or the network lets no UDP through")]
+    #[error("no answer from {address}: nobody there, or UDP is blocked")]
     NoAnswer {
         /// Where.
         address: SocketAddr,
@@ -292,6 +292,11 @@ pub enum SendError {
     /// The connection is closed or closing.
     #[error("the connection is closed")]
     Closed,
+}
+
+/// The first digits of an id: enough to tell the nodes of one message apart.
+fn short(id: NodeId) -> String {
+    id.to_string().chars().take(8).collect()
 }
 
 /// Text from a peer, made fit for a log line.

@@ -86,12 +86,30 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &BlameArgs) -> Res
     let rows: Vec<Vec<String>> = fields.iter().flat_map(|field| rows(field, &names)).collect();
     match rows.is_empty() {
         true => ui.note(format!("{} has no fields", args.entity)),
-        false => ui.line(human::table("", &rows))?,
+        false => ui.line(shown(&rows, ui.width()))?,
     }
     if more {
         ui.note("there are more fields: name a path, or raise --limit");
     }
     Ok(())
+}
+
+/// A line per field; where that is wider than the terminal, two: field and value, and where it comes from.
+fn shown(rows: &[Vec<String>], width: Option<usize>) -> String {
+    let table = human::table("", rows);
+    let Some(width) = width.filter(|width| table.lines().any(|line| line.chars().count() > *width)) else {
+        return table;
+    };
+    let two = |row: &Vec<String>| match row.as_slice() {
+        [path, time, author, receipt, value @ ..] => {
+            let line = format!("{path}  {}", value.join(" "));
+            let indent = path.len() - path.trim_start().len();
+            let source = format!("{:indent$}  {time}  {author}  {receipt}", "");
+            format!("{}\n{}", human::clip(&human::plain(&line), width), human::clip(&human::plain(&source), width))
+        }
+        other => other.join("  "),
+    };
+    rows.iter().map(two).collect::<Vec<_>>().join("\n")
 }
 
 fn rows(field: &Field, names: &BTreeMap<String, String>) -> Vec<Vec<String>> {
@@ -126,6 +144,9 @@ mod tests {
         let lines = rows(&field, &BTreeMap::new());
         assert_eq!(lines[0], ["/a", "t", "n1", "f-1", "\"xyz\"", "(counter)"]);
         assert_eq!(lines[1], ["  in conflict with", "u", "n2", "g-2", "5"]);
+        assert_eq!(shown(&lines[..1], Some(80)), "/a  t  n1  f-1  \"xyz\"  (counter)");
+        let narrow = "/a  \"xyz\" (counter)\n  t  n1  f-1\n  in conflict with  5\n    u  n2  g-2";
+        assert_eq!(shown(&lines, Some(30)), narrow);
         assert_eq!(clip(&"ä".repeat(100)).chars().count(), VALUE_CHARS + 1);
     }
 }

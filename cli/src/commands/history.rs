@@ -19,8 +19,9 @@ const PATHS: usize = 4;
 
 /// Show the changes of an entity, the newest first
 ///
-/// Every line has the author's time, the author, the revision the change led to on this node, its receipt and the
-/// fields it wrote to. Revision and receipt can be given to `tombolo get --at`. With --json a document per line.
+/// Every change has the author's time, the author, the revision it led to on this node, its receipt and the fields it
+/// wrote to; on a narrow terminal receipt and revision stand on a second line. Either can be given to `tombolo get --at`.
+/// With --json a document per line.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Examples:\n  tombolo history shop/orders/o-17\n  tombolo history shop/orders/o-17 --path /status --limit 1\n  \
@@ -84,7 +85,7 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &HistoryArgs) -> R
         if ui.is_json() {
             page.items.iter().try_for_each(|item| ui.json(item))?;
         } else if !page.items.is_empty() {
-            ui.line(human::table("", &page.items.iter().map(|item| row(item, &names)).collect::<Vec<_>>()))?;
+            ui.line(shown(&page.items, &names, ui.width()))?;
         }
         before = page.before;
         if before.is_none() {
@@ -95,6 +96,19 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &HistoryArgs) -> R
         ui.note(format!("there are older changes: --before {before}"));
     }
     Ok(())
+}
+
+/// A line per change; where that is wider than the terminal, two: what is to be read, and what is to be copied.
+fn shown(items: &[Item], names: &BTreeMap<String, String>, width: Option<usize>) -> String {
+    let table = human::table("", &items.iter().map(|item| row(item, names)).collect::<Vec<_>>());
+    let Some(width) = width.filter(|width| table.lines().any(|line| line.chars().count() > *width)) else {
+        return table;
+    };
+    let two = |item: &Item| {
+        let line = format!("{}  {}  {}", item.time, author(&item.node, names), what(item));
+        format!("{}\n  {}  {}", human::clip(&human::plain(&line), width), item.receipt, item.revision)
+    };
+    items.iter().map(two).collect::<Vec<_>>().join("\n")
 }
 
 fn row(item: &Item, names: &BTreeMap<String, String>) -> Vec<String> {
@@ -154,6 +168,10 @@ mod tests {
         assert_eq!(what(&item), "/a /b /c /d … (with 2 other entities)");
         let names = BTreeMap::from([("abcdef0123".to_owned(), "berlin".to_owned())]);
         assert_eq!(row(&item, &names)[..4], ["2027-01-15T08:00:00.000Z", "berlin", "cd", "ab-1"]);
+        assert_eq!(shown(std::slice::from_ref(&item), &names, None).lines().count(), 1);
+        let narrow = shown(&[item], &names, Some(50));
+        assert_eq!(narrow, "2027-01-15T08:00:00.000Z  berlin  /a /b /c /d … (…\n  ab-1  cd");
+        let item: Item = serde_json::from_str(text).expect("parses");
         assert_eq!(author("abcdef0123", &BTreeMap::new()), "abcdef01");
         assert!(!serde_json::to_string(&item).expect("JSON").contains("deleted"));
     }

@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::args::Context;
 use crate::error::CliError;
+use crate::human;
 use crate::node_process;
 use crate::ui::Ui;
 
@@ -21,13 +22,13 @@ pub(crate) struct InitArgs {
 pub(crate) fn run(ui: &mut Ui, context: &Context, args: &InitArgs) -> Result<(), CliError> {
     if context.data.is_initialised() {
         return Err(CliError::failed(format!("{} already holds a node", context.data.path().display()))
-            .hint(format!("start it with `tombolo --data {} run`", context.data.path().display())));
+            .hint(format!("start it with `tombolo --data {} run`", human::path(context.data.path()))));
     }
     let node = node_process::init(&context.data, args.name.as_deref())?;
     if ui.is_json() {
         return ui.json(&json!({ "node": node, "data": context.data.path() }));
     }
     ui.line(&node)?;
-    ui.note(format!("Made a node in {0}. Start it with `tombolo --data {0} run`.", context.data.path().display()));
+    ui.note(format!("Made a node in {0}. Start it with `tombolo --data {0} run`.", human::path(context.data.path())));
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! One file per subcommand; this one only lists and dispatches.
 
+#[cfg(feature = "bench")]
 pub(crate) mod bench;
 mod blame;
 mod demo;
@@ -12,6 +13,7 @@ mod ls;
 mod patch;
 mod peer;
 mod put;
+mod receipt;
 mod rm;
 mod run;
 mod sim;
@@ -45,9 +47,11 @@ pub(crate) enum Command {
     Watch(watch::WatchArgs),
     History(history::HistoryArgs),
     Blame(blame::BlameArgs),
+    Receipt(receipt::ReceiptArgs),
     Import(import::ImportArgs),
     Export(export::ExportArgs),
     Verify(verify::VerifyArgs),
+    #[cfg(feature = "bench")]
     Bench(bench::BenchArgs),
     #[command(subcommand)]
     Sim(sim::SimCommand),
@@ -60,6 +64,7 @@ impl Command {
             Self::Run(_) => "info",
             // Engines in trouble are what a simulation is about; what they log is no news.
             Self::Sim(_) => "off",
+            #[cfg(feature = "bench")]
             Self::Bench(args) if args.is_sim() => "off",
             _ => "warn",
         }
@@ -88,9 +93,11 @@ pub(crate) fn run(ui: &mut Ui, context: &Context, command: &Command) -> Result<(
         Command::Watch(args) => wait(watch::run(ui, context, args)),
         Command::History(args) => wait(history::run(ui, context, args)),
         Command::Blame(args) => wait(blame::run(ui, context, args)),
+        Command::Receipt(args) => wait(receipt::run(ui, context, args)),
         Command::Import(args) => wait(import::run(ui, context, args)),
         Command::Export(args) => wait(export::run(ui, context, args)),
         Command::Verify(args) => verify::run(ui, context, args),
+        #[cfg(feature = "bench")]
         Command::Bench(args) => wait(bench::run(ui, args)),
         Command::Sim(command) => sim::run(ui, command),
     }

@@ -54,7 +54,7 @@ impl Form {
 
 pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &PatchArgs) -> Result<(), CliError> {
     let api = context.api()?;
-    let body = put::read_value(&args.value)?;
+    let body = put::read_value(ui, &args.value)?;
     let request = args.conditions.apply(api.request(Method::PATCH, &args.entity.path()));
     let answer = api.answer(request.header("Content-Type", args.form.media_type()).body(body)).await?;
     put::show(ui, &args.entity, &answer)

@@ -1,6 +1,6 @@
 //! `put`, and what the writing commands share.
 
-use std::io::Read as _;
+use std::io::{IsTerminal as _, Read as _};
 use std::path::Path;
 
 use reqwest::{Method, RequestBuilder};
@@ -64,7 +64,7 @@ impl Conditions {
 
 pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &PutArgs) -> Result<(), CliError> {
     let api = context.api()?;
-    let body = read_value(&args.value)?;
+    let body = read_value(ui, &args.value)?;
     let mut request = args.conditions.apply(api.request(Method::PUT, &args.entity.path()));
     if let Some(base) = &args.base {
         request = request.header("Tombolo-Base", base.trim_matches('"'));
@@ -95,12 +95,15 @@ pub(crate) fn show(ui: &mut Ui, entity: &EntityRef, answer: &Answer) -> Result<(
 }
 
 /// A value from the line, a file, or stdin.
-pub(crate) fn read_value(text: &str) -> Result<Vec<u8>, CliError> {
+pub(crate) fn read_value(ui: &Ui, text: &str) -> Result<Vec<u8>, CliError> {
     if let Some(path) = text.strip_prefix('@') {
         return std::fs::read(path).map_err(|error| CliError::file("reading", Path::new(path), &error));
     }
     if text != "-" {
         return Ok(text.as_bytes().to_vec());
+    }
+    if std::io::stdin().is_terminal() {
+        ui.note("Reading JSON from this terminal: type it, then press Ctrl-D on a line of its own (Ctrl-C: give up).");
     }
     let mut value = Vec::new();
     std::io::stdin()
@@ -127,10 +130,11 @@ mod tests {
 
     #[test]
     fn values_come_from_the_line_or_a_file() {
-        assert_eq!(read_value("{}").expect("reads"), b"{}");
+        let ui = Ui::new(true);
+        assert_eq!(read_value(&ui, "{}").expect("reads"), b"{}");
         let file = tempfile::NamedTempFile::new().expect("tempfile");
         std::fs::write(file.path(), "{\"a\":1}").expect("write");
-        assert_eq!(read_value(&format!("@{}", file.path().display())).expect("reads"), b"{\"a\":1}");
-        assert!(read_value("@/nowhere").expect_err("no file").message.contains("/nowhere"));
+        assert_eq!(read_value(&ui, &format!("@{}", file.path().display())).expect("reads"), b"{\"a\":1}");
+        assert!(read_value(&ui, "@/nowhere").expect_err("no file").message.contains("/nowhere"));
     }
 }

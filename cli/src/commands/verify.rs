@@ -44,10 +44,10 @@ pub(crate) fn run(ui: &mut Ui, context: &Context, args: &VerifyArgs) -> Result<(
             ui.line(difference)?;
         }
         ui.note(format!(
-            "{} spaces, {} entries, {} entities checked",
-            human::count(verified.spaces),
-            human::count(verified.entries),
-            human::count(verified.entities)
+            "{}, {}, {} checked",
+            human::some(verified.spaces, "space"),
+            human::many(verified.entries, "entry", "entries"),
+            human::many(verified.entities, "entity", "entities")
         ));
     }
     differing(path, verified.differences.len())
@@ -80,8 +80,10 @@ fn one(ui: &mut Ui, path: &Path, target: &EntityRef) -> Result<(), CliError> {
 fn differing(path: &Path, differences: usize) -> Result<(), CliError> {
     match differences {
         0 => Ok(()),
-        differences => Err(CliError::failed(format!("{differences} difference(s) in {}", path.display()))
-            .cause("what is stored is not what its chains and hashes say")
-            .hint("keep a copy of the directory; let the node fetch the space again from another member")),
+        differences => {
+            Err(CliError::failed(format!("{} in {}", human::some(differences as u64, "difference"), path.display()))
+                .cause("what is stored is not what its chains and hashes say")
+                .hint("keep a copy of the directory; let the node fetch the space again from another member"))
+        }
     }
 }

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use crate::args::Context;
 use crate::client::{Api, Lines};
 use crate::error::{CliError, Kind};
+use crate::human;
 use crate::target::{ScopeRef, encode, space_path};
 use crate::ui::Ui;
 
@@ -16,7 +17,8 @@ const RETRY_MAX: Duration = Duration::from_secs(5);
 
 /// Follow the changes of a space or collection, live, until Ctrl-C
 ///
-/// Prints one CloudEvents 1.0 JSON document per line. An event's `id` is the cursor after it: give it to --since and
+/// On a terminal a short line per change: the author's time (UTC), what happened, the entity and its value. Piped, or with
+/// --json, one CloudEvents 1.0 JSON document per line: an event's `id` is the cursor after it; give it to --since and
 /// nothing is missed. A connection that breaks is taken up again where it was.
 #[derive(clap::Args, Debug)]
 #[command(
@@ -32,8 +34,42 @@ pub(crate) struct WatchArgs {
 }
 
 #[derive(Deserialize)]
-struct EventId {
+struct Event {
     id: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    subject: String,
+    #[serde(default)]
+    time: String,
+    #[serde(default)]
+    data: Data,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Data {
+    value: serde_json::Value,
+    verdict: Option<String>,
+}
+
+impl Event {
+    /// The event in at most `width` characters.
+    fn short(&self, width: usize) -> String {
+        let kind = self.kind.rsplit("tombolo.").next().unwrap_or_default();
+        let (what, more) = match kind {
+            "entity.changed" => ("changed", self.data.value.to_string()),
+            "entity.deleted" => ("deleted", String::new()),
+            "entry.refused" => ("refused", self.data.verdict.clone().unwrap_or_default()),
+            "rules.changed" => ("members", "the members or their roles have changed".to_owned()),
+            "reset" => ("reset", "the cursor is not of this node: all entities follow".to_owned()),
+            other => (other, String::new()),
+        };
+        // A listing of what is there has no times of its own.
+        let time = self.time.get(..19).map_or_else(|| " ".repeat(19), |time| time.replacen('T', " ", 1));
+        let line = format!("{time}  {what:<7}  {}  {}", human::plain(&self.subject), human::plain(&more));
+        human::clip(line.trim_end(), width).into_owned()
+    }
 }
 
 pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &WatchArgs) -> Result<(), CliError> {
@@ -45,11 +81,15 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &WatchArgs) -> Res
     loop {
         let broken = match lines.next().await {
             Ok(Some(line)) => {
-                let event: EventId =
+                let event: Event =
                     serde_json::from_slice(&line).map_err(|error| CliError::unexpected("an event has no id", error))?;
-                ui.raw(&line)?;
-                ui.raw(b"\n")?;
-                ui.flush()?;
+                if ui.is_read() {
+                    ui.line(event.short(ui.width().unwrap_or(usize::MAX)))?;
+                } else {
+                    ui.raw(&line)?;
+                    ui.raw(b"\n")?;
+                    ui.flush()?;
+                }
                 cursor = Some(event.id);
                 continue;
             }
@@ -83,5 +123,22 @@ async fn reopen(context: &Context, scope: &ScopeRef, cursor: Option<&str>) -> Re
             Err(error) if matches!(error.kind, Kind::NotRunning | Kind::Protocol | Kind::Refused(_, 503)) => (),
             opened => return opened,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_for_eyes_is_a_line_that_fits() {
+        let text = r#"{"id":"ab","type":"dev.tombolo.entity.changed","subject":"stock/apple","time":"2027-01-15T08:00:00.250Z",
+            "data":{"value":{"name":"apple","price":10}}}"#;
+        let event: Event = serde_json::from_str(text).expect("parses");
+        let line = r#"2027-01-15 08:00:00  changed  stock/apple  {"name":"apple","price":10}"#;
+        assert_eq!(event.short(80), line);
+        assert_eq!(event.short(50).chars().count(), 50);
+        let bare: Event = serde_json::from_str(r#"{"id":"ab"}"#).expect("parses");
+        assert_eq!(bare.short(80).trim(), "");
     }
 }

@@ -15,7 +15,7 @@ pub(crate) enum ElementError {
     /// The source failed.
     #[error(transparent)]
     Io(#[from] io::Error),
-    /// It ends within the array.
+    /// The source ends within the array.
     #[error("the array has no end: the file is cut off")]
     Truncated,
     /// Something else than what may stand there.

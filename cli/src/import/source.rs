@@ -41,7 +41,7 @@ pub(crate) enum SourceError {
     /// A line over the limit.
     #[error("line {line} is longer than {ELEMENT_BYTES_MAX} bytes")]
     TooLong {
-        /// Its number.
+        /// The number of the line, from 1.
         line: u64,
     },
 }

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::{Ledger, Place, Source, SourceError};
 use crate::client::{Api, Lines};
 use crate::error::{CliError, Kind};
+use crate::human;
 use crate::target::{CollectionRef, encode, space_path};
 
 /// A piece of the body.
@@ -45,6 +46,14 @@ pub(crate) struct Counts {
     pub(crate) updated: u64,
     pub(crate) unchanged: u64,
     pub(crate) errors: u64,
+}
+
+impl Counts {
+    /// Rows that are on the node's disk. Lines that were merely read are not among them, and no row is written before
+    /// all that stand before it: so many rows of the request, or more, need not be sent again.
+    pub(crate) fn durable(&self) -> u64 {
+        self.created + self.updated + self.unchanged
+    }
 }
 
 /// Something the caller may want to show or save.
@@ -89,7 +98,7 @@ pub(crate) async fn upload(
     let counts = outcomes(&mut lines, &shared, job, unit, on).await?;
     if let Some(error) = lock(&shared).failed.take() {
         return Err(CliError::new(Kind::Io, "the import has stopped early: its input is not readable to the end")
-            .cause(format!("{error}; {} {unit}s before it are imported", counts.lines))
+            .cause(format!("{error}; {} before it are imported", human::some(counts.durable(), unit)))
             .hint("repair the file and run the same command again: rows that are there already do no harm"));
     }
     Ok(counts)
@@ -112,7 +121,8 @@ async fn outcomes(
     unit: &str,
     on: &mut dyn FnMut(Event) -> Result<(), CliError>,
 ) -> Result<Counts, CliError> {
-    let mut first_bad = None;
+    // Rows behind a bad one may be on the disk with it missing: it is gone on before that.
+    let (mut first_bad, mut durable, mut before_bad) = (None, 0, u64::MAX);
     loop {
         let line = match lines.next().await {
             Ok(line) => line,
@@ -125,33 +135,78 @@ async fn outcomes(
         };
         let value: Value =
             serde_json::from_slice(&line).map_err(|error| CliError::unexpected("an outcome is no JSON", error))?;
-        if let Some(progress) = value.get("progress") {
-            let counts = parse(progress)?;
-            let place = lock(shared).ledger.durable(counts.lines);
+        let done = value.get("done");
+        if let Some(told) = value.get("progress").or(done) {
+            let counts = parse(told)?;
+            durable = counts.durable();
+            let place = lock(shared).ledger.durable(durable.min(before_bad));
             on(Event::Durable(counts, place))?;
-        } else if let Some(done) = value.get("done") {
-            let counts = parse(done)?;
-            if let Some(error) = first_bad {
-                return Err(error);
+            if let Some(done) = done {
+                return ended(counts, done["stopped"] == true, first_bad);
             }
-            let place = lock(shared).ledger.durable(counts.lines);
-            on(Event::Durable(counts, place))?;
-            return Ok(counts);
         } else if value.get("status").and_then(Value::as_str) == Some("error") {
-            let row = lock(shared).ledger.source_line(value["line"].as_u64().unwrap_or_default());
-            let error = bad_row(&value["error"], unit, row, job.skip_bad);
-            if job.skip_bad {
-                on(Event::Bad(error))?;
-            } else {
-                first_bad.get_or_insert(error);
+            match value.get("line").and_then(Value::as_u64).filter(|_| is_of_a_row(slug(&value["error"]))) {
+                // No row is at fault, so none can be left out: it is over.
+                None => return Err(first_bad.unwrap_or_else(|| stopped(&CliError::problem(&value["error"]), durable))),
+                Some(sent) => {
+                    before_bad = before_bad.min(if job.skip_bad { u64::MAX } else { sent.saturating_sub(1) });
+                    let row = lock(shared).ledger.source_line(sent);
+                    let error = bad_row(CliError::problem(&value["error"]), unit, row, job.skip_bad);
+                    if job.skip_bad {
+                        on(Event::Bad(error))?;
+                    } else {
+                        first_bad.get_or_insert(error);
+                    }
+                }
             }
         }
     }
 }
 
+/// What the last line of the answer means.
+fn ended(counts: Counts, stopped: bool, first_bad: Option<CliError>) -> Result<Counts, CliError> {
+    match first_bad {
+        Some(error) => Err(error),
+        None if stopped => Err(CliError::new(Kind::Protocol, "the node stopped the import and did not say why")
+            .cause(on_disk(counts.durable()))
+            .hint(AGAIN)),
+        None => Ok(counts),
+    }
+}
+
+/// Whether a problem can be that of a row: not what ails the node or its role.
+pub(super) fn is_of_a_row(slug: &str) -> bool {
+    !matches!(slug, "full" | "store" | "role" | "unknown-space" | "ambiguous-space" | "unauthorized")
+}
+
+fn slug(problem: &Value) -> &str {
+    problem["type"].as_str().and_then(|kind| kind.rsplit('/').next()).unwrap_or_default()
+}
+
+/// The node takes no more rows: its disk is full, it is stopping, its role was taken. `durable`: rows known to be on its
+/// disk.
+pub(super) fn stopped(error: &CliError, durable: u64) -> CliError {
+    let why = error.cause.as_ref().map_or_else(|| error.message.clone(), |cause| format!("{}: {cause}", error.message));
+    let hint = match &error.hint {
+        Some(hint) if !matches!(&error.kind, Kind::Refused(slug, _) if slug == "store") => {
+            format!("{hint}; then {AGAIN}")
+        }
+        _ => AGAIN.to_owned(),
+    };
+    CliError::new(error.kind.clone(), "the import has stopped before its end")
+        .cause(format!("{why}; {}", on_disk(durable)))
+        .hint(hint)
+}
+
+fn on_disk(rows: u64) -> String {
+    match rows {
+        0 => "no row is known to be on the node's disk".to_owned(),
+        rows => format!("{} or more are on the node's disk", human::some(rows, "row")),
+    }
+}
+
 /// The node's line numbers are of the request; people need those of their file.
-fn bad_row(problem: &Value, unit: &str, row: u64, skipped: bool) -> CliError {
-    let inner = CliError::problem(problem);
+pub(super) fn bad_row(inner: CliError, unit: &str, row: u64, skipped: bool) -> CliError {
     let cause = inner.cause.map_or_else(|| inner.message.clone(), |cause| format!("{}: {cause}", inner.message));
     let hint = "repair it and run the same command again, or leave such rows out with --skip-bad";
     let what = if skipped { "was skipped" } else { "cannot be imported; what stands before it has been" };
@@ -215,10 +270,28 @@ mod tests {
     fn a_bad_row_has_the_number_of_the_file() {
         let problem = serde_json::json!({"type":"https://tombolo.dev/problems/invalid-json","title":"no JSON","status":422,
             "detail":"expected value","column":3});
-        let error = bad_row(&problem, "line", 17, false);
+        let error = bad_row(CliError::problem(&problem), "line", 17, false);
         assert!(error.message.starts_with("line 17 "), "{error}");
         assert_eq!(error.cause.as_deref(), Some("no JSON: expected value; column 3"));
         assert_eq!(error.kind, Kind::Refused("invalid-json".to_owned(), 422));
+    }
+
+    #[test]
+    fn what_stops_an_import_blames_no_row() {
+        let full = serde_json::json!({"type":"https://tombolo.dev/problems/full","title":"The disk is full","status":507,
+            "detail":"16 KiB are free","hint":"make room on the disk"});
+        let error = stopped(&CliError::problem(&full), 1_024);
+        assert!(!error.to_text().contains("line ") && !error.to_text().contains("--skip-bad"), "{}", error.to_text());
+        assert!(error.to_text().contains("16 KiB are free; 1,024 rows or more are on the node's disk"));
+        assert_eq!(error.hint, Some(format!("make room on the disk; then {AGAIN}")));
+        assert!(!is_of_a_row(slug(&full)) && is_of_a_row("invalid-json"));
+        assert_eq!(ended(Counts::default(), true, None).expect_err("stopped").hint.as_deref(), Some(AGAIN));
+    }
+
+    #[test]
+    fn only_rows_on_the_disk_count_as_durable() {
+        let counts = Counts { lines: 2_048, created: 512, updated: 3, unchanged: 2, errors: 9 };
+        assert_eq!(counts.durable(), 517);
     }
 
     #[test]

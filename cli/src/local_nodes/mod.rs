@@ -1,6 +1,8 @@
 //! Real node processes on this machine, for `demo` and `bench`: this very program as `run`, with its own data
 //! directory, its own ports, and nothing special.
 
+#[cfg(feature = "bench")]
+mod measured;
 mod relay;
 
 use std::fs::{self, File};
@@ -17,16 +19,15 @@ use crate::error::CliError;
 use crate::model::{Created, Invited, Joined, SpaceStatus, Status};
 use crate::target::space_path;
 
+#[cfg(feature = "bench")]
+pub(crate) use measured::frames_at_rest;
 pub(crate) use relay::{Network, Relay};
 
 /// A node that does not answer by then does not start.
 const START_TIMEOUT: Duration = Duration::from_secs(20);
-const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(5);
 /// How often it is looked whether a process is ready: what happens right after is measured.
 const READY_POLL: Duration = Duration::from_micros(500);
-/// Polls in a row with the same figures before they are believed.
-const STEADY: usize = 20;
 
 /// A node process. It is killed and reaped when this is dropped.
 #[derive(Debug)]
@@ -34,6 +35,7 @@ pub(crate) struct LocalNode {
     pub(crate) name: String,
     pub(crate) api: Api,
     data: DataDir,
+    #[cfg(feature = "bench")]
     advertise: Option<String>,
     child: Reaped,
 }
@@ -72,32 +74,14 @@ impl LocalNode {
         if let Some(relay) = relay {
             relay.lead_to(data.node_file()?.listen_here());
         }
-        Ok(Self { name: name.to_owned(), api, data, advertise, child })
-    }
-
-    /// Stops the process as an operator would (SIGTERM) and waits for its end.
-    pub(crate) async fn stop(&mut self) -> Result<(), CliError> {
-        terminate(&mut self.child.0);
-        let deadline = Instant::now() + STOP_TIMEOUT;
-        loop {
-            match self.child.0.try_wait() {
-                Ok(Some(_)) => return Ok(()),
-                Ok(None) if Instant::now() < deadline => tokio::time::sleep(POLL).await,
-                Ok(None) => {
-                    return Err(CliError::failed(format!("the node {} does not stop", self.name)).cause(self.log()));
-                }
-                Err(error) => return Err(CliError::failed(format!("the node {} is lost", self.name)).cause(error)),
-            }
-        }
-    }
-
-    /// Starts a stopped node again; answers how long it took until it was ready.
-    pub(crate) async fn start_again(&mut self) -> Result<Duration, CliError> {
-        fs::remove_file(self.data.file("node.json")).ok();
-        let begin = Instant::now();
-        let child = spawn(&self.data, self.advertise.as_deref())?;
-        (self.api, self.child) = ready(&self.data, &self.name, child).await?;
-        Ok(begin.elapsed())
+        Ok(Self {
+            name: name.to_owned(),
+            api,
+            data,
+            #[cfg(feature = "bench")]
+            advertise,
+            child,
+        })
     }
 
     pub(crate) fn data_path(&self) -> &Path {
@@ -117,11 +101,6 @@ impl LocalNode {
             line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
         };
         Memory { resident: field("VmRSS:").unwrap_or_default(), peak: field("VmHWM:").unwrap_or_default() }
-    }
-
-    /// Bytes the store takes on disk: (allocated, length).
-    pub(crate) fn store_bytes(&self) -> (u64, u64) {
-        fs::metadata(self.data.file("store.redb")).map(|about| (allocated(&about), about.len())).unwrap_or_default()
     }
 
     pub(crate) async fn status(&self) -> Result<Status, CliError> {
@@ -151,10 +130,6 @@ impl LocalNode {
                 Err(CliError::failed(format!("the node {} could not join", self.name)).cause(format!("it is {state}")))
             }
         }
-    }
-
-    fn log(&self) -> String {
-        log_end(&self.data)
     }
 }
 
@@ -194,18 +169,6 @@ pub(crate) async fn in_step(
             first.get_or_insert(seen);
         }
         Ok(first)
-    })
-    .await
-}
-
-/// Bytes of frames since the node's process began, in both directions, once they stand still.
-pub(crate) async fn frames_at_rest(node: &LocalNode, limit: Duration) -> Result<u64, CliError> {
-    let (mut last, mut steady) = (0, 0);
-    until("silence on the connection", limit, async || {
-        let now = node.status().await?.frame_bytes();
-        steady = if now == last { steady + 1 } else { 0 };
-        last = now;
-        Ok((steady >= STEADY).then_some(now))
     })
     .await
 }
@@ -281,28 +244,4 @@ fn log_end(data: &DataDir) -> String {
     let text = fs::read_to_string(data.file("log")).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(8)..].join("\n")
-}
-
-#[cfg(unix)]
-fn terminate(child: &mut Child) {
-    use rustix::process::{Pid, Signal, kill_process};
-    // Not yet reaped, so the number is still this child's. One that has ended needs no signal.
-    if let Ok(Some(pid)) = i32::try_from(child.id()).map(Pid::from_raw) {
-        kill_process(pid, Signal::TERM).ok();
-    }
-}
-
-#[cfg(not(unix))]
-fn terminate(child: &mut Child) {
-    child.kill().ok();
-}
-
-#[cfg(unix)]
-fn allocated(about: &fs::Metadata) -> u64 {
-    std::os::unix::fs::MetadataExt::blocks(about) * 512
-}
-
-#[cfg(not(unix))]
-fn allocated(about: &fs::Metadata) -> u64 {
-    about.len()
 }

@@ -10,8 +10,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 use tombolo_crdt::rules::{ADDRS_MAX, Found, Role};
-use tombolo_crdt::{NodeId, SpaceId};
+use tombolo_crdt::{Hlc, NodeId, SpaceId};
 use tombolo_transport::dial::Address;
+use tombolo_transport::frame::JoinRefusal;
 
 use super::problem::{Kind, Problem};
 use super::refusals::of_join;
@@ -19,11 +20,12 @@ use super::request::{Params, PathParts, clip, duration, read_small};
 use super::spaces::{random_key, resolve, unexpected};
 use super::{App, SharedApp, status};
 use crate::engine::{Command, JoinState, Refusal, Reply};
+use crate::moment::rfc3339;
 use crate::runtime::Clock;
 use crate::ticket::Ticket;
 
-/// How long a ticket lasts unless the request says otherwise: a week.
-const EXPIRES_S: u64 = 7 * 24 * 60 * 60;
+/// How long a ticket lasts unless the request says otherwise, in seconds: a day, as with `tombolo space invite`.
+const EXPIRES_S: u64 = 24 * 60 * 60;
 /// The longest a ticket may last: a year.
 const EXPIRES_S_MAX: u64 = 366 * 24 * 60 * 60;
 
@@ -99,9 +101,9 @@ pub(super) async fn join(
     let deadline = Instant::now() + wait;
     let mut acks = app.engine.acks();
     let mut journal = app.engine.journal();
-    // A member's clock decides in the end; this only spares a hopeless journey. Who is in already stays in.
-    if app.join_state(space).await? != JoinState::Joined {
-        ticket.check_time(Clock::wall_millis())?;
+    // Whether its time is over is for a member to say, by its clock: this machine's own may be years off.
+    let already = app.join_state(space).await? == JoinState::Joined;
+    if !already {
         app.done(Command::Join(ticket.request(app.addresses.node))).await?;
     }
     loop {
@@ -109,10 +111,15 @@ pub(super) async fn join(
         journal.mark_unchanged();
         let (status, state) = match app.join_state(space).await? {
             JoinState::Joined => (StatusCode::OK, "joined"),
-            JoinState::Refused(refusal) => return Err(of_join(refusal)),
+            JoinState::Refused(refusal) => return Err(refused(refusal, &ticket)),
             JoinState::Waiting | JoinState::Unknown => (StatusCode::ACCEPTED, "waiting"),
         };
-        let answer = || AxumJson(json!({ "space": space.to_string(), "name": ticket.name, "state": state }));
+        let answer = || {
+            AxumJson(json!({
+                "space": space.to_string(), "name": ticket.name, "state": state, "already": already,
+                "expires": ticket.expires,
+            }))
+        };
         if status == StatusCode::OK {
             return Ok((status, answer()));
         }
@@ -123,6 +130,25 @@ pub(super) async fn join(
             () = app.closed() => return Ok((status, answer())),
         }
     }
+}
+
+/// A time of this or another clock for people.
+fn moment(millis: u64) -> String {
+    rfc3339(Hlc::from_millis(millis))
+}
+
+/// Why a member refused this ticket. Of one whose time is over both clocks are named: either may be wrong.
+fn refused(refusal: JoinRefusal, ticket: &Ticket) -> Problem {
+    if refusal != JoinRefusal::Expired {
+        return of_join(refusal);
+    }
+    let (until, here) = (moment(ticket.expires), moment(Clock::wall_millis()));
+    Problem::new(
+        Kind::TicketExpired,
+        format!(
+            "it was good until {until}, and the member that answered says that this is over; the clock here says {here}"
+        ),
+    )
 }
 
 /// `GET /v1/spaces/{space}/members`

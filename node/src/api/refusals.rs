@@ -49,11 +49,7 @@ pub(super) fn of_join(refusal: JoinRefusal) -> Problem {
 
 impl From<TicketError> for Problem {
     fn from(error: TicketError) -> Self {
-        let kind = match error {
-            TicketError::Expired { .. } => Kind::TicketExpired,
-            _ => Kind::InvalidTicket,
-        };
-        Self::new(kind, error.to_string())
+        Self::new(Kind::InvalidTicket, error.to_string())
     }
 }
 
@@ -70,6 +66,9 @@ fn of_write(error: &WriteError, text: String) -> Problem {
             .hint("make it in several smaller writes"),
         // A test is a condition like `If-Match`, in the body.
         WriteError::TestFailed(path) => Problem::new(Kind::RevisionMismatch, text).with("path", path.as_str()),
+        WriteError::NotACounter(_) => Problem::new(Kind::InvalidValue, text).hint(
+            "a number that was put or imported is no counter; patch the field to null, then increment it by its old value",
+        ),
         WriteError::Spent => Problem::new(Kind::Store, text),
         _ => Problem::new(Kind::InvalidValue, text),
     }
@@ -117,6 +116,5 @@ mod tests {
         let shown = Problem::from(mismatch).to_json();
         assert_eq!(shown["current"], "01010101010101010101010101010101");
         assert_eq!(Problem::from(TicketError::Truncated).kind, Kind::InvalidTicket);
-        assert_eq!(Problem::from(TicketError::Expired { at: 1 }).kind, Kind::TicketExpired);
     }
 }

@@ -34,7 +34,7 @@ pub struct KnownSeed {
     pub lane: Option<LaneName>,
     /// What stands behind it; may be empty.
     pub note: String,
-    /// Its line, from 1.
+    /// The line of the seed in its file, from 1.
     pub line: usize,
 }
 

@@ -60,7 +60,7 @@ impl<'a> Subject<'a> {
         Self::new(scenario.name(), |seed| scenario.plan(seed))
     }
 
-    /// Its name.
+    /// The name of the scenario.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -146,7 +146,7 @@ pub enum Stop {
     TimeBudget,
     /// There were [`Campaign::failures_max`] failures.
     Failures,
-    /// The same plan gave two different runs: nothing else it says counts.
+    /// One plan gave two different runs: nothing else that the campaign says counts.
     NotDeterministic,
     /// From outside.
     Interrupted,
@@ -165,7 +165,7 @@ pub struct Findings {
     pub failures: Vec<Failure>,
     /// Runs of which nothing can be said, and why.
     pub inconclusive: Vec<(String, u64, String)>,
-    /// The same plan, two different runs.
+    /// Two different runs of one plan.
     pub unequal: Option<Unequal>,
     /// Why it ended early.
     pub stopped: Option<Stop>,

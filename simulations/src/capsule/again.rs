@@ -8,11 +8,11 @@ use crate::plan::Plan;
 /// What a second look at a failure says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Again {
-    /// It fails alike.
+    /// The second run fails alike.
     Alike,
-    /// It does not, where equal plans give equal runs: the harness itself is at fault.
+    /// The second run does not fail, where equal plans give equal runs: the harness itself is at fault.
     Unequal,
-    /// It does not, and on this lane only the final states need to be equal, and are: nothing can be said.
+    /// The second run does not fail, and on this lane only the final states need to be equal, and are: nothing can be said.
     Unsure,
 }
 

@@ -52,7 +52,7 @@ pub enum LaneName {
 }
 
 impl LaneName {
-    /// Its name in files and on the command line.
+    /// The lane's name in files and on the command line.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

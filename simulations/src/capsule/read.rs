@@ -20,7 +20,7 @@ use crate::trace::Event;
 pub struct CapsuleError {
     /// The file or directory.
     pub file: PathBuf,
-    /// Its line, from 1, if it is one line.
+    /// The line at fault, from 1, if it is one line.
     pub line: Option<usize>,
     /// What is wrong.
     pub reason: String,
@@ -50,7 +50,7 @@ impl Capsule {
     /// Reads a capsule's directory. Cost: that of its files, at most 1 GiB each.
     ///
     /// # Errors
-    /// It is of another version, a part is missing or damaged, or its plan cannot be carried out.
+    /// The capsule is of another version, a part is missing or damaged, or its plan cannot be carried out.
     pub fn read(dir: &Path) -> Result<Self, CapsuleError> {
         if !dir.is_dir() {
             let reason = if dir.exists() { "this is a file" } else { "there is no such directory" };

@@ -21,11 +21,11 @@ pub struct Replay {
 /// Whether a plan fails as it did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sameness {
-    /// The same oracle at the same place.
+    /// The oracle of the capsule fails at the place of the capsule.
     FailsAlike,
-    /// It fails otherwise.
+    /// The run fails otherwise.
     FailsOtherwise,
-    /// It holds: the defect is not there (any more).
+    /// The run holds: the defect is not there (any more).
     Holds,
     /// Nothing can be said.
     Inconclusive,

@@ -8,10 +8,10 @@ use crate::scenario::InvalidPlan;
 /// Why a text is no plan.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// It is not the JSON of a plan; with line and column.
+    /// The text is not the JSON of a plan; with line and column.
     #[error("not a plan of this version: {0}")]
     Json(#[from] serde_json::Error),
-    /// It is a plan that cannot be carried out.
+    /// The text is a plan that cannot be carried out.
     #[error(transparent)]
     Invalid(#[from] InvalidPlan),
 }

@@ -29,7 +29,7 @@ pub enum WriteError {
     /// There are too many capsules of this name.
     #[error("{} is there already, and so are 1,000 more of this name; remove some", .0.display())]
     Exists(PathBuf),
-    /// Its content cannot be JSON.
+    /// The content of the capsule cannot be JSON.
     #[error("cannot write the capsule as JSON: {0}")]
     Json(#[from] serde_json::Error),
 }
@@ -39,7 +39,7 @@ impl Capsule {
     /// … if it is there already. Says where it is now. Missing directories above are made.
     ///
     /// # Errors
-    /// It is not there then, nor any part of it.
+    /// A file cannot be written. Then nothing is there, no part of the capsule either.
     pub fn write(&self, wanted: &Path, more: &[(&str, String)]) -> Result<PathBuf, WriteError> {
         let failed = |path: &Path| {
             let path = path.to_path_buf();

@@ -56,7 +56,7 @@ pub enum Step {
     Write {
         /// Where.
         side: Side,
-        /// Its number, unique and growing.
+        /// The number of the write, unique and growing.
         no: u32,
         /// Ids.
         entities: Vec<&'static str>,

@@ -21,7 +21,7 @@ pub enum Damage {
     Flips(u32),
     /// A block lies where another belongs.
     Misdirected,
-    /// It is cut off somewhere.
+    /// The file is cut off somewhere.
     Truncated,
     /// There are zeros behind it.
     Extended,
@@ -48,11 +48,11 @@ pub struct RotReport {
     pub images: u64,
     /// The node did not start.
     pub refused: u64,
-    /// It started, and said when asked that something cannot be read or does not verify.
+    /// How often the store opened, and said when asked that something cannot be read or does not verify.
     pub told: u64,
-    /// It started, verified, and showed everything: the damage was where nothing is.
+    /// How often the store opened, verified, and showed everything: the damage was where nothing is.
     pub unharmed: u64,
-    /// It panicked: during what, and what it said. redb does that at pages that no tree could have.
+    /// Panics: during what, and what was said. redb does that at pages that no tree could have.
     pub panics: Vec<(Damage, u64, String)>,
     /// What is not as it must be: a view that was never written, or one that is missing although everything verifies.
     pub failures: Vec<(Damage, u64, Wrong)>,

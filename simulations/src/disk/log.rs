@@ -27,7 +27,7 @@ enum Change {
     },
 }
 
-/// The same change the other way round.
+/// A change that is made again after it was undone.
 enum Redo {
     Write { offset: usize, new: Vec<u8> },
     Length(usize),

@@ -252,7 +252,7 @@ impl World {
         self.go_on(|now| now + QUIET);
     }
 
-    /// The same for so long and no longer: for nodes that look again and again.
+    /// Runs for so long and no longer: for nodes that look again and again.
     ///
     /// # Panics
     /// If there is no end of what they say.
@@ -318,7 +318,7 @@ impl World {
         self.found_space_with(name, |_| Role::Writer)
     }
 
-    /// The same, with a role for each of the others.
+    /// Makes a space, with a role for each of the others.
     ///
     /// # Panics
     /// If a member is not admitted.

@@ -19,7 +19,7 @@ pub(super) struct Ack {
     pub(super) space: usize,
     /// The entry; `None`: it was answered that nothing changed.
     pub(super) receipt: Option<Receipt>,
-    /// Its node has lost its memory since: what nobody else has is gone.
+    /// Whether the node has lost its memory since: what nobody else has is gone.
     excused: bool,
 }
 

@@ -20,7 +20,7 @@ use crate::plan::{Action, NodeNo, Over, Plan};
 /// Why an expression cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum AssertionError {
-    /// It does not parse.
+    /// The expression does not parse.
     #[error("{0}")]
     Parse(#[from] ParseErrors),
 }

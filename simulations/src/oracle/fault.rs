@@ -37,13 +37,13 @@ impl Fault {
         self
     }
 
-    /// The same, of a check that the scenario brings along.
+    /// Names the check that found it, where the scenario brings that along.
     pub(crate) fn by(mut self, check: String) -> Self {
         self.check = Some(check);
         self
     }
 
-    /// The same, of this entity.
+    /// Names the entity that it is about.
     pub(crate) fn of(mut self, collection: &str, id: &str) -> Self {
         self.detail = format!("{collection}/{id}: {}", self.detail);
         self

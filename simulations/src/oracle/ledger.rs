@@ -21,7 +21,7 @@ pub(super) struct Feed {
     pub(super) author: NodeId,
     /// Positions at which it stated rules heads.
     pub(super) rules: Vec<u64>,
-    /// Its settled entries.
+    /// How many entries of the feed are settled.
     pub(super) seq: u64,
 }
 

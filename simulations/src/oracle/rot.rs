@@ -29,11 +29,11 @@ pub(super) struct Rot {
 
 /// What a row is found to be.
 enum Found {
-    /// Its hash does not fit.
+    /// The hash of the row does not fit.
     Damaged,
-    /// It is not there, or is what its history gives.
+    /// The row is not there, or is what its history gives.
     Sound,
-    /// It can be read and is something else.
+    /// The row can be read and is something else.
     Wrong,
 }
 

@@ -47,7 +47,7 @@ pub(super) struct Asked {
 }
 
 impl Asked {
-    /// Its entities, with the edits of each.
+    /// The entities of the write, with the edits of each.
     pub(super) fn by_entity(&self) -> BTreeMap<&Name, Vec<&Edit>> {
         let mut entities: BTreeMap<&Name, Vec<&Edit>> = BTreeMap::new();
         for (name, edit) in &self.edits {

@@ -112,7 +112,7 @@ impl Air {
         self.state().faults.insert(planned.no, planned.fault.clone());
     }
 
-    /// It ends.
+    /// Ends a fault.
     pub(super) fn end(&self, no: u32) {
         let now = self.now();
         let mut state = self.state();

@@ -45,7 +45,7 @@ pub(super) struct Site {
     pub(super) repair_trips: Option<u32>,
     pub(super) restored: bool,
     pub(super) damaged: bool,
-    /// Its volume has no room.
+    /// Whether the volume has no room.
     pub(super) full: bool,
     pub(super) backups: BTreeMap<u32, Disk>,
     /// Last position of each feed that ever reached this process.
@@ -171,7 +171,7 @@ impl Sites {
         self.sum(self.list.iter().flat_map(|site| site.bytes.read()))
     }
 
-    /// The same between survivors. What others exchange beside them is no reconnect of equals.
+    /// What survivors sent each other. What others exchange beside them is no reconnect of equals.
     pub(super) fn traffic_of_survivors(&self) -> Traffic {
         let survivors: Vec<_> = self.plan.survivors.iter().filter_map(|node| self.list.get(*node)).collect();
         let ids: BTreeSet<_> = survivors.iter().map(|site| site.key.verifying_key().to_bytes()).collect();

@@ -76,7 +76,7 @@ pub enum FaultGroup {
 }
 
 impl FaultGroup {
-    /// Its name in files.
+    /// The name of the kind in files.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {

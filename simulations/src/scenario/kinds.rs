@@ -5,9 +5,9 @@ use crate::plan::{Fault, NodeNo};
 /// What of a node a fault takes for itself while it lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part {
-    /// Its process and data.
+    /// The node's process and data.
     Process,
-    /// Its wall clock.
+    /// The node's wall clock.
     Clock,
     /// How much room its disk has.
     Room,

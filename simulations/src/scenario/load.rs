@@ -12,11 +12,11 @@ use crate::plan::Action;
 pub struct Initial {
     /// Where it was written.
     pub place: Place,
-    /// Its space; else the first.
+    /// The space of the entity; else the first.
     pub space: Option<Name>,
-    /// Its collection.
+    /// The collection of the entity.
     pub collection: String,
-    /// Its id.
+    /// The id of the entity.
     pub id: String,
     /// An object.
     pub value: Value,
@@ -31,7 +31,7 @@ pub struct Write {
     pub at: When,
     /// Which node; several: each of them.
     pub node: Who,
-    /// Its space; else the first.
+    /// The space of the writes; else the first.
     pub space: Option<Name>,
     /// What it does.
     pub edits: Vec<(String, String, Action)>,
@@ -44,7 +44,7 @@ pub struct Write {
 pub struct Workload {
     /// Where it was written.
     pub place: Place,
-    /// Its space; else the first.
+    /// The space of the load; else the first.
     pub space: Option<Name>,
     /// From when to when; else the whole duration.
     pub during: Option<(When, When)>,

@@ -87,7 +87,7 @@ impl Scenario {
         Ok(Self::load_with_files(path)?.0)
     }
 
-    /// The same, with its text and the files that it names: name and text of each.
+    /// Reads a file as [`load`](Self::load) does, and answers its text as well, and name and text of each file it names.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -124,13 +124,13 @@ impl Scenario {
         lines.filter_map(|(index, _)| Some(self.0.writes.get(index)?.place.file_and_line())).collect()
     }
 
-    /// Its name.
+    /// The scenario's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.0.name
     }
 
-    /// Its story in one line.
+    /// The scenario's story in one line.
     #[must_use]
     pub fn title(&self) -> &str {
         &self.0.title

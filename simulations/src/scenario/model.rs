@@ -47,9 +47,9 @@ impl From<&[&str]> for Who {
 /// A scenario before it is checked: see [`Draft::check`]. `docs/scenarios.md` explains every field under its TOML name.
 #[derive(Clone, Debug)]
 pub struct Draft {
-    /// Its name: `a-z 0-9 -`.
+    /// The scenario's name: `a-z 0-9 -`.
     pub name: String,
-    /// Its story in one line.
+    /// The scenario's story in one line.
     pub title: String,
     /// What a user recognises, and what to look for.
     pub about: String,
@@ -99,15 +99,15 @@ pub enum Survivors {
 /// A node.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// Its name, unique among nodes and zones.
+    /// The node's name, unique among nodes and zones.
     pub name: Name,
-    /// Its zone, to name several nodes at once.
+    /// The node's zone, to name several nodes at once.
     pub zone: Option<Name>,
-    /// Its wall clock at the beginning, from and to, in milliseconds.
+    /// The wall clock at the beginning against true time, from and to, in milliseconds.
     pub clock_offset_ms: (i64, i64),
     /// How fast its wall clock runs, from and to.
     pub clock_drift_ppm: (i32, i32),
-    /// Its disk.
+    /// How long a commit on the node's disk takes.
     pub commit: Spread,
 }
 
@@ -195,7 +195,7 @@ pub struct LinkChange {
 /// A space.
 #[derive(Clone, Debug)]
 pub struct Space {
-    /// Its name, unique.
+    /// The space's name, unique.
     pub name: Name,
     /// Who founds it; else one of the members that may write, drawn per seed.
     pub founder: Option<Name>,
@@ -236,7 +236,7 @@ pub struct Assert {
     pub place: Place,
     /// For messages.
     pub name: String,
-    /// Its space; else the first.
+    /// The space that is looked at; else the first.
     pub space: Option<Name>,
     /// Over every entity of this collection; none: over every node.
     pub collection: Option<String>,

@@ -24,7 +24,7 @@ macro_rules! kinds {
             /// All of them.
             pub const ALL: [Self; [$($name),*].len()] = [$(Self::$kind),*];
 
-            /// Its name in scenarios.
+            /// The kind's name in scenarios.
             #[must_use]
             pub const fn name(self) -> &'static str {
                 match self {

@@ -17,7 +17,7 @@ pub struct When {
 }
 
 impl When {
-    /// The same in every seed.
+    /// A value that is equal in every seed.
     #[must_use]
     pub const fn exactly(base: Duration) -> Self {
         Self { base, spread: Duration::ZERO }

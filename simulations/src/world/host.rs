@@ -93,9 +93,9 @@ pub(super) struct Host {
     pub(super) reads: Option<u64>,
     /// When a slow reader is through with what it has read.
     pub(super) read_until: Duration,
-    /// Its volume has no room.
+    /// Whether the volume has no room.
     pub(super) full: bool,
-    /// Its disk was damaged: it may have lost anything.
+    /// Whether the disk was damaged: then the node may have lost anything.
     pub(super) damaged: bool,
     /// Backups by the fault that needs them.
     pub(super) backups: BTreeMap<u32, Disk>,
@@ -134,7 +134,7 @@ impl Host {
         open(self.node, &self.key, &self.disk, seed)
     }
 
-    /// Its volume has room again.
+    /// Gives the volume room again.
     pub(super) fn make_room(&mut self) {
         self.full = false;
         self.disk.make_room();

@@ -28,15 +28,15 @@ pub(super) struct Way {
 pub(super) enum Event {
     /// A process takes what has come for it.
     Step(Pid, Life),
-    /// Its step is over: what it said leaves.
+    /// A step of the node is over: what it said leaves.
     Done(Pid, Life),
     /// A timer of its engine.
     Wake(Pid, Life),
-    /// It dials whom it has to.
+    /// The node dials whom it has to.
     Dial(Pid, Life),
     /// An attempt of it ends.
     Dialled(Pid, Life, TargetId, Option<NodeNo>),
-    /// It can read on.
+    /// The node can read on.
     Read(Pid, Life),
     /// Frames arrive.
     Arrive(Way),
@@ -52,7 +52,7 @@ pub(super) enum Event {
     Backup(usize),
     /// A fault of the plan begins, by index.
     Begin(usize),
-    /// It ends.
+    /// A fault ends.
     End(usize),
 }
 

@@ -69,7 +69,7 @@ pub(crate) fn prepare(plan: &Plan, address: impl Fn(NodeNo) -> String) -> Prepar
 }
 
 impl Prepared {
-    /// The same on disks of its own.
+    /// Copies the setup, on disks of its own.
     fn copy(&self) -> Self {
         let nodes = self.nodes.iter().map(|(key, disk)| (key.clone(), disk.image())).collect();
         Self { nodes, ..self.clone() }

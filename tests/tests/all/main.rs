@@ -1,6 +1,7 @@
 //! Tombolo from outside: real processes, real sockets, real files. One binary: linking costs more than running.
 
 mod api;
+mod cli;
 mod durability;
 mod history;
 mod import;

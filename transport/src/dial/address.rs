@@ -7,15 +7,15 @@ use std::str::FromStr;
 /// An address with its port: numeric, or a name that is resolved at every dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Address {
-    /// `192.0.2.1:7600`, `[2001:db8::1]:7600`.
+    /// `192.0.2.1:7700`, `[2001:db8::1]:7700`.
     Socket(SocketAddr),
-    /// `site.example:7600`.
+    /// `site.example:7700`.
     Name(String),
 }
 
 /// Text that is no address. Caller's fault.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not an address: expected host:port, 192.0.2.1:7600 or [2001:db8::1]:7600")]
+#[error("`{text}` is not an address: expected host:port, 192.0.2.1:7700 or [2001:db8::1]:7700")]
 pub struct ParseAddressError {
     text: String,
 }
@@ -57,10 +57,10 @@ mod tests {
 
     #[test]
     fn text_forms() {
-        for text in ["192.0.2.1:7600", "[2001:db8::1]:7600", "site.example:7600", "localhost:1"] {
+        for text in ["192.0.2.1:7700", "[2001:db8::1]:7700", "site.example:7700", "localhost:1"] {
             assert_eq!(text.parse::<Address>().expect(text).to_string(), text);
         }
-        for text in ["", "host", "host:", ":1", "host:0", "127.0.0.1:0", "2001:db8::1:7600", "a b:1", "h:65536"] {
+        for text in ["", "host", "host:", ":1", "host:0", "127.0.0.1:0", "2001:db8::1:7700", "a b:1", "h:65536"] {
             assert!(text.parse::<Address>().is_err(), "{text}");
         }
     }

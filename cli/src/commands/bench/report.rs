@@ -166,7 +166,7 @@ impl Times {
         sorted.get(at).copied().unwrap_or_default()
     }
 
-    /// Its usual two figures.
+    /// Half of the samples took at most so long.
     pub(super) fn p50(&self) -> Duration {
         self.percentile(50)
     }

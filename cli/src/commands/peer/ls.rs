@@ -54,8 +54,8 @@ impl Peers {
         });
         let added = self.added.iter().map(|address| vec![address.clone(), "added by hand".to_owned()]);
         let failed = self.dials.iter().map(|dial| {
-            let tries = human::count(dial.failures);
-            vec![dial.addrs.join(" "), format!("not reached, {tries} tries"), dial.error.clone()]
+            let tries = human::many(dial.failures, "try", "tries");
+            vec![dial.addrs.join(" "), format!("not reached, {tries}"), dial.error.clone()]
         });
         connected.chain(added).chain(failed).collect()
     }

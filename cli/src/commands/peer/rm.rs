@@ -3,8 +3,9 @@
 use reqwest::Method;
 use serde_json::json;
 
+use super::add::address;
 use crate::args::Context;
-use crate::error::CliError;
+use crate::error::{CliError, Kind};
 use crate::target::encode;
 use crate::ui::Ui;
 
@@ -19,12 +20,27 @@ pub(crate) struct RmArgs {
     peer: String,
 }
 
+/// Digits of a node's id.
+const NODE_DIGITS: usize = 64;
+
 pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &RmArgs) -> Result<(), CliError> {
     let api = context.api()?;
-    api.answer(api.request(Method::DELETE, &format!("/v1/peers/{}", encode(&args.peer)))).await?;
+    // A node's id is no host name: it is longer than a part of one may be.
+    let peer = match address(&args.peer) {
+        Ok(address) if args.peer.len() < NODE_DIGITS => address.to_string(),
+        _ => args.peer.clone(),
+    };
+    api.answer(api.request(Method::DELETE, &format!("/v1/peers/{}", encode(&peer)))).await.map_err(
+        |error| match &error.kind {
+            Kind::Refused(slug, _) if slug == "not-found" => {
+                CliError { message: format!("`{peer}` is not dialled by hand"), cause: None, ..error }
+            }
+            _ => error,
+        },
+    )?;
     if ui.is_json() {
-        return ui.json(&json!({ "removed": args.peer }));
+        return ui.json(&json!({ "removed": peer }));
     }
-    ui.note(format!("No longer dialling {}.", args.peer));
+    ui.note(format!("No longer dialling {peer}."));
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(crate) struct LsArgs {}
     after_help = "Examples:\n  tombolo sim show two-shops --as mine > mine.toml\n  tombolo sim show transfers --as mine --to ."
 )]
 pub(crate) struct ShowArgs {
-    /// Its name, as `sim ls` shows it
+    /// The scenario's name, as `sim ls` shows it
     name: String,
     /// Give it this name: results are told by it, and two scenarios of one run must not have the same
     #[arg(long = "as", value_name = "NAME")]

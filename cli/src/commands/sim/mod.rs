@@ -10,6 +10,7 @@ mod sources;
 mod stop;
 mod writable;
 
+#[cfg(feature = "bench")]
 pub(in crate::commands) use run::cores;
 
 use crate::error::CliError;

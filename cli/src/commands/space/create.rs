@@ -8,6 +8,7 @@ use tombolo_transport::Identity;
 
 use crate::args::Context;
 use crate::error::CliError;
+use crate::human;
 use crate::model::Created;
 use crate::ui::Ui;
 
@@ -32,10 +33,11 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &CreateArgs) -> Re
     }
     ui.line(&created.space)?;
     ui.note(format!(
-        "Created the space {0}.\nIts founder key is in {1}\nMove that file to a place offline: whoever has it owns the \
-         space, and this node does not need it.\nNext: `tombolo space invite {0} --role writer`",
-        created.name,
+        "Created the space {}.\nIts founder key is in {}\nMove that file to a place offline: whoever has it owns the \
+         space, and this node does not need it.\nNext: `tombolo space invite {} --role writer`",
+        human::plain(&created.name),
         path.display(),
+        human::word(&created.name),
     ));
     Ok(())
 }

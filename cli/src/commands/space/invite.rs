@@ -58,7 +58,7 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &InviteArgs) -> Re
     ui.line(ticket)?;
     let expires = human::duration(args.expires);
     ui.note(format!(
-        "Good for one {} within {expires}: `tombolo space join TICKET` on the other machine.",
+        "Lets one {} in, within {expires} from now: `tombolo space join TICKET` on the other machine.",
         args.role.name()
     ));
     Ok(())

@@ -32,7 +32,7 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, _: &LsArgs) -> Result<()
         return Ok(());
     }
     let row = |space: &SpaceStatus| {
-        let entities = format!("{} entities", human::count(space.entities));
+        let entities = human::many(space.entities, "entity", "entities");
         vec![space.name.clone(), space.role.clone().unwrap_or_default(), entities, space.space.clone()]
     };
     ui.line(human::table("", &spaces.iter().map(row).collect::<Vec<_>>()))

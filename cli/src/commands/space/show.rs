@@ -6,6 +6,7 @@ use crate::args::Context;
 use crate::commands::status;
 use crate::error::CliError;
 use crate::model::SpaceStatus;
+use crate::moment;
 use crate::target::space_path;
 use crate::ui::Ui;
 
@@ -25,7 +26,7 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &ShowArgs) -> Resu
         return ui.raw(b"\n");
     }
     let space: SpaceStatus = answer.json()?;
-    ui.line(status::render_space(&space))?;
+    ui.line(status::render_space(&space, moment::now_ms(), ui.width()))?;
     ui.line(format!("  id           {}", space.space))?;
     ui.line(format!("  state        {}", space.state))?;
     ui.line(format!("  frontier     {}", space.frontier))?;

@@ -37,7 +37,7 @@ impl Edit {
 pub(crate) enum Wrote {
     /// Nothing at all.
     Nothing,
-    /// It depends on who won a conflict.
+    /// The answer depends on who won a conflict.
     Unsure,
     /// Something.
     Something,

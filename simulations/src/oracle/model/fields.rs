@@ -21,9 +21,9 @@ pub(super) enum Mode {
 /// What a field may do, depending on what won there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Way {
-    /// It becomes exactly the value.
+    /// The field becomes exactly the value.
     Set,
-    /// It is that already.
+    /// The field is that already.
     Nothing,
     /// The objects are merged; values beside them go or stay. Only for objects with fields.
     Merge { alone: bool },

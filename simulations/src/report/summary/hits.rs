@@ -44,7 +44,7 @@ pub(super) struct Line {
     pub(super) hits: Vec<(String, Count)>,
     /// How often the lane could not do it: these are no hits.
     pub(super) skipped: Count,
-    /// It was planned, would have left a mark, and never did: such runs show nothing about this fault.
+    /// Whether the fault was planned, would have left a mark, and never did: such runs show nothing about it.
     pub(super) missed: bool,
 }
 

@@ -156,7 +156,7 @@ pub enum Worst {
     Inconclusive,
     /// An oracle spoke.
     Violated,
-    /// The same seed gave two different runs.
+    /// One seed gave two different runs.
     NotDeterministic,
 }
 

@@ -36,7 +36,7 @@ pub struct Statement {
 /// When a fault ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum End {
-    /// It happens at once, or has an end of its own.
+    /// The fault happens at once, or has an end of its own.
     Once,
     /// At the next `heal`, or with the scenario.
     Open,
@@ -124,11 +124,11 @@ pub enum What {
     },
     /// All connections break at the same moment.
     MassReconnect,
-    /// It forgets its connections.
+    /// A node forgets its connections.
     HalfOpen(Who),
-    /// It gets another address.
+    /// A node gets another address.
     Readdress(Who),
-    /// It reads slowly.
+    /// A node reads slowly.
     SlowReader {
         /// Who.
         who: Who,

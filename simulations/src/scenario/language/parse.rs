@@ -140,11 +140,11 @@ fn apply(what: &mut What, options: &Options) -> Result<(), &'static str> {
 
 /// What is known of a fault's end.
 enum Ending {
-    /// It has none.
+    /// The fault has no end.
     Once,
     /// `heal` ends it, or the scenario.
     Open,
-    /// It must be said.
+    /// An end must be said.
     Needed,
 }
 

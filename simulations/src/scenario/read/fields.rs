@@ -46,7 +46,7 @@ impl<'t> Fields<'t> {
         read(value, key, desk)
     }
 
-    /// The same; a problem if it is not there.
+    /// Reads a field that must be there: a problem if it is not.
     pub(super) fn need<T>(&mut self, key: &'static str, read: Reader<T>, desk: &mut Desk<'_>) -> Option<T> {
         match self.get(key) {
             Some(value) => read(value, key, desk),
