@@ -150,4 +150,5 @@ const _: () = assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis());
 const _: () = assert!(HANDSHAKES_BEFORE_RETRY < HANDSHAKES.all);
 const _: () = assert!(HANDSHAKES.all + WAITING.all + STRANGERS.all <= CONNECTIONS_MAX / 2);
 const _: () = assert!(STRANGERS_BYTES_MAX <= 32 << 20);
-const _: () = assert!(STRANGER_FRAME_BYTES_MAX < GUEST_FRAME_BYTES_MAX && GUEST_FRAME_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);
+const _: () =
+    assert!(STRANGER_FRAME_BYTES_MAX < GUEST_FRAME_BYTES_MAX && GUEST_FRAME_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);

@@ -26,6 +26,8 @@ pub(super) struct Feed {
     pub(super) open_bytes: u64,
     /// The row differs from the store.
     pub(super) dirty: bool,
+    /// Its last applied entry; 0: none. Kept of rules feeds only.
+    pub(super) applied: u64,
     /// Why nothing more is taken from this feed: its chain forks.
     pub(super) fork: Option<u64>,
 }
@@ -43,7 +45,7 @@ impl Feed {
             rules: Vec::new(),
             hlc: 0,
         };
-        Self { row, opening, open_bytes: 0, dirty: true, fork: None }
+        Self { row, opening, open_bytes: 0, dirty: true, applied: 0, fork: None }
     }
 
     fn load(row: FeedRow) -> Result<Self, StoreError> {
@@ -52,7 +54,7 @@ impl Feed {
         let sealed = row.sealed.as_ref().map_or(0, |(seq, _)| *seq);
         // How much lies beyond the last seal is not stored: assume a whole stride, which keeps one seal more.
         let open_bytes = if row.seq > sealed { STRIDE_BYTES_MAX as u64 } else { 0 };
-        Ok(Self { row, opening, open_bytes, dirty: false, fork: None })
+        Ok(Self { row, opening, open_bytes, dirty: false, applied: 0, fork: None })
     }
 
     /// Position of the last entry that a seal vouches for: how far the feed can be sent.
@@ -204,6 +206,9 @@ impl Space {
             let verdict = Verdict::from_code(row.verdict)
                 .ok_or_else(|| StoreError::corrupt("entries", "unknown verdict code"))?;
             let parents = self.feeds.get(&id).map(|feed| feed.rules_at(seq).1.to_vec()).unwrap_or_default();
+            if let Some(feed) = self.feeds.get_mut(&id).filter(|_| verdict == Verdict::Applied) {
+                feed.applied = feed.applied.max(seq);
+            }
             self.rules.insert(row.chain, parents, &entry, verdict);
         }
         Ok(())
