@@ -21,6 +21,9 @@ const QUEUE_KIB: usize = 24 * 1_024;
 /// their allocations. Verified ranges count for more if they take more.
 const MEMORY_PER_BYTE: usize = 20;
 
+/// Frames of strangers that wait for the engine or are being taken: a step takes no more, and each costs microseconds.
+const STRANGE_ITEMS: usize = 64;
+
 /// Bytes as they came that fit the queue at once, where they take no more memory than they count for at least.
 pub const QUEUE_BYTES: usize = QUEUE_KIB * 1_024 / MEMORY_PER_BYTE;
 
@@ -42,8 +45,15 @@ pub(super) struct Item {
     pub(super) what: What,
     pub(super) bytes: usize,
     pub(super) entries: usize,
-    /// Its place in the queue; given back after the step.
-    pub(super) place: OwnedSemaphorePermit,
+    /// Its places in the queue; given back after the step.
+    pub(super) places: Places,
+}
+
+/// What something for the engine holds until its step is over.
+#[derive(Debug)]
+pub(super) struct Places {
+    _room: OwnedSemaphorePermit,
+    _stranger: Option<OwnedSemaphorePermit>,
 }
 
 /// The sending end of one source.
@@ -51,19 +61,33 @@ pub(super) struct Item {
 pub(super) struct Inbox {
     items: mpsc::Sender<Item>,
     room: Arc<Semaphore>,
+    strangers: Arc<Semaphore>,
 }
 
 impl Inbox {
     pub(super) fn new() -> (Self, mpsc::Receiver<Item>) {
         let (items, receiver) = mpsc::channel(QUEUE_ITEMS);
-        (Self { items, room: Arc::new(Semaphore::new(QUEUE_KIB)) }, receiver)
+        let room = Arc::new(Semaphore::new(QUEUE_KIB));
+        (Self { items, room, strangers: Arc::new(Semaphore::new(STRANGE_ITEMS)) }, receiver)
     }
 
     /// Queues something; waits while the queue is full.
     pub(super) async fn put(&self, what: What, size: Size) -> Result<(), Stopped> {
+        self.put_within(what, size, None).await
+    }
+
+    async fn put_within(&self, what: What, size: Size, stranger: Option<OwnedSemaphorePermit>) -> Result<(), Stopped> {
         let Size { bytes, memory, entries } = size;
-        let place = Arc::clone(&self.room).acquire_many_owned(places(memory)).await.map_err(|_| Stopped)?;
-        self.items.send(Item { what, bytes, entries, place }).await.map_err(|_| Stopped)
+        let room = Arc::clone(&self.room).acquire_many_owned(places(memory)).await.map_err(|_| Stopped)?;
+        let places = Places { _room: room, _stranger: stranger };
+        self.items.send(Item { what, bytes, entries, places }).await.map_err(|_| Stopped)
+    }
+
+    /// Queues what a stranger said; waits its turn among strangers first. So few of them are in a step that members do not
+    /// feel it.
+    pub(super) async fn strange_input(&self, input: Input, size: Size) -> Result<(), Stopped> {
+        let turn = Arc::clone(&self.strangers).acquire_owned().await.map_err(|_| Stopped)?;
+        self.put_within(What::Input(input), size, Some(turn)).await
     }
 
     /// Takes all places, so that nothing more can be queued; waits its turn. `None`: nobody takes from this queue any more.

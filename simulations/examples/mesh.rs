@@ -146,8 +146,9 @@ impl Mesh {
                     self.totals.transfers += 1;
                     self.send(at, node, conn, &frame);
                 }
-                Output::Close(conn, _) => self.cut(conn),
+                Output::Close(conn, ..) => self.cut(conn),
                 Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
+                Output::Standing(..) | Output::Known(_) => {}
             }
         }
     }

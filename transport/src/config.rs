@@ -13,6 +13,8 @@ use tombolo_crdt::NodeId;
 
 use crate::error::ConnectError;
 use crate::identity::Identity;
+use crate::places::PlaceLimits;
+use crate::standing::Standing;
 use crate::{limits, tls};
 
 /// What may differ between endpoints. The defaults are right for nodes; tests and simulations vary them.
@@ -24,6 +26,10 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// Silence after which a connection is lost. Default: 30 s. Too short: slow links never stay up.
     pub idle_timeout: Duration,
+    /// How long a frame may stand still while this node takes bytes. Default: 30 s.
+    pub frame_stall: Duration,
+    /// How many may dial in at once. Default: as in [`limits`].
+    pub places: PlaceLimits,
     /// Seeds the endpoint's own randomness, and lets address proofs age by tokio's clock instead of the system's. Default:
     /// none. For simulations only. What TLS draws cannot be seeded: bytes of packets differ, their number and order do not.
     pub rng_seed: Option<[u8; 32]>,
@@ -35,12 +41,19 @@ impl Default for Settings {
             alpn: limits::ALPN.to_vec(),
             keep_alive: limits::KEEP_ALIVE,
             idle_timeout: limits::IDLE_TIMEOUT,
+            frame_stall: limits::FRAME_STALL,
+            places: PlaceLimits {
+                handshakes: limits::HANDSHAKES,
+                waiting: limits::WAITING,
+                strangers: limits::STRANGERS,
+                per_key: limits::PER_KEY,
+            },
             rng_seed: None,
         }
     }
 }
 
-/// Windows, streams and times of one connection. Only the accepting side takes a bidirectional stream: control.
+/// Windows, streams and times of one connection, as a stranger has them. Only the accepting side takes a bidirectional stream: control.
 ///
 /// # Errors
 /// [`ConnectError::Setup`] if the idle timeout is beyond what QUIC can say.
@@ -49,9 +62,9 @@ pub fn transport(settings: &Settings, side: Side) -> Result<TransportConfig, Con
     let mut config = TransportConfig::default();
     config
         .max_concurrent_bidi_streams(VarInt::from_u32(u32::from(side.is_server())))
-        .max_concurrent_uni_streams(VarInt::from_u32(limits::TRANSFER_STREAMS_GRANTED))
+        .max_concurrent_uni_streams(VarInt::from_u32(Standing::Stranger.streams()))
         .stream_receive_window(VarInt::from_u32(limits::STREAM_WINDOW))
-        .receive_window(VarInt::from_u32(limits::RECEIVE_WINDOW))
+        .receive_window(VarInt::from_u32(Standing::Stranger.window()))
         .send_window(limits::SEND_WINDOW)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(settings.keep_alive))

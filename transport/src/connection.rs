@@ -29,9 +29,12 @@ use tombolo_crdt::NodeId;
 pub use events::{Event, Events};
 use hub::Hub;
 
+use crate::config::Settings;
+use crate::doors::Seat;
 use crate::endpoint::canonical;
 use crate::error::{CloseCode, Lost, SendError};
 use crate::limits;
+use crate::standing::Standing;
 
 /// One of the streams of a connection, as its user sees it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,16 +71,23 @@ pub struct Connection {
     peer: NodeId,
     dialled_by_us: bool,
     control: (quinn::SendStream, quinn::RecvStream),
+    seat: Option<Seat>,
+    frame_stall: Duration,
 }
 
 impl Connection {
-    pub(crate) async fn dialled(quinn: quinn::Connection, peer: NodeId) -> Result<Self, Lost> {
+    pub(crate) async fn dialled(quinn: quinn::Connection, peer: NodeId, settings: &Settings) -> Result<Self, Lost> {
         let mut control = quinn.open_bi().await?;
         tasks::write(&mut control.0, &limits::CONTROL_PREAMBLE).await?;
-        Ok(Self { quinn, peer, dialled_by_us: true, control })
+        Ok(Self { quinn, peer, dialled_by_us: true, control, seat: None, frame_stall: settings.frame_stall })
     }
 
-    pub(crate) async fn accepted(quinn: quinn::Connection, peer: NodeId) -> Result<Self, Lost> {
+    pub(crate) async fn accepted(
+        quinn: quinn::Connection,
+        peer: NodeId,
+        seat: Seat,
+        settings: &Settings,
+    ) -> Result<Self, Lost> {
         let mut control = quinn.accept_bi().await?;
         let mut preamble = [0; limits::CONTROL_PREAMBLE.len()];
         let read = tasks::read(&mut control.1, &mut preamble).await?;
@@ -86,7 +96,9 @@ impl Connection {
             quinn.close(CloseCode::Protocol.code(), what.as_bytes());
             return Err(Lost::Protocol { what });
         }
-        Ok(Self { quinn, peer, dialled_by_us: false, control })
+        seat.opened();
+        let frame_stall = settings.frame_stall;
+        Ok(Self { quinn, peer, dialled_by_us: false, control, seat: Some(seat), frame_stall })
     }
 
     /// Who is at the other end. Proven by the handshake.
@@ -115,7 +127,8 @@ impl Connection {
     /// Starts the connection's tasks in the present tokio runtime.
     #[must_use = "dropping the events closes the connection"]
     pub fn split(self) -> (ConnectionHandle, Events) {
-        let hub = Arc::new(Hub::new(self.quinn, tokio::runtime::Handle::current()));
+        let runtime = tokio::runtime::Handle::current();
+        let hub = Arc::new(Hub::new(self.quinn, runtime, self.seat, self.frame_stall));
         tasks::start(&hub, self.control);
         let handle = ConnectionHandle { hub: hub.clone(), peer: self.peer, dialled_by_us: self.dialled_by_us };
         (handle, Events::new(hub))
@@ -171,6 +184,25 @@ impl ConnectionHandle {
         self.hub.counts()
     }
 
+    /// How far the peer is trusted.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.hub.standing()
+    }
+
+    /// Trusts the peer further; less is ignored. What it may send grows at once.
+    pub fn set_standing(&self, standing: Standing) {
+        self.hub.set_standing(standing);
+    }
+
+    /// Waits until the peer is trusted that far. `false`: the connection is gone.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn stands(&self, standing: Standing) -> bool {
+        self.hub.stands(standing).await
+    }
+
     /// Queues a control frame. From the start [`limits::CONTROL_SEND_BUFFER`] bytes may wait.
     ///
     /// # Errors
@@ -220,9 +252,9 @@ impl ConnectionHandle {
     }
 
     /// Closes once the queued control frames have reached the peer, or after [`limits::FLUSH_TIMEOUT`]. No further
-    /// frames are taken.
-    pub fn close_when_sent(&self, code: CloseCode) {
-        self.hub.close_when_sent(code);
+    /// frames are taken. `reason` is for people, at most a line.
+    pub fn close_when_sent(&self, code: CloseCode, reason: &str) {
+        self.hub.close_when_sent(code, reason);
     }
 }
 

@@ -142,12 +142,22 @@ impl Dialler {
         }
     }
 
-    /// The connection is gone. `random`: 64 fresh random bits.
-    pub fn closed(&mut self, id: TargetId, now: Duration, random: u64) {
+    /// Whoever was given by address alone is due at once: somebody new is looked for.
+    pub fn hurry(&mut self, now: Duration) {
+        for entry in self.targets.values_mut().filter(|entry| entry.target.node.is_none()) {
+            if let State::Waiting { until } = &mut entry.state {
+                *until = now.min(*until);
+            }
+        }
+    }
+
+    /// The connection is gone. `good`: the two had something to say to each other; if not it counts as a failure however
+    /// long it stood. `random`: 64 fresh random bits.
+    pub fn closed(&mut self, id: TargetId, now: Duration, good: bool, random: u64) {
         if let Some(entry) = self.targets.get_mut(&id)
             && let State::Connected { since } = entry.state
         {
-            let lasted = now.saturating_sub(since);
+            let lasted = if good { now.saturating_sub(since) } else { Duration::ZERO };
             entry.state = State::Waiting { until: now + entry.backoff.ended(lasted, random) };
         }
     }

@@ -1,18 +1,18 @@
 //! The UDP socket of a node: accepts and dials.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tombolo_crdt::NodeId;
 
 use crate::config::{self, Settings};
 use crate::connection::Connection;
 use crate::dial::Address;
+use crate::doors::{Doors, Seat};
 use crate::error::{BindError, CloseCode, ConnectError, Lost};
 use crate::identity::Identity;
 use crate::limits;
@@ -23,7 +23,7 @@ pub struct Endpoint {
     quinn: quinn::Endpoint,
     identity: Identity,
     settings: Arc<Settings>,
-    handshakes: Arc<Semaphore>,
+    doors: Arc<Doors>,
 }
 
 impl Endpoint {
@@ -51,8 +51,8 @@ impl Endpoint {
         let server = config::server(&identity, &settings)?;
         let endpoint = config::endpoint(&identity, &settings)?;
         let quinn = quinn::Endpoint::new_with_abstract_socket(endpoint, Some(server), socket, runtime)?;
-        let handshakes = Arc::new(Semaphore::new(limits::HANDSHAKES_MAX));
-        Ok(Self { quinn, identity, settings: Arc::new(settings), handshakes })
+        let doors = Doors::new(settings.places.clone());
+        Ok(Self { quinn, identity, settings: Arc::new(settings), doors })
     }
 
     /// The key of this node.
@@ -72,8 +72,8 @@ impl Endpoint {
     /// The next newcomer, not yet known by name. `None`: the endpoint is closed. Let a task of its own do
     /// [`Accepting::establish`], so that a slow newcomer keeps nobody waiting.
     ///
-    /// Newcomers beyond the limits are refused here; when many handshakes are under way, they must first prove their
-    /// address.
+    /// When many handshakes are under way, newcomers must first prove their address. Where places are short, the oldest
+    /// stranger goes for a newcomer; newcomers are refused only where members have taken nearly everything.
     ///
     /// # Cancel safety
     /// Safe.
@@ -81,22 +81,19 @@ impl Endpoint {
         loop {
             let incoming = self.quinn.accept().await?;
             let from = incoming.remote_address();
-            if self.quinn.open_connections() >= limits::CONNECTIONS_MAX {
-                tracing::debug!(%from, "refused: too many connections");
+            let (taken, handshakes) = self.doors.taken();
+            let open = self.quinn.open_connections();
+            if taken >= limits::CONNECTIONS_MAX || open >= limits::OPEN_CONNECTIONS_MAX {
+                tracing::debug!(%from, taken, open, "refused: too many connections");
                 incoming.refuse();
                 continue;
             }
-            let Ok(permit) = self.handshakes.clone().try_acquire_owned() else {
-                tracing::debug!(%from, "refused: too many handshakes");
-                incoming.refuse();
-                continue;
-            };
-            let under_way = limits::HANDSHAKES_MAX - self.handshakes.available_permits();
-            if under_way > limits::HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
+            if handshakes >= limits::HANDSHAKES_BEFORE_RETRY && incoming.may_retry() {
                 let _ = incoming.retry();
                 continue;
             }
-            return Some(Accepting { incoming, ours: self.node_id(), _permit: permit });
+            let seat = self.doors.enter(from.ip());
+            return Some(Accepting { incoming, ours: self.node_id(), seat, settings: Arc::clone(&self.settings) });
         }
     }
 
@@ -117,7 +114,7 @@ impl Endpoint {
         let handshake = async {
             let quinn = connecting.await.map_err(|error| failed(address, error.into()))?;
             let peer = checked(&quinn, self.node_id(), address)?;
-            Connection::dialled(quinn, peer).await.map_err(|cause| failed(address, cause))
+            Connection::dialled(quinn, peer, &self.settings).await.map_err(|cause| failed(address, cause))
         };
         let result = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, handshake).await;
         match (result, expected, seen.get().copied()) {
@@ -168,6 +165,11 @@ impl Endpoint {
         }
     }
 
+    /// Keys whose holders come in past strangers: those of all members of all spaces. O(their number).
+    pub fn set_known(&self, known: BTreeSet<NodeId>) {
+        self.doors.set_known(known);
+    }
+
     /// Closes all connections and takes no more. Connected peers are told `code`.
     pub fn close(&self, code: CloseCode) {
         self.quinn.close(code.code(), code.to_string().as_bytes());
@@ -189,7 +191,8 @@ impl fmt::Debug for Endpoint {
 pub struct Accepting {
     incoming: quinn::Incoming,
     ours: NodeId,
-    _permit: OwnedSemaphorePermit,
+    seat: Seat,
+    settings: Arc<Settings>,
 }
 
 impl Accepting {
@@ -205,13 +208,25 @@ impl Accepting {
     /// [`ConnectError`]; a stranger's fault as a rule, not worth more than a debug line.
     pub async fn establish(self) -> Result<Connection, ConnectError> {
         let address = self.remote_address();
-        let handshake = async {
-            let quinn = self.incoming.await.map_err(|error| failed(address, error.into()))?;
-            let peer = checked(&quinn, self.ours, address)?;
-            Connection::accepted(quinn, peer).await.map_err(|cause| failed(address, cause))
+        let Self { incoming, ours, seat, settings } = self;
+        let until = tokio::time::Instant::now() + limits::HANDSHAKE_TIMEOUT;
+        let quinn = tokio::select! {
+            biased;
+            () = seat.put_out() => return Err(failed(address, Lost::ByUs { code: CloseCode::Overloaded })),
+            result = tokio::time::timeout_at(until, incoming) => match result {
+                Ok(connected) => connected.map_err(|error| failed(address, error.into()))?,
+                Err(_) => return Err(ConnectError::NoAnswer { address }),
+            },
         };
-        let result = tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, handshake).await;
-        result.unwrap_or(Err(ConnectError::NoAnswer { address }))
+        let peer = checked(&quinn, ours, address)?;
+        seat.named(peer, &quinn);
+        match tokio::time::timeout_at(until, Connection::accepted(quinn.clone(), peer, seat, &settings)).await {
+            Ok(result) => result.map_err(|cause| failed(address, cause)),
+            Err(_) => {
+                quinn.close(CloseCode::Refused.code(), b"no control stream in time");
+                Err(ConnectError::NoAnswer { address })
+            }
+        }
     }
 }
 
@@ -283,7 +298,7 @@ async fn resolve(addresses: &[Address]) -> Result<VecDeque<SocketAddr>, ConnectE
             }
         }
     }
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     found.retain(|address| seen.insert(*address));
     found.truncate(limits::DIAL_ADDRESSES_MAX);
     if found.is_empty() { Err(ConnectError::NoAddress { reason }) } else { Ok(found) }

@@ -30,6 +30,8 @@ pub enum CloseCode {
     SameKey,
     /// 7: the node does not speak with this peer.
     Refused,
+    /// 8: a frame of the peer's stood still for too long.
+    Stalled,
     /// Any other number, from a newer version.
     Other(u32),
 }
@@ -45,6 +47,7 @@ impl CloseCode {
             Self::Overloaded => 5,
             Self::SameKey => 6,
             Self::Refused => 7,
+            Self::Stalled => 8,
             Self::Other(code) => code,
         })
     }
@@ -59,6 +62,7 @@ impl CloseCode {
             5 => Self::Overloaded,
             6 => Self::SameKey,
             7 => Self::Refused,
+            8 => Self::Stalled,
             code => Self::Other(u32::try_from(code).unwrap_or(u32::MAX)),
         }
     }
@@ -75,6 +79,7 @@ impl fmt::Display for CloseCode {
             Self::Overloaded => "overloaded",
             Self::SameKey => "both nodes have the same key",
             Self::Refused => "refused",
+            Self::Stalled => "a frame stood still",
             Self::Other(code) => return write!(f, "code {code}"),
         })
     }
@@ -114,6 +119,12 @@ pub enum Lost {
         /// The limit.
         limit: usize,
     },
+    /// A frame of the peer's began and nothing more of it came for [`crate::limits::FRAME_STALL`].
+    #[error("a frame of the peer's on {channel} stood still for too long")]
+    Stalled {
+        /// Where.
+        channel: Channel,
+    },
     /// The peer broke the framing. Peer's fault.
     #[error("the peer broke the protocol: {what}")]
     Protocol {
@@ -127,7 +138,7 @@ pub enum Lost {
     #[error("the peer expected another node at this address")]
     PeerExpectedAnother,
     /// The peer takes no further connections at present.
-    #[error("the peer is busy and takes no more connections")]
+    #[error("the peer takes no connections now: it is stopping, or has too many")]
     PeerBusy,
     /// The handshake failed for a cause that has no name here, or QUIC itself was violated: a program that is not
     /// Tombolo, a middlebox, or a defect.

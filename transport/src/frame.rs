@@ -18,12 +18,14 @@ pub use messages::{
 };
 pub use packing::{offers_packing, packing_offer};
 
-use crate::limits::{CONTROL_FRAME_BYTES_MAX, TRANSFER_FRAME_BYTES_MAX};
+use crate::limits::{CONTROL_FRAME_BYTES_MAX, GUEST_FRAME_BYTES_MAX, TRANSFER_FRAME_BYTES_MAX};
 
 /// Version of the protocol, told in [`Hello`]. The ALPN changes with it only if the two cannot talk at all.
 pub const PROTOCOL_VERSION: u16 = 1;
 /// Largest number of positions in one page of a frontier (56 bytes each, about 230 KB).
 pub const FRONTIER_PAGE_MAX: usize = 4096;
+/// Bytes of entries and openings in one page of rules entries (128 KiB).
+pub const RULES_PAGE_BYTES: usize = 128 << 10;
 /// Flag bit: a receiver that does not know the kind must close the connection instead of skipping the frame.
 const MUST_UNDERSTAND: u8 = 1;
 /// Flag bit: the payload is packed. Only frames of entries are, and only towards peers that offered to take them so.
@@ -105,7 +107,7 @@ const KINDS: [(&str, usize); 16] = [
     ("join", 16 * 1024),
     ("join_refused", 64),
     ("rules_frontier", CONTROL_FRAME_BYTES_MAX),
-    ("rules_ranges", CONTROL_FRAME_BYTES_MAX),
+    ("rules_ranges", GUEST_FRAME_BYTES_MAX),
     ("summary", 256),
     ("frontier", 512 * 1024),
     ("frontier_request", 64),

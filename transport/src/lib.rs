@@ -8,6 +8,7 @@
 //! * [`Identity`] is a node's key and its file; its public half is the [`NodeId`](tombolo_crdt::NodeId).
 //! * [`Endpoint`] listens and dials; both yield a [`Connection`].
 //! * [`Connection::split`] gives a [`ConnectionHandle`], which sends and never blocks, and [`Events`], which receives.
+//! * [`Standing`] is how far a peer is trusted: it begins as a stranger, and [`ConnectionHandle::set_standing`] raises it.
 //! * [`dial::Dialler`] says when to dial whom, [`keep()`] which of two connections stays.
 //!
 //! # Promises
@@ -19,12 +20,15 @@ pub mod config;
 pub mod connection;
 pub mod dial;
 pub mod discovery;
+mod doors;
 mod endpoint;
 mod error;
 pub mod frame;
 mod identity;
 mod keep;
 pub mod limits;
+mod places;
+mod standing;
 pub mod tls;
 
 pub use config::Settings;
@@ -33,3 +37,5 @@ pub use endpoint::{Accepting, Endpoint};
 pub use error::{BindError, CloseCode, ConnectError, Lost, SendError};
 pub use identity::{Identity, IdentityError};
 pub use keep::{Link, Which, keep};
+pub use places::{Bound, PlaceLimits};
+pub use standing::Standing;

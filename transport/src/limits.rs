@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::places::Bound;
+
 /// Application protocol of the TLS handshake. A peer that offers no such name speaks another version.
 pub const ALPN: &[u8] = b"tombolo/1";
 
@@ -32,6 +34,30 @@ pub const TRANSFER_FRAME_BYTES_MAX: usize = 5 << 20;
 
 /// Bytes of the longest frame on the control stream: 1 MiB of rules entries and their envelope.
 pub const CONTROL_FRAME_BYTES_MAX: usize = (1 << 20) + (4 << 10);
+
+/// Bytes of the longest control frame of a stranger: a hello or a join with sixteen addresses.
+pub const STRANGER_FRAME_BYTES_MAX: usize = 16 << 10;
+
+/// Bytes that a stranger's connection may have under way: two of its longest frames.
+pub const STRANGER_WINDOW: u32 = 32 << 10;
+
+/// Bytes of a stranger's frames that wait for the user (or one longer frame alone).
+pub const STRANGER_RECEIVE_BUFFER: usize = 32 << 10;
+
+/// Bytes of received data that one stranger can make this node hold: what is under way, what waits, what is read.
+pub const STRANGER_BYTES_MAX: usize = STRANGER_WINDOW as usize + STRANGER_RECEIVE_BUFFER + STRANGER_FRAME_BYTES_MAX;
+
+/// Bytes of received data that all strangers together can make this node hold: 20 MiB.
+pub const STRANGERS_BYTES_MAX: usize = STRANGERS.all * STRANGER_BYTES_MAX;
+
+/// Bytes of the longest control frame of a guest: a page of rules entries (128 KiB) and its envelope.
+pub const GUEST_FRAME_BYTES_MAX: usize = (128 << 10) + (4 << 10);
+
+/// Bytes that a guest's connection may have under way: nearly two pages.
+pub const GUEST_WINDOW: u32 = 256 << 10;
+
+/// How long a frame may stand still while this node takes bytes, before its connection is given up.
+pub const FRAME_STALL: Duration = Duration::from_secs(30);
 
 /// Bytes of frames that wait in one transfer channel before its stream took them (or one longer frame alone).
 pub const TRANSFER_SEND_BUFFER: usize = 1 << 20;
@@ -77,14 +103,27 @@ pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a closing connection waits for the peer to acknowledge its last control frames.
 pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// Handshakes under way at once, whole endpoint; beyond it newcomers are refused.
-pub const HANDSHAKES_MAX: usize = 128;
+/// Handshakes under way at once; beyond it the oldest is given up. An honest one takes two round trips.
+pub const HANDSHAKES: Bound = Bound { all: 128, per_address: 32 };
+
+/// Finished handshakes whose control stream has not begun. A dialler begins it with its last packet of the handshake.
+pub const WAITING: Bound = Bound { all: 128, per_address: 32 };
+
+/// Strangers at once; beyond it the oldest goes. A member is one for a round trip, unless its key is known.
+pub const STRANGERS: Bound = Bound { all: 256, per_address: 64 };
+
+/// Accepted connections of one key that are no member's. Two are there when a node dials again before it gave up the first.
+pub const PER_KEY: usize = 4;
 
 /// Handshakes under way from which on newcomers must first prove their address (QUIC Retry), whole endpoint.
 pub const HANDSHAKES_BEFORE_RETRY: usize = 32;
 
-/// Connections at once, whole endpoint; beyond it newcomers are refused. A mesh has tens of peers.
+/// Accepted connections at once, whole endpoint; beyond it newcomers are refused. Strangers have at most half of them, and
+/// a mesh has tens of peers.
 pub const CONNECTIONS_MAX: usize = 1_024;
+
+/// Connections at once, with those that are closed and whose last packets are awaited, whole endpoint.
+pub const OPEN_CONNECTIONS_MAX: usize = 4 * CONNECTIONS_MAX;
 
 /// Connection attempts that wait for [`crate::Endpoint::accept`], whole endpoint.
 pub const INCOMING_MAX: usize = 256;
@@ -108,4 +147,8 @@ const _: () = assert!(RECEIVE_WINDOW >= (TRANSFER_STREAMS_GRANTED + 1) * STREAM_
 const _: () = assert!(TRANSFER_STREAMS_GRANTED - TRANSFER_STREAMS_GRANTED / 8 >= TRANSFERS_MAX as u32);
 const _: () = assert!(CONTROL_FRAME_BYTES_MAX <= CONTROL_SEND_BUFFER);
 const _: () = assert!(KEEP_ALIVE.as_millis() * 2 < IDLE_TIMEOUT.as_millis());
-const _: () = assert!(HANDSHAKES_BEFORE_RETRY < HANDSHAKES_MAX);
+const _: () = assert!(HANDSHAKES_BEFORE_RETRY < HANDSHAKES.all);
+const _: () = assert!(HANDSHAKES.all + WAITING.all + STRANGERS.all <= CONNECTIONS_MAX / 2);
+const _: () = assert!(STRANGERS_BYTES_MAX <= 32 << 20);
+const _: () =
+    assert!(STRANGER_FRAME_BYTES_MAX < GUEST_FRAME_BYTES_MAX && GUEST_FRAME_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);

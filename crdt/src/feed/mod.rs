@@ -21,6 +21,8 @@ pub const FEED_VERSION: u8 = 1;
 pub const STRIDE_ENTRIES_MAX: usize = 1024;
 /// Most bytes of entries in a stride, unless it is one larger entry alone.
 pub const STRIDE_BYTES_MAX: usize = 256 * 1024;
+/// The same in a feed of rules entries, where one entry alone has no more either: a stride of them and its opening fit a page.
+pub const RULES_STRIDE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of an encoded opening; room for 1,000 closed epochs.
 pub const OPENING_BYTES_MAX: usize = 64 * 1024;
 
@@ -31,6 +33,26 @@ pub enum FeedKind {
     Data,
     /// Typed records about the space.
     Rules,
+}
+
+impl FeedKind {
+    /// Most bytes of entries in a stride, unless it is one larger entry alone.
+    #[must_use]
+    pub const fn stride_bytes_max(self) -> usize {
+        match self {
+            Self::Data => STRIDE_BYTES_MAX,
+            Self::Rules => RULES_STRIDE_BYTES_MAX,
+        }
+    }
+
+    /// Most bytes of one entry.
+    #[must_use]
+    pub const fn entry_bytes_max(self) -> usize {
+        match self {
+            Self::Data => crate::entry::ENTRY_BYTES_MAX,
+            Self::Rules => RULES_STRIDE_BYTES_MAX,
+        }
+    }
 }
 
 /// A settled position: how far a feed is known.

@@ -1,12 +1,14 @@
 //! Ranges: how feeds travel. [`Range::verify`] is the only way from bytes of a peer to entries.
 
+use std::fmt;
 use std::panic::catch_unwind;
 
-use serde::{Deserialize, Serialize};
+use serde::de::{Error, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Opening, STRIDE_BYTES_MAX, STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
+use super::{Opening, STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
 use crate::entity::{Change, ChangeError};
-use crate::entry::{Body, Content, ENTRY_BYTES_MAX, EntityChange, Entry, EntryError, RawRecord};
+use crate::entry::{Body, Content, EntityChange, Entry, EntryError, RawRecord};
 use crate::{ChainHash, FeedId};
 
 /// Bytes that changes which are read ahead may take in memory, per byte of the entries they are read with. An operation
@@ -15,6 +17,8 @@ use crate::{ChainHash, FeedId};
 const AHEAD_FACTOR: usize = 16;
 /// Bytes of a change that is read ahead: a longer one is worth a step of its own.
 const AHEAD_CHANGE_BYTES: usize = 16 * 1024;
+/// Bytes of the shortest entry: version, seq, clock reading, and a byte for each of six fields that may be empty.
+const ENTRY_BYTES_MIN: usize = 9;
 
 /// A run of entries of one feed that ends at a seal: how feeds travel. At most one stride.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,10 +30,35 @@ pub struct Range {
     pub from: u64,
     /// chain(from − 1).
     pub previous: ChainHash,
-    /// The entries, encoded.
+    /// The entries, encoded; at most 1,024, each of at least nine bytes.
+    #[serde(deserialize_with = "entries")]
     pub entries: Vec<serde_bytes::ByteBuf>,
     /// Signature over the last position.
     pub seal: Signature,
+}
+
+/// Reads entries, of which none may be so short that reading it takes many times its bytes.
+fn entries<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<serde_bytes::ByteBuf>, D::Error> {
+    struct Entries;
+    impl<'de> Visitor<'de> for Entries {
+        type Value = Vec<serde_bytes::ByteBuf>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {STRIDE_ENTRIES_MAX} entries of at least {ENTRY_BYTES_MIN} bytes")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+            let mut entries = Vec::new();
+            while let Some(entry) = seq.next_element::<serde_bytes::ByteBuf>()? {
+                if entry.len() < ENTRY_BYTES_MIN || entries.len() == STRIDE_ENTRIES_MAX {
+                    return Err(A::Error::custom("an entry too short, or too many"));
+                }
+                entries.push(entry);
+            }
+            Ok(entries)
+        }
+    }
+    from.deserialize_seq(Entries)
 }
 
 /// Why a range is rejected. Always the sender's fault; nothing is stored.
@@ -192,12 +221,12 @@ impl Range {
     pub fn verify_ahead(self, ahead: &mut ReadAhead) -> Result<VerifiedRange, RangeError> {
         let bytes = self.entry_bytes();
         let count = self.entries.len();
-        let fits = count <= STRIDE_ENTRIES_MAX && bytes <= STRIDE_BYTES_MAX;
-        let alone = count == 1 && bytes <= ENTRY_BYTES_MAX;
+        let opening = Opening::decode(&self.opening)?;
+        let fits = count <= STRIDE_ENTRIES_MAX && bytes <= opening.kind.stride_bytes_max();
+        let alone = count == 1 && bytes <= opening.kind.entry_bytes_max();
         if count == 0 || self.from == 0 || self.from.checked_add(count as u64).is_none() || !(fits || alone) {
             return Err(RangeError::Stride { entries: count, bytes });
         }
-        let opening = Opening::decode(&self.opening)?;
         let feed = opening.feed();
         if self.from == 1 && self.previous != opening.chain() {
             return Err(RangeError::Start);

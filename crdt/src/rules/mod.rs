@@ -23,8 +23,6 @@ use crate::entry::{Body, Entry};
 use crate::verdict::Verdict;
 use crate::{ChainHash, Hlc, NodeId, SpaceId};
 
-/// Most bytes of all rules entries of a space that a node takes from a stranger (1 MiB).
-pub const OFFER_BYTES_MAX: usize = 1 << 20;
 /// Rosters kept between calls; the oldest heads are the first to be folded again.
 const ROSTERS_MAX: usize = 256;
 

@@ -2,7 +2,7 @@
 
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entry::Entry;
-use tombolo_crdt::feed::{STRIDE_BYTES_MAX, STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
+use tombolo_crdt::feed::{STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, FeedId};
 
@@ -43,6 +43,9 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
     if let Some(known) = space.feeds.get_mut(&feed) {
         known.open_bytes += bytes.len() as u64;
         known.row.hlc = known.row.hlc.max(entry.hlc.raw());
+        if rules && verdict == Verdict::Applied {
+            known.applied = seq;
+        }
         if let Some(heads) = &entry.rules
             && known.rules_at(seq).1 != heads.as_slice()
         {
@@ -80,7 +83,8 @@ pub(super) fn seal(
     assert!(feed.row.kept <= feed.sealed_seq(), "what was kept is not newer than the last seal");
     let row = &mut feed.row;
     let run = feed.open_bytes;
-    let fits = row.seq - row.kept <= STRIDE_ENTRIES_MAX as u64 && row.kept_bytes + run <= STRIDE_BYTES_MAX as u64;
+    let most = feed.opening.kind.stride_bytes_max() as u64;
+    let fits = row.seq - row.kept <= STRIDE_ENTRIES_MAX as u64 && row.kept_bytes + run <= most;
     match row.sealed {
         Some((last, seal)) if !fits => {
             batch.put_seal(id, last, seal)?;
@@ -121,7 +125,8 @@ impl Work<'_> {
     fn seal_before(&mut self, space: &mut Space, id: FeedId, bytes: usize) -> Result<(), StoreError> {
         let Some(feed) = space.feeds.get(&id) else { return Ok(()) };
         let run = feed.row.seq - feed.sealed_seq();
-        let over = run >= STRIDE_ENTRIES_MAX as u64 || feed.open_bytes as usize + bytes > STRIDE_BYTES_MAX;
+        let most = feed.opening.kind.stride_bytes_max();
+        let over = run >= STRIDE_ENTRIES_MAX as u64 || feed.open_bytes as usize + bytes > most;
         if run > 0 && over { self.seal_own(space, id) } else { Ok(()) }
     }
 

@@ -14,17 +14,19 @@ use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
 use tombolo_transport::frame::{
     FRONTIER_PAGE_MAX, FeedHave, Frame, FrontierPage, Have, Hello, PROTOCOL_VERSION, packing_offer,
 };
-use tombolo_transport::{Link, Which, keep};
+use tombolo_transport::limits::GUEST_FRAME_BYTES_MAX;
+use tombolo_transport::{CloseCode, Link, Which, keep};
 
+use super::Engine;
 use super::agenda::SessionId;
 use super::io::{ConnId, Now, Output};
 use super::news::NEWS_MAX;
+use super::pages::Pages;
 use super::session::{Conn, PAGES_MAX, PROBES_ASKED_MAX, SPACES_MAX, Session, have_wait};
 use super::space::Space;
 use super::spaces::Spaces;
 use super::step::After;
 use super::talk::Talk;
-use super::{Engine, transfer};
 use crate::store::{Snapshot, StoreError};
 
 /// The first frame on a connection.
@@ -197,10 +199,11 @@ impl Engine {
             self.settle_duplicates(after);
             self.introduce(after);
         }
+        self.strangers(now, after);
         let have_wait = have_wait(self.conns.len());
         let (visits, told) = self.visits(now, have_wait, after);
         self.note_absent(now, after);
-        if visits.is_empty() && after.owed.is_empty() && told.is_empty() {
+        if visits.is_empty() && after.owed.is_empty() && after.roomy.is_empty() && told.is_empty() {
             return;
         }
         let snapshot = match self.store.reader().snapshot() {
@@ -224,7 +227,8 @@ impl Engine {
                 Ok(moved) => memory_moved |= moved,
                 Err(error) => {
                     tracing::error!(%error, space = %space_id, "an exchange failed");
-                    after.outputs.push(Output::Close(id, "the store failed".to_owned()));
+                    let reason = "the store failed".to_owned();
+                    after.outputs.push(Output::Close(id, CloseCode::Overloaded, reason));
                 }
             }
             let equal = session.equal(space.frontier_digest());
@@ -238,7 +242,8 @@ impl Engine {
         }
         for id in stalled {
             self.drop_conn(id);
-            after.outputs.push(Output::Close(id, "frontiers differ and nothing moves: starting over".to_owned()));
+            let reason = "frontiers differ and nothing moves: starting over".to_owned();
+            after.outputs.push(Output::Close(id, CloseCode::Done, reason));
         }
         if memory_moved {
             self.flush_memory_soon(now);
@@ -275,7 +280,7 @@ impl Engine {
         (visits, told)
     }
 
-    fn drop_conn(&mut self, id: ConnId) {
+    pub(super) fn drop_conn(&mut self, id: ConnId) {
         if let Some(conn) = self.conns.remove(&id) {
             self.agenda.forget(id, &conn);
         }
@@ -327,7 +332,8 @@ impl Engine {
         }
         for id in losers {
             self.drop_conn(id);
-            after.outputs.push(Output::Close(id, "another connection with this peer is kept".to_owned()));
+            let reason = "another connection with this peer is kept".to_owned();
+            after.outputs.push(Output::Close(id, CloseCode::Replaced, reason));
         }
     }
 
@@ -364,16 +370,31 @@ impl Engine {
         }
     }
 
-    /// Sends all rules entries of a space to peers that are owed them.
+    /// Sends the rules entries of a space to peers that are owed them, as their control streams have room.
     fn owed_rules(&mut self, snapshot: &Snapshot, after: &mut After) -> Result<(), StoreError> {
-        let mut owed = std::mem::take(&mut after.owed);
-        owed.sort_unstable();
-        owed.dedup();
-        for (conn, id) in owed {
-            let Some(space) = self.spaces.get(&id) else { continue };
-            if self.conns.contains_key(&conn) {
-                let frames = transfer::rules_offer(space, snapshot)?;
-                after.outputs.extend(frames.into_iter().map(|frame| Output::Control(conn, frame)));
+        let Self { conns, spaces, .. } = self;
+        for (conn, id) in std::mem::take(&mut after.owed) {
+            let (Some(space), Some(known)) = (spaces.get(&id), conns.get_mut(&conn)) else { continue };
+            known.door.owed.insert(id, Pages::of(space, snapshot)?);
+            after.roomy.insert(conn);
+        }
+        for id in std::mem::take(&mut after.roomy) {
+            let Some(conn) = conns.get_mut(&id) else { continue };
+            while conn.door.room >= GUEST_FRAME_BYTES_MAX
+                && let Some((space_id, pages)) = conn.door.owed.iter_mut().next()
+            {
+                let (space_id, frame, last) = match spaces.get(space_id) {
+                    Some(space) => {
+                        let (frame, last) = pages.page(space, snapshot)?;
+                        (*space_id, Some(frame), last)
+                    }
+                    None => (*space_id, None, true),
+                };
+                conn.door.room = conn.door.room.saturating_sub(GUEST_FRAME_BYTES_MAX);
+                after.outputs.extend(frame.map(|frame| Output::Control(id, frame)));
+                if last {
+                    conn.door.owed.remove(&space_id);
+                }
             }
         }
         Ok(())

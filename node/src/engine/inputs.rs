@@ -4,19 +4,21 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::feed::{FeedKind, VerifiedRange};
-use tombolo_crdt::rules::{Contact, OFFER_BYTES_MAX};
+use tombolo_crdt::feed::VerifiedRange;
+use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
 use super::agenda::Agenda;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
+use super::offer::Offer;
 use super::session::Conn;
 use super::settle::Taken;
 use super::space::Author;
 use super::spaces::Spaces;
 use super::step::After;
+use super::strangers::OFFERS_MAX;
 use super::{Work, rules};
 use crate::store::StoreError;
 
@@ -24,6 +26,7 @@ use crate::store::StoreError;
 pub(super) struct Parts<'e> {
     pub(super) spaces: &'e mut Spaces,
     pub(super) conns: &'e mut BTreeMap<ConnId, Conn>,
+    pub(super) strangers: &'e mut BTreeSet<ConnId>,
     pub(super) agenda: &'e mut Agenda,
     pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
     pub(super) added: &'e mut BTreeSet<String>,
@@ -46,7 +49,9 @@ impl Parts<'_> {
             }
             Input::Connected { conn, peer, dialled, address } => {
                 *self.dials += u64::from(dialled);
-                let known = Conn::new(peer, dialled, address, work.now.wall_millis, *self.dials);
+                let mut known = Conn::new(peer, dialled, address, work.now.wall_millis, *self.dials);
+                known.door.opened = work.now.mono;
+                self.strangers.insert(conn);
                 let hello = super::exchange::hello(self.contact, self.process, known.counter, work.now);
                 self.conns.insert(conn, known);
                 after.outputs.push(Output::Control(conn, hello));
@@ -65,7 +70,14 @@ impl Parts<'_> {
                     }
                 }
             }
+            Input::Room(id, bytes) => {
+                if let Some(conn) = self.conns.get_mut(&id) {
+                    conn.door.room = bytes;
+                    after.roomy.insert(id);
+                }
+            }
             Input::Closed(id, reason) => {
+                self.strangers.remove(&id);
                 if let Some(conn) = self.conns.remove(&id) {
                     self.agenda.forget(id, &conn);
                     self.parted(&conn);
@@ -99,6 +111,9 @@ impl Parts<'_> {
             Frame::JoinRefused(space, refusal) => self.join_refused(work, conn, space, refusal, after),
             frame => {
                 let Some(known) = self.conns.get_mut(&conn) else { return Ok(()) };
+                if let Frame::Rules(space, _) = &frame {
+                    known.door.names |= self.spaces.contains_key(space) || self.joins.contains_key(space);
+                }
                 after.touched.extend(super::exchange::concerns(&frame).map(|space| (conn, space)));
                 super::exchange::note(known, frame, self.spaces, work.now, after);
                 Ok(())
@@ -217,6 +232,7 @@ impl Parts<'_> {
         Ok(())
     }
 
+    /// A page of rules entries that a peer offers. What it brings is taken when the last page has come.
     fn rules_ranges(
         &mut self,
         work: &mut Work<'_>,
@@ -226,36 +242,45 @@ impl Parts<'_> {
         last: bool,
         after: &mut After,
     ) -> Result<(), StoreError> {
+        let joining = self.joins.contains_key(&id);
+        let offers = self.conns.values().filter(|conn| conn.door.offers.contains_key(&id)).count();
         let Some(known) = self.conns.get_mut(&conn) else { return Ok(()) };
-        if self.full.is_some() || !(self.spaces.contains_key(&id) || self.joins.contains_key(&id)) {
+        let role = self.spaces.get(&id).map(|space| space.role(known.peer));
+        let listened = match role {
+            Some(role) => role.is_some() || known.door.offering.is_some(),
+            None => joining && (offers < OFFERS_MAX || known.door.offers.contains_key(&id)),
+        };
+        if self.full.is_some() || !listened {
             return Ok(());
         }
-        let offer = known.offer.entry(id).or_default();
-        offer.extend(ranges);
-        let envelope = |range: &VerifiedRange| range.opening().closes.len() * 64 + 512;
-        let entries = |range: &VerifiedRange| range.entries().iter().map(|entry| entry.bytes.len()).sum::<usize>();
-        let bytes: usize = offer.iter().map(|range| envelope(range) + entries(range)).sum();
-        if bytes > OFFER_BYTES_MAX {
-            known.offer.remove(&id);
+        known.door.page_at = Some(work.now.mono);
+        let space = self.spaces.get(&id);
+        let offer = known.door.offers.entry(id).or_insert_with(|| space.map_or_else(|| Offer::of(id), Offer::onto));
+        if let Err(error) = offer.page(ranges) {
+            tracing::warn!(peer = %known.peer, space = %id, %error, "rules that were offered are not taken");
+            known.door.offers.remove(&id);
+            known.door.fault = Some(error.to_string());
             return Ok(());
         }
         if !last {
             return Ok(());
         }
-        let (peer, ranges) = (known.peer, known.offer.remove(&id).unwrap_or_default());
+        let (peer, offer) = (known.peer, known.door.offers.remove(&id));
+        let Some(offer) = offer else { return Ok(()) };
         if let Some(space) = self.spaces.get_mut(&id) {
-            // From a stranger only what makes it a member by these very rules, and nothing that would be refused.
-            if space.role(peer).is_none() && !rules::admits(&space.rules, &space.feeds, &ranges, peer) {
+            // From a stranger only what makes it a member by these very rules.
+            if space.role(peer).is_none() && !offer.admits(peer) {
+                known.door.fault = Some("by the rules it offered it is no member".to_owned());
                 return Ok(());
             }
             let mut taken = Taken::default();
-            for range in ranges.into_iter().filter(|r| r.opening().space == id && r.opening().kind == FeedKind::Rules) {
+            for range in offer.into_parts().1 {
                 after.moved.entry(id).or_default().insert(range.feed());
                 taken.rules |= work.take_range(space, range)?.rules;
             }
             return self.drained(work, id, taken, after);
         }
-        if let Some(space) = work.enter(id, ranges, self.spaces.next_no(), self.author)? {
+        if let Some(space) = work.enter(offer, self.spaces.next_no(), self.author)? {
             tracing::info!(space = %id, name = %space.row.name, "joined");
             after.moved.entry(id).or_default().extend(space.feeds.keys());
             self.spaces.insert(id, space);

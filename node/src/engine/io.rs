@@ -1,5 +1,6 @@
 //! What goes into a step and what comes out of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -10,6 +11,7 @@ use tombolo_crdt::names::NameError;
 use tombolo_crdt::rules::Role;
 use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 use tombolo_transport::frame::{Frame, JoinRefusal};
+use tombolo_transport::{CloseCode, Standing};
 
 use super::status::{PeerAck, Status};
 
@@ -72,6 +74,8 @@ pub enum Input {
     },
     /// The transfer stream of a space has room for this many bytes (an absolute figure, not an increment).
     Writable(ConnId, SpaceId, usize),
+    /// The control stream of a connection has room for this many bytes (an absolute figure).
+    Room(ConnId, usize),
     /// A connection ended.
     Closed(ConnId, String),
     /// The wake-up the last step asked for, or any other moment.
@@ -384,8 +388,12 @@ pub enum Output {
     Control(ConnId, Frame),
     /// Sends a [`Frame::Ranges`] on the space's transfer stream.
     Transfer(ConnId, SpaceId, Frame),
-    /// Closes a connection.
-    Close(ConnId, String),
+    /// Closes a connection once its control frames are out; code and reason are told to the peer.
+    Close(ConnId, CloseCode, String),
+    /// How far the peer of a connection is trusted from now on; only grows.
+    Standing(ConnId, Standing),
+    /// The keys of all members of all spaces, complete: they come in past strangers.
+    Known(BTreeSet<NodeId>),
     /// The journal of a space has grown up to this position.
     Journal(SpaceId, u64),
     /// A peer's acknowledged frontier moved: receipts may have changed.

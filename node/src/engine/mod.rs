@@ -26,6 +26,8 @@ mod judge;
 mod local;
 mod memory;
 mod news;
+mod offer;
+mod pages;
 mod past;
 mod poison;
 mod report;
@@ -37,6 +39,7 @@ mod space;
 mod spaces;
 mod status;
 mod step;
+mod strangers;
 mod talk;
 #[cfg(test)]
 mod tests;
@@ -100,11 +103,15 @@ pub struct Engine {
     author: Author,
     spaces: Spaces,
     conns: BTreeMap<ConnId, Conn>,
+    /// Connections that are no member's yet.
+    strangers: BTreeSet<ConnId>,
     agenda: agenda::Agenda,
     joins: BTreeMap<SpaceId, rules::PendingJoin>,
     added: BTreeSet<String>,
     discovered: BTreeMap<NodeId, Vec<String>>,
     targets: Vec<Target>,
+    /// Keys of all members, as last told.
+    known: BTreeSet<NodeId>,
     /// Something has changed that targets follow from.
     targets_due: bool,
     process: [u8; 16],
@@ -149,11 +156,13 @@ impl Engine {
             author: Author { node, epoch: 0 },
             spaces: Spaces::default(),
             conns: BTreeMap::new(),
+            strangers: BTreeSet::new(),
             agenda: agenda::Agenda::default(),
             joins: BTreeMap::new(),
             added: BTreeSet::new(),
             discovered: BTreeMap::new(),
             targets: Vec::new(),
+            known: BTreeSet::new(),
             targets_due: true,
             process: [0; 16],
             dials: 0,

@@ -81,6 +81,17 @@ impl Engine {
         }
     }
 
+    /// Keys of all members of all spaces, if they have changed.
+    pub(super) fn new_known(&mut self) -> Option<BTreeSet<NodeId>> {
+        let members = self.spaces.values().flat_map(|space| space.others(self.node));
+        let known: BTreeSet<NodeId> = members.map(|(node, _)| node).collect();
+        if known == self.known {
+            return None;
+        }
+        self.known.clone_from(&known);
+        Some(known)
+    }
+
     /// Whom to dial, if that has changed.
     pub(super) fn new_targets(&mut self) -> Option<Vec<Target>> {
         let mut members: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();

@@ -4,18 +4,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
-use tombolo_crdt::entry::{Body, Content, Entry};
-use tombolo_crdt::feed::{FeedKind, Opening, Signature, VerifiedEntry, VerifiedRange, seal_message};
-use tombolo_crdt::rules::{Admit, Contact, Found, Grant, Invite, Record, Role, RulesDag, admit_message};
-use tombolo_crdt::verdict::Verdict;
-use tombolo_crdt::{ChainHash, FeedId, NodeId, SpaceId};
+use tombolo_crdt::feed::{FeedKind, Opening, Signature, seal_message};
+use tombolo_crdt::rules::{Admit, Contact, Found, Grant, Invite, Record, Role, admit_message};
+use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Join, JoinRefusal};
 
 use super::Work;
 use super::append::seal;
 use super::io::{JoinRequest, Refusal};
 use super::local::Fault;
-use super::space::{Author, Feed, Space};
+use super::offer::Offer;
+use super::space::{Author, Space};
 use crate::store::{Batch, StoreError};
 
 const JOIN_KEY: &str = "join/";
@@ -142,14 +141,11 @@ impl Work<'_> {
     }
 
     /// Takes the rules entries of a space that this node does not hold, if they found it and make this node a member.
-    pub(super) fn enter(
-        &mut self,
-        space: SpaceId,
-        ranges: Vec<VerifiedRange>,
-        no: u32,
-        author: Author,
-    ) -> Result<Option<Space>, StoreError> {
-        let Some(found) = member_by(space, &ranges, self.node) else { return Ok(None) };
+    pub(super) fn enter(&mut self, offer: Offer, no: u32, author: Author) -> Result<Option<Space>, StoreError> {
+        if !offer.admits(self.node) {
+            return Ok(None);
+        }
+        let (Some(found), ranges) = offer.into_parts() else { return Ok(None) };
         let mut entered = Space::new(&found, no, author);
         let mut taken = super::settle::Taken::default();
         for range in ranges {
@@ -158,61 +154,4 @@ impl Work<'_> {
         self.drain_held(&mut entered, &mut taken)?;
         Ok(entered.role(self.node).is_some().then_some(entered))
     }
-}
-
-/// The founding record, if these rules entries are of `space` and make `node` a member. Touches nothing.
-fn member_by(space: SpaceId, ranges: &[VerifiedRange], node: NodeId) -> Option<Found> {
-    let mut dag = RulesDag::new(space);
-    let judged = judge_all(&mut dag, BTreeMap::new(), ranges);
-    dag.roster().member(node)?;
-    judged.into_iter().find_map(|(entry, verdict)| match (verdict, &entry.body) {
-        (Verdict::Applied, Body::Rules(records)) => match records.first().map(Record::from_raw) {
-            Some(Ok(Record::Found(found))) => Some(found),
-            _ => None,
-        },
-        _ => None,
-    })
-}
-
-/// Whether these rules entries, on top of what is held, make `node` a member and hold nothing that is refused. Touches
-/// nothing.
-pub(super) fn admits(rules: &RulesDag, feeds: &BTreeMap<FeedId, Feed>, ranges: &[VerifiedRange], node: NodeId) -> bool {
-    let mut dag = rules.clone();
-    let before = feeds.iter().map(|(id, feed)| (*id, feed.rules_at(feed.row.seq).1.to_vec())).collect();
-    let judged = judge_all(&mut dag, before, ranges);
-    judged.iter().all(|(_, verdict)| *verdict == Verdict::Applied) && dag.roster().member(node).is_some()
-}
-
-/// Judges the rules entries of `ranges` that `dag` does not know, in an order in which they can be judged, and puts them
-/// into it. `before`: the rules heads that each feed has stated so far.
-fn judge_all<'r>(
-    dag: &mut RulesDag,
-    mut before: BTreeMap<FeedId, Vec<ChainHash>>,
-    ranges: &'r [VerifiedRange],
-) -> Vec<(&'r Entry, Verdict)> {
-    let fits = |range: &&VerifiedRange| range.opening().space == dag.space() && range.opening().kind == FeedKind::Rules;
-    let unknown: Vec<_> = ranges.iter().filter(fits).flat_map(entries_of).collect();
-    let mut open: Vec<_> = unknown.into_iter().filter(|(_, _, entry)| !dag.knows(entry.chain)).collect();
-    let mut judged = Vec::new();
-    // Entries of several feeds build on each other: go round until nothing more can be judged.
-    loop {
-        let waiting = open.len();
-        open.retain(|(feed, author, entry)| {
-            let Content::Known(content) = &entry.content else { return true };
-            let last = before.entry(*feed).or_default();
-            let parents = content.rules.clone().unwrap_or_else(|| last.clone());
-            let Ok(verdict) = dag.judge_rules(content, *author, &parents, last) else { return true };
-            last.clone_from(&parents);
-            dag.insert(entry.chain, parents, content, verdict);
-            judged.push((&**content, verdict));
-            false
-        });
-        if open.is_empty() || open.len() == waiting {
-            return judged;
-        }
-    }
-}
-
-fn entries_of(range: &VerifiedRange) -> impl Iterator<Item = (FeedId, NodeId, &VerifiedEntry)> {
-    range.entries().iter().map(|entry| (range.feed(), range.opening().node, entry))
 }

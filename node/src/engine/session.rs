@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use tombolo_crdt::feed::VerifiedRange;
 use tombolo_crdt::{Digest, FeedId, NodeId, SpaceId};
 use tombolo_transport::frame::{FrontierPage, Hello, Probe, Summary};
+
+use super::strangers::Door;
 
 /// Transfer frames on their way to a peer that it has not acknowledged (each at most 512 KiB or one entry).
 pub(super) const IN_FLIGHT_MAX: usize = 32;
@@ -58,8 +59,8 @@ pub(super) struct Conn {
     pub(super) done_named: bool,
     pub(super) offered: BTreeSet<SpaceId>,
     pub(super) asked_to_join: BTreeSet<SpaceId>,
-    /// Rules offered to us, until the last frame.
-    pub(super) offer: BTreeMap<SpaceId, Vec<VerifiedRange>>,
+    /// What matters until it is a member's.
+    pub(super) door: Door,
     pub(super) sessions: BTreeMap<SpaceId, Session>,
     /// Room on transfer streams that were announced before their session began.
     pub(super) room: BTreeMap<SpaceId, usize>,
@@ -81,7 +82,7 @@ impl Conn {
             done_named: false,
             offered: BTreeSet::new(),
             asked_to_join: BTreeSet::new(),
-            offer: BTreeMap::new(),
+            door: Door::default(),
             sessions: BTreeMap::new(),
             room: BTreeMap::new(),
         }

@@ -25,6 +25,8 @@ pub(super) struct Feed {
     pub(super) opening: Opening,
     /// Bytes of entries settled after the last seal.
     pub(super) open_bytes: u64,
+    /// Its last applied entry; 0: none. Kept of rules feeds only.
+    pub(super) applied: u64,
     /// Why nothing more is taken from this feed: its chain forks.
     pub(super) fork: Option<u64>,
 }
@@ -42,7 +44,7 @@ impl Feed {
             rules: Vec::new(),
             hlc: 0,
         };
-        Self { row, opening, open_bytes: 0, fork: None }
+        Self { row, opening, open_bytes: 0, applied: 0, fork: None }
     }
 
     fn load(row: FeedRow) -> Result<Self, StoreError> {
@@ -51,7 +53,7 @@ impl Feed {
         let sealed = row.sealed.as_ref().map_or(0, |(seq, _)| *seq);
         // How much lies beyond the last seal is not stored: assume a whole stride, which keeps one seal more.
         let open_bytes = if row.seq > sealed { STRIDE_BYTES_MAX as u64 } else { 0 };
-        Ok(Self { row, opening, open_bytes, fork: None })
+        Ok(Self { row, opening, open_bytes, applied: 0, fork: None })
     }
 
     /// Position of the last entry that a seal vouches for: how far the feed can be sent.
@@ -260,6 +262,9 @@ impl Space {
             let verdict = Verdict::from_code(row.verdict)
                 .ok_or_else(|| StoreError::corrupt("entries", "unknown verdict code"))?;
             let parents = self.feeds.get(&id).map(|feed| feed.rules_at(seq).1.to_vec()).unwrap_or_default();
+            if let Some(feed) = self.feeds.get_mut(&id).filter(|_| verdict == Verdict::Applied) {
+                feed.applied = feed.applied.max(seq);
+            }
             self.rules.insert(row.chain, parents, &entry, verdict);
         }
         Ok(())

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{FeedId, SpaceId};
+use tombolo_transport::CloseCode;
 
 use super::agenda::{Agenda, SessionId};
 use super::care::TENDED_AT_ONCE;
@@ -37,6 +38,8 @@ pub(super) struct After {
     pub(super) introduce: bool,
     /// Connections to which rules are owed whatever they have been told: (connection, space).
     pub(super) owed: Vec<(ConnId, SpaceId)>,
+    /// Connections whose control stream has room again.
+    pub(super) roomy: BTreeSet<ConnId>,
     /// Sessions in which something has happened; all of them, if need be.
     pub(super) touched: BTreeSet<SessionId>,
     pub(super) touched_all: bool,
@@ -85,10 +88,9 @@ impl Engine {
             list.push(Output::Acknowledged);
         }
         self.targets_due |= after.retarget || after.introduce;
-        if std::mem::take(&mut self.targets_due)
-            && let Some(targets) = self.new_targets()
-        {
-            list.push(Output::Targets(targets));
+        if std::mem::take(&mut self.targets_due) {
+            list.extend(self.new_known().map(Output::Known));
+            list.extend(self.new_targets().map(Output::Targets));
         }
         self.spaces.settle();
         Outputs { list, wake: self.wake(now) }
@@ -123,6 +125,7 @@ impl Engine {
         let mut parts = Parts {
             spaces: &mut self.spaces,
             conns: &mut self.conns,
+            strangers: &mut self.strangers,
             agenda: &mut self.agenda,
             joins: &mut self.joins,
             added: &mut self.added,
@@ -179,8 +182,9 @@ impl Engine {
         *after = After::default();
         after.replies = asked.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
         self.agenda = Agenda::default();
+        self.strangers.clear();
         let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).into_keys().chain(new).collect();
-        let close = |conn| Output::Close(conn, "the store failed".to_owned());
+        let close = |conn| Output::Close(conn, CloseCode::Overloaded, "the store failed".to_owned());
         after.outputs.extend(open.into_iter().map(close));
         self.reopen |= error.needs_reopen();
         self.unloaded = true;
@@ -208,7 +212,10 @@ impl Engine {
         let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
         let news = self.spaces.first_news().map(|at| (at + have_wait(self.conns.len()), "news"));
         let care = self.spaces.first_care().map(|at| (at.max(now.mono), "care"));
-        [self.agenda.first(), news, full, memory, care].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [self.agenda.first(), news, full, memory, care, self.strangers_wake()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
     }
 
     /// Asks for what is remembered of peers to be stored soon.

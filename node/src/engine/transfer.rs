@@ -7,7 +7,7 @@ use serde_bytes::ByteBuf;
 use tombolo_crdt::FeedId;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signature};
-use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
+use tombolo_transport::frame::{Frame, Ranges};
 
 use super::io::{ConnId, Now, Output};
 use super::session::{Flight, IN_FLIGHT_MAX, Session};
@@ -16,8 +16,6 @@ use crate::store::{Snapshot, StoreError};
 
 /// A transfer frame is closed when it holds this many bytes (512 KiB).
 const FRAME_BYTES: usize = 512 * 1024;
-/// A frame of rules entries is closed when it holds this many bytes; one more range (256 KiB) still fits its limit.
-const OFFER_FRAME_BYTES: usize = 512 * 1024;
 /// Damaged entries in a row that are looked beyond.
 const ROTTEN_MAX: u64 = 16;
 /// Bytes around the entries of a range: opening, hashes, seal, lengths.
@@ -139,7 +137,7 @@ fn held_run(id: FeedId, settled: u64, snapshot: &Snapshot) -> Result<Option<(Vec
 }
 
 /// The run of a feed from `from` to the next seal; `None` where nothing sealed lies beyond.
-fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<Option<(Range, u64)>, StoreError> {
+pub(super) fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<Option<(Range, u64)>, StoreError> {
     let id = feed.opening.feed();
     let settled = feed.row.seq;
     let (last, held, seal) = match feed.row.sealed.filter(|(seq, _)| *seq >= from) {
@@ -169,34 +167,6 @@ fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<Option<(Ran
     let last = last + held.len() as u64;
     entries.extend(held);
     Ok(Some((Range { opening: feed.row.opening.clone(), from, previous, entries, seal }, last)))
-}
-
-/// All rules entries of a space, in frames.
-pub(super) fn rules_offer(space: &Space, snapshot: &Snapshot) -> Result<Vec<Frame>, StoreError> {
-    let mut heap = BinaryHeap::new();
-    for id in space.feeds.iter().filter(|(_, feed)| feed.opening.kind == FeedKind::Rules).map(|(id, _)| id) {
-        if let Some(journal) = unless_damaged(snapshot.entry_journal(*id, 1))? {
-            heap.push(Reverse((journal, *id, 1)));
-        }
-    }
-    let mut frames: Vec<Vec<Range>> = vec![Vec::new()];
-    let mut bytes = 0;
-    while let Some(Reverse((_, id, from))) = heap.pop() {
-        let Some(feed) = space.feeds.get(&id) else { continue };
-        let Some((range, last)) = unless_damaged(next_range(feed, from, snapshot))? else { continue };
-        if bytes > OFFER_FRAME_BYTES {
-            frames.push(Vec::new());
-            bytes = 0;
-        }
-        bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
-        frames.last_mut().expect("there is always a frame").push(range);
-        if let Some(journal) = unless_damaged(snapshot.entry_journal(id, last + 1))? {
-            heap.push(Reverse((journal, id, last + 1)));
-        }
-    }
-    let count = frames.len();
-    let frame = |(index, ranges)| Frame::RulesRanges(RulesRanges { space: space.id, ranges, last: index + 1 == count });
-    Ok(frames.into_iter().enumerate().map(frame).collect())
 }
 
 /// How far a feed was settled when the journal stood at `journal`: its entries have ascending journal positions. Not so

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use tombolo_transport::CloseCode;
+
 use super::io::{Input, Now, Output};
 
 /// How long peers are kept away after a second failure; doubles with every further one.
@@ -38,7 +40,7 @@ impl Trouble {
         let why = format!("the store failed several times: no exchange for {} s", left.as_secs() + 1);
         inputs.retain(|input| match input.connects() {
             Some(conn) => {
-                out.push(Output::Close(conn, why.clone()));
+                out.push(Output::Close(conn, CloseCode::Overloaded, why.clone()));
                 false
             }
             None => true,

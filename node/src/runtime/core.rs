@@ -62,7 +62,8 @@ impl Core {
         let (journal, journals) = watch::channel(Journals::new());
         let (acks, acked) = watch::channel(0);
         let (targets_in, targets) = watch::channel(Vec::new());
-        let outlets = Outlets { links: Arc::clone(&links), journal, acks, targets: targets_in };
+        let outlets =
+            Outlets { links: Arc::clone(&links), endpoint: endpoint.clone(), journal, acks, targets: targets_in };
         let driver = Driver::new(stepper, clock, Source::new(local_items), Source::new(net_items), outlets);
 
         let engine = EngineHandle { inbox: local, journal: journals, acks: acked };

@@ -187,6 +187,13 @@ impl Book {
             self.dialler.remove(id);
             reports.forget(id);
         }
+        // Whoever is to be joined may be at an address that somebody gave.
+        let joins = wanted
+            .iter()
+            .any(|target| target.node.is_some() && !self.targets.values().any(|known| same(known, target)));
+        if joins {
+            self.dialler.hurry(now);
+        }
         for target in wanted {
             let known = self.targets.iter().find(|(_, known)| same(known, &target)).map(|(id, _)| *id);
             let addresses = addresses(&target.addrs);
@@ -221,14 +228,14 @@ impl Book {
                     self.dialler.connected(id, now);
                 }
             }
-            LinkEvent::Down(peer) => {
+            LinkEvent::Down(peer, met) => {
                 let Some(count) = self.connected.get_mut(&peer) else { return };
                 *count -= 1;
                 if *count == 0 {
                     self.connected.remove(&peer);
                     for id in self.of(peer) {
                         let random = self.chance.draw();
-                        self.dialler.closed(id, now, random);
+                        self.dialler.closed(id, now, met, random);
                     }
                 }
             }
@@ -279,9 +286,9 @@ mod tests {
         // The address turns out to be the same node: both targets rest until the last connection is gone.
         book.answered(due.id, peer, clock);
         book.link(LinkEvent::Up(peer), clock);
-        book.link(LinkEvent::Down(peer), clock);
+        book.link(LinkEvent::Down(peer, true), clock);
         assert_eq!(book.dialler.next_wake(), None);
-        book.link(LinkEvent::Down(peer), clock);
+        book.link(LinkEvent::Down(peer, true), clock);
         assert_eq!(book.dialler.poll(clock.mono() + Duration::from_secs(1)).len(), 2);
     }
 

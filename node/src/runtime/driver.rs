@@ -7,11 +7,12 @@ use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
+use tombolo_transport::Endpoint;
 
 use super::clock::Clock;
 use super::links::Links;
 use crate::engine::{Engine, Input, Now, Output, Outputs, Reply, ReplyTo, Target};
-use crate::handle::{Item, Journals, What};
+use crate::handle::{Item, Journals, Places, What};
 
 /// Bytes of input one step takes, about what fills both queues: the batch is held in memory until its commit.
 pub const STEP_BYTES: usize = 2 << 20;
@@ -59,6 +60,7 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Outlets {
     pub(super) links: Arc<Links>,
+    pub(super) endpoint: Endpoint,
     pub(super) journal: watch::Sender<Journals>,
     pub(super) acks: watch::Sender<u64>,
     pub(super) targets: watch::Sender<Vec<Target>>,
@@ -142,7 +144,7 @@ impl<S: Stepper> Driver<S> {
     }
 
     /// What waits, the sources in turn, as far as a step takes it. The places in the queues are free after the step.
-    fn gather(&mut self) -> (Vec<Input>, Vec<tokio::sync::OwnedSemaphorePermit>) {
+    fn gather(&mut self) -> (Vec<Input>, Vec<Places>) {
         let mut inputs = std::mem::take(&mut self.next);
         let mut places = Vec::new();
         let (mut bytes, mut entries) = (0, 0);
@@ -165,7 +167,7 @@ impl<S: Stepper> Driver<S> {
             }
             bytes += item.bytes;
             entries += item.entries;
-            places.push(item.place);
+            places.push(item.places);
             self.local_first = !self.local_first;
             inputs.push(match item.what {
                 What::Input(input) => input,
@@ -195,7 +197,9 @@ impl<S: Stepper> Driver<S> {
                     self.next.extend(room.map(|(space, bytes)| Input::Writable(conn, space, bytes)));
                 }
                 Output::Transfer(conn, space, frame) => self.outlets.links.transfer(conn, space, &frame),
-                Output::Close(conn, reason) => self.outlets.links.close(conn, &reason),
+                Output::Close(conn, code, reason) => self.outlets.links.close(conn, code, &reason),
+                Output::Standing(conn, standing) => self.outlets.links.stand(conn, standing),
+                Output::Known(known) => self.outlets.endpoint.set_known(known),
                 Output::Journal(space, position) => {
                     self.outlets.journal.send_modify(|journals| {
                         journals.insert(space, position);

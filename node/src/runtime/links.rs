@@ -1,13 +1,13 @@
 //! The connections as the engine knows them: by number; transfers by space.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Hello, offers_packing};
 use tombolo_transport::limits::{TRANSFER_SEND_BUFFER, TRANSFERS_MAX};
-use tombolo_transport::{CloseCode, ConnectionHandle, SendError};
+use tombolo_transport::{CloseCode, ConnectionHandle, SendError, Standing};
 
 use super::traffic::{PeerTraffic, Traffic};
 use crate::engine::ConnId;
@@ -31,6 +31,10 @@ pub(super) struct Link {
     traffic: Arc<PeerTraffic>,
     /// The peer takes packed frames; it has said so if it does before any entries are sent.
     takes_packed: AtomicBool,
+    greeted: AtomicBool,
+    /// A page of rules went out that is not the last.
+    room_wanted: AtomicBool,
+    strange_frames: AtomicUsize,
     transfers: Mutex<Transfers>,
 }
 
@@ -56,8 +60,15 @@ impl Links {
     pub(super) fn insert(&self, handle: ConnectionHandle) -> (ConnId, Arc<Link>) {
         let conn = ConnId(self.numbers.fetch_add(1, Ordering::Relaxed) + 1);
         let traffic = self.traffic.of(handle.peer());
-        let takes_packed = AtomicBool::new(false);
-        let link = Arc::new(Link { handle, traffic, takes_packed, transfers: Mutex::default() });
+        let link = Arc::new(Link {
+            handle,
+            traffic,
+            takes_packed: AtomicBool::new(false),
+            greeted: AtomicBool::new(false),
+            room_wanted: AtomicBool::new(false),
+            strange_frames: AtomicUsize::new(0),
+            transfers: Mutex::default(),
+        });
         self.table.write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&link));
         (conn, link)
     }
@@ -86,6 +97,9 @@ impl Links {
     /// stream that is open already, the room the space may use at first is returned.
     pub(super) fn control(&self, conn: ConnId, frame: &Frame) -> Option<(SpaceId, usize)> {
         let link = self.get(conn)?;
+        if matches!(frame, Frame::RulesRanges(page) if !page.last) {
+            link.room_wanted.store(true, Ordering::Relaxed);
+        }
         link.control(frame);
         match frame {
             Frame::Summary(summary) => link.open(summary.space).map(|bytes| (summary.space, bytes)),
@@ -100,11 +114,18 @@ impl Links {
         }
     }
 
+    /// Trusts the peer of a connection further.
+    pub(super) fn stand(&self, conn: ConnId, standing: Standing) {
+        if let Some(link) = self.get(conn) {
+            link.handle.set_standing(standing);
+        }
+    }
+
     /// Closes a connection once its control frames are out.
-    pub(super) fn close(&self, conn: ConnId, reason: &str) {
+    pub(super) fn close(&self, conn: ConnId, code: CloseCode, reason: &str) {
         if let Some(link) = self.get(conn) {
             tracing::info!(peer = %link.handle.peer(), reason, "closing a connection");
-            link.handle.close_when_sent(CloseCode::Replaced);
+            link.handle.close_when_sent(code, reason);
         }
     }
 }
@@ -122,9 +143,25 @@ impl Link {
         self.traffic.received(frame);
     }
 
-    /// The peer has said hello.
-    pub(super) fn greeted(&self, hello: &Hello) {
+    /// The peer has said hello. `false`: once more.
+    pub(super) fn greeted(&self, hello: &Hello) -> bool {
         self.takes_packed.store(offers_packing(hello), Ordering::Relaxed);
+        !self.greeted.swap(true, Ordering::Relaxed)
+    }
+
+    /// Whether the peer is a member.
+    pub(super) fn is_member(&self) -> bool {
+        self.handle.standing() == Standing::Member
+    }
+
+    /// Whether more pages of rules wait for room on the control stream; it is asked once.
+    pub(super) fn room_is_wanted(&self) -> bool {
+        self.room_wanted.swap(false, Ordering::Relaxed)
+    }
+
+    /// Counts a frame of who is no member; how many it has sent.
+    pub(super) fn strange_frame(&self) -> usize {
+        self.strange_frames.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     fn transfers(&self) -> MutexGuard<'_, Transfers> {

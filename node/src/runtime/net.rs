@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tombolo_crdt::feed::{Range, RangeError, ReadAhead, VerifiedRange};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
-use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event, Events};
+use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event, Events, Standing};
 
 use super::links::{Link, Links};
 use crate::engine::{ConnId, Input};
@@ -20,6 +20,9 @@ use crate::handle::{Inbox, Size, Stopped};
 const INLINE_BYTES: usize = 16 * 1_024;
 /// Ranges up to which the same holds; each costs a signature check of some 40 µs.
 const INLINE_RANGES: usize = 2;
+/// Frames of a connection before its peer is a member: it may name 4,096 spaces, ask for some, and have begun to compare
+/// those in common before this node has said that it is one.
+const STRANGE_FRAMES_MAX: usize = 10_000;
 /// Links that came or went and that the dialler has not heard of.
 const LINK_EVENTS: usize = 256;
 
@@ -28,8 +31,8 @@ const LINK_EVENTS: usize = 256;
 pub(super) enum LinkEvent {
     /// One stands, whoever dialled.
     Up(NodeId),
-    /// One is gone.
-    Down(NodeId),
+    /// One is gone, and whether the peer had anything in common with this node.
+    Down(NodeId, bool),
 }
 
 /// What every connection needs.
@@ -40,6 +43,8 @@ pub(super) struct Net {
     events: mpsc::Sender<LinkEvent>,
     /// As many verifications at once as there are cores.
     verifiers: Arc<Semaphore>,
+    /// One at a time for all who are no members.
+    strange_verifier: Arc<Semaphore>,
     /// A frame of this length makes the program fail.
     #[cfg(test)]
     trap: Option<usize>,
@@ -54,6 +59,10 @@ enum Fault {
     Range { space: SpaceId, source: RangeError },
     #[error("a {kind} frame does not belong on {channel}")]
     Misplaced { kind: &'static str, channel: Channel },
+    #[error("a second hello")]
+    Repeated,
+    #[error("more frames than who has nothing in common has to say")]
+    Talkative,
     #[error("the program failed over it, a defect, please report it: {0}")]
     Panic(String),
     #[error(transparent)]
@@ -64,7 +73,8 @@ impl Fault {
     const fn code(&self) -> CloseCode {
         match self {
             Self::Frame(FrameError::TooLong { .. }) => CloseCode::FrameTooLong,
-            Self::Frame(_) | Self::Range { .. } | Self::Misplaced { .. } => CloseCode::Protocol,
+            Self::Frame(_) | Self::Range { .. } | Self::Misplaced { .. } | Self::Repeated => CloseCode::Protocol,
+            Self::Talkative => CloseCode::Refused,
             Self::Panic(_) => CloseCode::Overloaded,
             Self::Stopped(_) => CloseCode::ShuttingDown,
         }
@@ -80,6 +90,7 @@ impl Net {
             inbox,
             events,
             verifiers: Arc::new(Semaphore::new(cores)),
+            strange_verifier: Arc::new(Semaphore::new(1)),
             #[cfg(test)]
             trap: None,
         };
@@ -105,28 +116,36 @@ impl Net {
     pub(super) async fn serve(self, connection: Connection) {
         let (peer, dialled) = (connection.peer(), connection.dialled_by_us());
         let address = connection.remote_address().to_string();
-        let (handle, events) = connection.split();
+        let (handle, mut events) = connection.split();
         let (conn, link) = self.links.insert(handle);
         tracing::info!(%peer, %address, dialled, "connected");
         // Nobody hears this only when the node is stopping.
         let _ = self.events.send(LinkEvent::Up(peer)).await;
         let connected = Input::Connected { conn, peer, dialled, address };
         // What a panic leaves half done is the connection's own, and that ends.
-        let talk = AssertUnwindSafe(self.talk(&link, connected, (conn, events))).catch_unwind();
+        let talk = AssertUnwindSafe(self.talk(&link, connected, (conn, &mut events))).catch_unwind();
         let ended = talk.await.unwrap_or_else(|panic| Err(Fault::Panic(message(panic.as_ref()))));
         let reason = ended.unwrap_or_else(|fault| {
             let reason = fault.to_string();
             tracing::warn!(%peer, %reason, "giving up a connection");
+            // Before the events are let go of, or the peer would hear of that alone.
             link.handle().close(fault.code(), &reason);
             reason
         });
+        drop(events);
+        let met = link.is_member();
         self.links.remove(conn);
         let _ = self.inbox.input(Input::Closed(conn, reason), Size::of(0, 1)).await;
-        let _ = self.events.send(LinkEvent::Down(peer)).await;
+        let _ = self.events.send(LinkEvent::Down(peer, met)).await;
     }
 
     /// Hands over what the peer sends. Returns why the connection ended.
-    async fn talk(&self, link: &Link, connected: Input, (conn, mut events): (ConnId, Events)) -> Result<String, Fault> {
+    async fn talk(
+        &self,
+        link: &Link,
+        connected: Input,
+        (conn, events): (ConnId, &mut Events),
+    ) -> Result<String, Fault> {
         self.inbox.input(connected, Size::of(0, 1)).await?;
         let mut reason = String::new();
         while let Some(event) = events.next().await {
@@ -148,10 +167,12 @@ impl Net {
                 match Frame::decode(&frame)? {
                     None => tracing::debug!(peer = %link.peer(), kind = frame.first(), "skipped an unknown frame"),
                     Some(decoded) => {
-                        if let Frame::Hello(hello) = &decoded {
-                            link.greeted(hello);
+                        if let Frame::Hello(hello) = &decoded
+                            && !link.greeted(hello)
+                        {
+                            return Err(Fault::Repeated);
                         }
-                        self.frame(conn, channel, decoded, length).await?;
+                        self.frame((conn, link), channel, decoded, length).await?;
                     }
                 }
             }
@@ -160,14 +181,27 @@ impl Net {
                     self.inbox.input(Input::Writable(conn, space, bytes), Size::of(0, 1)).await?;
                 }
             }
+            Event::Writable { channel: Channel::Control, bytes } if link.room_is_wanted() => {
+                self.inbox.input(Input::Room(conn, bytes), Size::of(0, 1)).await?;
+            }
             // Transfers are never finished in version 1, and their end at the peer's side needs no answer.
             _ => {}
         }
         Ok(())
     }
 
-    async fn frame(&self, conn: ConnId, channel: Channel, frame: Frame, length: usize) -> Result<(), Fault> {
+    async fn frame(
+        &self,
+        (conn, link): (ConnId, &Link),
+        channel: Channel,
+        frame: Frame,
+        length: usize,
+    ) -> Result<(), Fault> {
         let on_control = channel == Channel::Control;
+        let is_member = link.is_member();
+        if !is_member && link.strange_frame() > STRANGE_FRAMES_MAX {
+            return Err(Fault::Talkative);
+        }
         let (input, size) = match frame {
             Frame::Ranges(Ranges { space, number, ranges }) if !on_control => {
                 // A packed frame is shorter than what is in it.
@@ -177,17 +211,26 @@ impl Net {
                 (Input::Ranges { conn, space, number, ranges }, size)
             }
             Frame::RulesRanges(RulesRanges { space, ranges, last }) if on_control => {
-                // A packed frame is shorter than what is in it.
-                let bytes = length.max(entry_bytes(&ranges));
+                // Who is nothing yet waits until the engine has said what it is, or is let go.
+                if !link.handle().stands(Standing::Guest).await {
+                    return Ok(());
+                }
+                let _turn = match is_member {
+                    true => None,
+                    false => Some(self.strange_verifier.acquire().await.map_err(|_| Stopped)?),
+                };
                 let ranges = self.verify(space, ranges).await?;
-                let size = Size::of_ranges(bytes, &ranges);
+                let size = Size::of_ranges(length, &ranges);
                 (Input::RulesRanges { conn, space, ranges, last }, size)
             }
             Frame::Ranges(_) => return Err(Fault::Misplaced { kind: frame.kind_name(), channel }),
             frame if on_control => (Input::Frame(conn, frame), Size::of(length, 1)),
             frame => return Err(Fault::Misplaced { kind: frame.kind_name(), channel }),
         };
-        Ok(self.inbox.input(input, size).await?)
+        match is_member {
+            true => Ok(self.inbox.input(input, size).await?),
+            false => Ok(self.inbox.strange_input(input, size).await?),
+        }
     }
 
     /// Proves every range, off the engine's thread. A runtime of one thread has none to spare.
@@ -264,7 +307,7 @@ mod tests {
             handle.send_control(vec![255; 13]).unwrap();
             let Input::Closed(closed, reason) = input(&mut items).await else { panic!("it is closed") };
             assert!(closed == conn && reason.contains("defect") && reason.contains("the trap"), "{reason}");
-            assert!(matches!(events.recv().await, Some(LinkEvent::Down(down)) if down == peer));
+            assert!(matches!(events.recv().await, Some(LinkEvent::Down(down, false)) if down == peer));
             assert_eq!(links.count(peer), 0);
             // The peer hears of it too, and may come again.
             let mut told = false;

@@ -322,8 +322,9 @@ impl Pair {
                 Output::Reply(to, reply) => drop(self.replies.insert(to, reply)),
                 Output::Control(conn, frame) => self.send(side, conn, None, &frame)?,
                 Output::Transfer(conn, space, frame) => self.send(side, conn, Some(space), &frame)?,
-                Output::Close(conn, _) => closed |= self.conn == Some(conn),
+                Output::Close(conn, ..) => closed |= self.conn == Some(conn),
                 Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
+                Output::Standing(..) | Output::Known(_) => {}
             }
         }
         if closed { self.disconnect() } else { Ok(()) }

@@ -286,13 +286,14 @@ impl World {
                 Output::Reply(to, reply) => drop(self.nodes[node].replies.insert(to, reply)),
                 Output::Control(conn, frame) => self.send(node, conn, None, &frame),
                 Output::Transfer(conn, space, frame) => self.send(node, conn, Some(space), &frame),
-                Output::Close(conn, _) => {
+                Output::Close(conn, ..) => {
                     let link = self.links.iter().find(|(_, known)| **known == conn).map(|(pair, _)| *pair);
                     if let Some((a, b)) = link {
                         self.disconnect(a, b);
                     }
                 }
                 Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
+                Output::Standing(..) | Output::Known(_) => {}
             }
         }
     }

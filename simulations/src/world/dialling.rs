@@ -149,7 +149,7 @@ impl World<'_> {
         if *count == 0 {
             process.connected.remove(&peer);
             for id in process.leading_to(peer) {
-                process.dialler.closed(id, mono, random);
+                process.dialler.closed(id, mono, true, random);
             }
             self.dial_soon(pid);
         }

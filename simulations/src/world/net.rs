@@ -27,6 +27,8 @@ pub(super) struct Conn {
     pub(super) silent: [Option<Duration>; 2],
     /// By sending end, by stream.
     pub(super) pipes: [Vec<Option<Pipe>>; 2],
+    /// That end has sent a page of rules which is not the last, and wants to hear of room for more.
+    pub(super) pages: [bool; 2],
 }
 
 /// All connections.
@@ -97,7 +99,14 @@ impl World<'_> {
         let pids = [dialler, dialled];
         let nodes = pids.map(|pid| self.hosts[pid].node);
         let control = || vec![Some(Pipe::new(true))];
-        let conn = Conn { pids, nodes, open: [true, true], silent: [None, None], pipes: [control(), control()] };
+        let conn = Conn {
+            pids,
+            nodes,
+            open: [true, true],
+            silent: [None, None],
+            pipes: [control(), control()],
+            pages: [false; 2],
+        };
         self.net.conns.insert(id, conn);
         self.traffic.connections += u64::from(self.counts(nodes));
         for end in [0, 1] {
@@ -116,6 +125,7 @@ impl World<'_> {
     pub(super) fn send(&mut self, pid: Pid, id: ConnId, stream: usize, frame: &Frame) {
         let Some(from) = self.end_of(pid, id) else { return };
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
+        conn.pages[from] |= matches!(frame, Frame::RulesRanges(page) if !page.last);
         let (nodes, bytes) = (conn.nodes, frame.encode());
         let length = bytes.len() as u64;
         self.net.messages += 1;
@@ -219,6 +229,14 @@ impl World<'_> {
             && let Some(pipe) = self.net.pipe(way)
         {
             room = pipe.tell();
+        }
+        if way.stream == 0
+            && let Some(conn) = self.net.conns.get_mut(&way.conn)
+            && conn.pages[way.from]
+            && let Some(bytes) = conn.pipes[way.from].first_mut().and_then(Option::as_mut).and_then(Pipe::tell)
+        {
+            conn.pages[way.from] = false;
+            self.give(pid, Input::Room(way.conn, bytes));
         }
         if let Some(bytes) = room
             && let Some(space) = self.spaces.get(way.stream - 1)

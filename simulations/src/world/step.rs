@@ -126,9 +126,9 @@ impl World<'_> {
                         self.send(pid, conn, at + 1, &frame);
                     }
                 }
-                Output::Close(conn, reason) => self.close(pid, conn, &reason),
+                Output::Close(conn, _, reason) => self.close(pid, conn, &reason),
                 Output::Targets(targets) => self.aim(pid, &targets),
-                Output::Journal(..) | Output::Acknowledged => {}
+                Output::Journal(..) | Output::Acknowledged | Output::Standing(..) | Output::Known(_) => {}
             }
         }
         self.set_wake(pid, wake);

@@ -2,13 +2,17 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use tokio::sync::Notify;
+use quinn::VarInt;
+use tokio::sync::{Notify, watch};
 
 use super::state::{Incoming, Outgoing, State};
 use super::{Channel, Counts, Event};
+use crate::doors::Seat;
 use crate::error::{CloseCode, Lost, SendError};
 use crate::limits;
+use crate::standing::Standing;
 
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -20,6 +24,12 @@ pub(super) struct Hub {
     /// A place for a transfer of the peer's may be free. One waits: the task that accepts streams.
     place: Notify,
     traffic: Traffic,
+    /// How far the peer is trusted; told as well when the connection is gone.
+    standing: watch::Sender<Standing>,
+    /// The place of who dialled in.
+    seat: Option<Seat>,
+    /// How long a frame may stand still.
+    pub(super) frame_stall: Duration,
 }
 
 #[derive(Debug, Default)]
@@ -38,7 +48,12 @@ pub(super) enum Next {
 }
 
 impl Hub {
-    pub(super) fn new(quinn: quinn::Connection, runtime: tokio::runtime::Handle) -> Self {
+    pub(super) fn new(
+        quinn: quinn::Connection,
+        runtime: tokio::runtime::Handle,
+        seat: Option<Seat>,
+        frame_stall: Duration,
+    ) -> Self {
         Self {
             quinn,
             runtime,
@@ -46,6 +61,9 @@ impl Hub {
             event: Notify::new(),
             place: Notify::new(),
             traffic: Traffic::default(),
+            standing: watch::Sender::new(Standing::Stranger),
+            seat,
+            frame_stall,
         }
     }
 
@@ -65,6 +83,60 @@ impl Hub {
             udp_bytes_sent: stats.udp_tx.bytes,
             udp_bytes_received: stats.udp_rx.bytes,
         }
+    }
+
+    // ---- how far the peer is trusted ----
+
+    pub(super) fn standing(&self) -> Standing {
+        *self.standing.borrow()
+    }
+
+    pub(super) fn set_standing(&self, standing: Standing) {
+        {
+            let mut state = self.state();
+            if standing <= self.standing() || state.lost.is_some() {
+                return;
+            }
+            if let Some(control) = state.incoming.get_mut(&Channel::Control) {
+                control.queue.widen(standing.control_buffer());
+                control.wake.notify_one();
+            }
+            self.standing.send_replace(standing);
+        }
+        self.seat.iter().for_each(|seat| seat.stands(standing));
+        self.quinn.set_receive_window(VarInt::from_u32(standing.window()));
+        self.quinn.set_max_concurrent_uni_streams(VarInt::from_u32(standing.streams()));
+    }
+
+    /// Waits until the peer is trusted that far. `false`: the connection is gone.
+    pub(super) async fn stands(&self, standing: Standing) -> bool {
+        let mut changes = self.standing.subscribe();
+        loop {
+            if *changes.borrow_and_update() >= standing {
+                return true;
+            }
+            // An error means that this hub is gone, which holds the sender.
+            if self.state().lost.is_some() || changes.changed().await.is_err() {
+                return false;
+            }
+        }
+    }
+
+    /// Waits until a control frame of that length may be read. `false`: the connection is gone.
+    ///
+    /// # Errors
+    /// [`Lost::FrameTooLong`]: it is longer than anything that who is no member has to say.
+    pub(super) async fn may_read(&self, bytes: usize) -> Result<bool, Lost> {
+        let standing = self.standing();
+        if bytes <= standing.control_frame_max() {
+            return Ok(true);
+        }
+        if bytes > limits::GUEST_FRAME_BYTES_MAX {
+            let (channel, limit) = (Channel::Control, standing.control_frame_max());
+            return Err(Lost::FrameTooLong { channel, bytes, limit });
+        }
+        // What makes it a guest may be on its way to whoever decides. Nothing is read meanwhile.
+        Ok(self.stands(Standing::Guest).await)
     }
 
     // ---- the user sends ----
@@ -116,20 +188,20 @@ impl Hub {
         Ok(())
     }
 
-    pub(super) fn close_when_sent(&self, code: CloseCode) {
+    pub(super) fn close_when_sent(&self, code: CloseCode, reason: &str) {
         let mut state = self.state();
         if state.is_closing() {
             return;
         }
-        state.closing = Some(code);
+        state.closing = Some((code, reason.to_owned()));
         if let Some(control) = state.outgoing.get_mut(&Channel::Control) {
             control.finishing = true;
             control.wake.notify_one();
         }
     }
 
-    pub(super) fn closing(&self) -> Option<CloseCode> {
-        self.state().closing
+    pub(super) fn closing(&self) -> Option<(CloseCode, String)> {
+        self.state().closing.clone()
     }
 
     /// Closes the connection, unless it is closed, and remembers why: the first reason stands.
@@ -150,6 +222,9 @@ impl Hub {
         state.incoming.values().for_each(|incoming| incoming.wake.notify_one());
         self.event.notify_one();
         self.place.notify_one();
+        drop(state);
+        self.standing.send_modify(|_| {});
+        self.seat.iter().for_each(Seat::leave);
         true
     }
 

@@ -75,6 +75,12 @@ impl ReceiveQueue {
         Self { capacity, frames: VecDeque::new(), cost: 0 }
     }
 
+    /// Holds more from now on.
+    pub(super) fn widen(&mut self, capacity: usize) {
+        debug_assert!(capacity >= self.capacity, "a queue does not shrink");
+        self.capacity = self.capacity.max(capacity);
+    }
+
     /// Makes room for a frame of that length before it is read. `false`: not yet.
     pub(super) fn reserve(&mut self, bytes: usize) -> bool {
         let cost = bytes + FRAME_OVERHEAD;

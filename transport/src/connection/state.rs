@@ -10,6 +10,7 @@ use super::queues::{ReceiveQueue, SendQueue};
 use super::{Channel, Event};
 use crate::error::{CloseCode, Lost, SendError};
 use crate::limits;
+use crate::standing::Standing;
 
 #[derive(Debug)]
 pub(super) struct State {
@@ -24,7 +25,7 @@ pub(super) struct State {
     /// The transfer that was served last.
     turn: Channel,
     /// Told to the peer when the control queue has drained.
-    pub(super) closing: Option<CloseCode>,
+    pub(super) closing: Option<(CloseCode, String)>,
     pub(super) lost: Option<Lost>,
     pub(super) control_read_to_end: bool,
     pub(super) over: bool,
@@ -53,7 +54,7 @@ impl State {
         control.open = true;
         Self {
             outgoing: BTreeMap::from([(Channel::Control, control)]),
-            incoming: BTreeMap::from([(Channel::Control, Incoming::new(limits::CONTROL_RECEIVE_BUFFER))]),
+            incoming: BTreeMap::from([(Channel::Control, Incoming::new(Standing::Stranger.control_buffer()))]),
             unnamed: 0,
             finished: VecDeque::new(),
             newest: None,

@@ -31,10 +31,10 @@ async fn control_out(hub: Arc<Hub>, mut stream: SendStream) {
         give_up(&hub, lost);
         return;
     }
-    if let Some(code) = hub.closing() {
+    if let Some((code, reason)) = hub.closing() {
         let _ = stream.finish();
         let _ = tokio::time::timeout(limits::FLUSH_TIMEOUT, stream.stopped()).await;
-        hub.fail(Lost::ByUs { code }, code, &code.to_string());
+        hub.fail(Lost::ByUs { code }, code, &reason);
     }
 }
 
@@ -120,20 +120,25 @@ async fn read_frames(hub: &Hub, channel: Channel, stream: &mut RecvStream) -> Re
         if bytes > limit {
             return Err(Lost::FrameTooLong { channel, bytes, limit });
         }
+        if channel == Channel::Control && !hub.may_read(bytes).await? {
+            return Ok(false);
+        }
         if !hub.reserve(channel, bytes).await {
             return Ok(false);
         }
-        let frame = read_frame(stream, bytes).await?;
+        let frame = read_frame(hub, channel, stream, bytes).await?;
         hub.received(channel, frame);
     }
     Ok(true)
 }
 
-/// The buffer grows with what arrives, not with what was announced.
-async fn read_frame(stream: &mut RecvStream, bytes: usize) -> Result<Vec<u8>, Lost> {
+/// The buffer grows with what arrives, not with what was announced. Room has been made for all of it, so if nothing
+/// arrives it is the sender that stands still.
+async fn read_frame(hub: &Hub, channel: Channel, stream: &mut RecvStream, bytes: usize) -> Result<Vec<u8>, Lost> {
     let mut frame = Vec::with_capacity(bytes.min(limits::FRAME_GROWTH));
     while frame.len() < bytes {
-        match stream.read_chunk(bytes - frame.len(), true).await.map_err(read_error)? {
+        let chunk = tokio::time::timeout(hub.frame_stall, stream.read_chunk(bytes - frame.len(), true)).await;
+        match chunk.map_err(|_| Lost::Stalled { channel })?.map_err(read_error)? {
             Some(chunk) => frame.extend_from_slice(&chunk.bytes),
             None => return Err(CUT_OFF),
         }
@@ -176,6 +181,7 @@ fn give_up(hub: &Hub, lost: Lost) {
     let reason = lost.to_string();
     match lost {
         Lost::FrameTooLong { .. } => hub.fail(lost, CloseCode::FrameTooLong, &reason),
+        Lost::Stalled { .. } => hub.fail(lost, CloseCode::Stalled, &reason),
         Lost::Protocol { .. } | Lost::Transport { .. } => hub.fail(lost, CloseCode::Protocol, &reason),
         lost => {
             hub.lose(lost);

@@ -26,7 +26,7 @@ fn a_target_is_dialled_once_at_a_time() {
     assert_eq!(due(&mut dialler, wake), [id]);
     dialler.connected(id, wake);
     assert_eq!(dialler.next_wake(), None);
-    dialler.closed(id, wake + LASTING, u64::MAX);
+    dialler.closed(id, wake + LASTING, true, u64::MAX);
     assert!(dialler.next_wake().expect("again") <= wake + LASTING + BACKOFF_BASE);
 }
 

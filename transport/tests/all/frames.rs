@@ -1,10 +1,9 @@
 //! Frames over real QUIC: intact, in order, bounded; peers that break the rules are shown out.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
 
-use crate::support::{Numbers, closed, endpoint, frame, identity, split_pair};
-use tombolo_transport::{Channel, CloseCode, Endpoint, Event, Events, Lost, SendError, Settings, config, limits};
+use crate::support::{Numbers, Rude, closed, endpoint, frame, split_pair, told};
+use tombolo_transport::{Channel, CloseCode, Endpoint, Event, Events, Lost, SendError, Standing, limits};
 
 #[tokio::test]
 async fn control_frames_arrive_both_ways_in_order() {
@@ -125,7 +124,7 @@ async fn what_was_queued_arrives_before_a_gentle_close() {
     for i in 1..=200_u8 {
         one.send_control(vec![i; 10_000]).expect("room");
     }
-    one.close_when_sent(CloseCode::Replaced);
+    one.close_when_sent(CloseCode::Replaced, "a better one");
     assert_eq!(one.send_control(vec![1]), Err(SendError::Closed));
     for i in 1..=200_u8 {
         assert_eq!(frame(&mut at_two).await, (Channel::Control, vec![i; 10_000]));
@@ -143,35 +142,10 @@ async fn letting_go_of_the_events_closes() {
     assert_eq!(one.send_control(vec![1]), Err(SendError::Closed));
 }
 
-/// A peer that does not keep to the rules: bare QUIC with a good key.
-struct Rude {
-    quinn: quinn::Connection,
-    control: (quinn::SendStream, quinn::RecvStream),
-    // Kept open.
-    _endpoint: quinn::Endpoint,
-}
-
 async fn rude() -> (Rude, Events, Endpoint) {
-    let (two, address) = endpoint(2);
-    let bare = quinn::Endpoint::client(crate::support::any_port()).expect("bound");
-    let config = config::client(&identity(1), &Settings::default(), None, Arc::new(OnceLock::new())).expect("usable");
-    let dial = async {
-        let quinn = bare.connect_with(config, address, "tombolo").expect("started").await.expect("connected");
-        let mut control = quinn.open_bi().await.expect("a stream");
-        control.0.write_all(&limits::CONTROL_PREAMBLE).await.expect("sent");
-        (quinn, control)
-    };
-    let accept = async { two.accept().await.expect("open").establish().await.expect("accepted") };
-    let ((quinn, control), accepted) = tokio::join!(dial, accept);
-    let (_, events) = accepted.split();
-    (Rude { quinn, control, _endpoint: bare }, events, two)
-}
-
-async fn told(quinn: &quinn::Connection) -> u64 {
-    match quinn.closed().await {
-        quinn::ConnectionError::ApplicationClosed(close) => close.error_code.into_inner(),
-        other => panic!("{other}"),
-    }
+    let (rude, handle, events, two) = Rude::meet(endpoint(2)).await;
+    handle.set_standing(Standing::Member);
+    (rude, events, two)
 }
 
 #[tokio::test]
@@ -191,7 +165,7 @@ async fn a_frame_over_the_limit_closes_the_connection() {
                 }
             }
             assert_eq!(closed(&mut events).await, Lost::FrameTooLong { channel, bytes, limit });
-            assert_eq!(told(&rude.quinn).await, 4);
+            assert_eq!(told(&rude.quinn).await.0, 4);
         }
     }
 }
@@ -210,7 +184,7 @@ async fn broken_framing_closes_the_connection() {
         stream.write_all(bytes).await.expect("sent");
         stream.finish().expect("open");
         assert_eq!(closed(&mut events).await, Lost::Protocol { what: expected });
-        assert_eq!(told(&rude.quinn).await, 3);
+        assert_eq!(told(&rude.quinn).await.0, 3);
     }
 }
 

@@ -7,4 +7,5 @@ mod flow;
 mod frames;
 mod golden_frames;
 mod handshake;
+mod strangers;
 mod support;

@@ -3,8 +3,11 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
-use tombolo_transport::{Channel, Connection, ConnectionHandle, Endpoint, Event, Events, Identity, Lost, Settings};
+use tombolo_transport::{
+    Channel, Connection, ConnectionHandle, Endpoint, Event, Events, Identity, Lost, Settings, Standing, config, limits,
+};
 
 pub fn identity(seed: u8) -> Identity {
     Identity::from_seed(&[seed; 32])
@@ -33,9 +36,13 @@ pub async fn pair() -> (Connection, Connection) {
     (dialled.expect("connected"), accepted)
 }
 
+/// The same, running, members to each other.
 pub async fn split_pair() -> ((ConnectionHandle, Events), (ConnectionHandle, Events)) {
     let (one, two) = pair().await;
-    (one.split(), two.split())
+    let (one, two) = (one.split(), two.split());
+    one.0.set_standing(Standing::Member);
+    two.0.set_standing(Standing::Member);
+    (one, two)
 }
 
 /// Reads on to the end and says why.
@@ -78,5 +85,49 @@ impl Numbers {
         let len = 1 + (self.next() % ceiling.max(1)) as usize;
         let first = self.next();
         (0..len).map(|i| (first.wrapping_add(i as u64 * 31)) as u8).collect()
+    }
+}
+
+/// Bare QUIC with a good key: can break every rule above it.
+pub struct Rude {
+    pub quinn: quinn::Connection,
+    pub control: (quinn::SendStream, quinn::RecvStream),
+    // Kept open.
+    endpoint: quinn::Endpoint,
+}
+
+/// A handshake by the key `seed`, and nothing after it.
+pub async fn shake(seed: u8, address: SocketAddr) -> (quinn::Connection, quinn::Endpoint) {
+    let bare = quinn::Endpoint::client(any_port()).expect("bound");
+    let config = config::client(&identity(seed), &Settings::default(), None, Arc::new(OnceLock::new()));
+    let connecting = bare.connect_with(config.expect("usable"), address, "tombolo").expect("started");
+    (connecting.await.expect("connected"), bare)
+}
+
+impl Rude {
+    /// Dials with the key `seed` and opens the control stream.
+    pub async fn dial(seed: u8, address: SocketAddr) -> Self {
+        let (quinn, endpoint) = shake(seed, address).await;
+        let mut control = quinn.open_bi().await.expect("a stream");
+        control.0.write_all(&limits::CONTROL_PREAMBLE).await.expect("sent");
+        Self { quinn, control, endpoint }
+    }
+
+    /// Meets an endpoint as key 1.
+    pub async fn meet((two, address): (Endpoint, SocketAddr)) -> (Self, ConnectionHandle, Events, Endpoint) {
+        let accept = async { two.accept().await.expect("open").establish().await.expect("accepted") };
+        let (rude, accepted) = tokio::join!(Self::dial(1, address), accept);
+        let (handle, events) = accepted.split();
+        (rude, handle, events, two)
+    }
+}
+
+/// The code and the text with which it was closed.
+pub async fn told(quinn: &quinn::Connection) -> (u64, String) {
+    match quinn.closed().await {
+        quinn::ConnectionError::ApplicationClosed(close) => {
+            (close.error_code.into_inner(), String::from_utf8_lossy(&close.reason).into_owned())
+        }
+        other => panic!("{other}"),
     }
 }
