@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use super::id::OpId;
 use super::ops::Ops;
 use super::seq::{Elem, Seq};
+use super::visits::{ELEMS_PER_VISIT, Visits};
 use crate::defect::{self, Defect};
 
 /// What kind of object an operation made.
@@ -126,6 +127,14 @@ impl Object {
         if kind.has_keys() { Self::Map(Keys::new()) } else { Self::Seq(Seq::default()) }
     }
 
+    /// How many keys or elements it has, tombstones among them.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Map(keys) => keys.len(),
+            Self::Seq(seq) => seq.len(),
+        }
+    }
+
     /// All live operations within, in order.
     pub(crate) fn live(&self) -> Box<dyn Iterator<Item = &Live> + '_> {
         match self {
@@ -139,11 +148,18 @@ impl Object {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Doc {
     pub(crate) objects: BTreeMap<OpId, Object>,
+    pub(super) visits: Visits,
 }
 
 impl Doc {
     pub(crate) fn new() -> Self {
-        Self { objects: BTreeMap::from([(OpId::ROOT, Object::Map(Keys::new()))]) }
+        Self::of(BTreeMap::from([(OpId::ROOT, Object::Map(Keys::new()))]))
+    }
+
+    /// These objects, the root map among them.
+    pub(crate) fn of(objects: BTreeMap<OpId, Object>) -> Self {
+        debug_assert!(matches!(objects.get(&OpId::ROOT), Some(Object::Map(_))), "the root is a map and always there");
+        Self { objects, visits: Visits::default() }
     }
 
     /// The keys of a map; `None` for what is no live map.
@@ -154,6 +170,23 @@ impl Doc {
     /// The elements of a sequence; `None` for what is no live sequence.
     pub(crate) fn seq(&self, id: OpId) -> Option<&Seq> {
         if let Object::Seq(seq) = self.objects.get(&id)? { Some(seq) } else { None }
+    }
+
+    /// How many elements of a sequence are shown.
+    pub(super) fn shown_len(&self, list: OpId) -> usize {
+        self.seq(list).map_or(0, |seq| {
+            self.visits.add(1 + seq.blocks() / ELEMS_PER_VISIT);
+            seq.shown_len()
+        })
+    }
+
+    /// The shown elements of a sequence from an index on.
+    pub(super) fn shown_from(&self, list: OpId, index: usize) -> impl Iterator<Item = &Elem> {
+        self.seq(list).into_iter().flat_map(move |seq| {
+            let (elems, passed) = seq.shown_from(index);
+            self.visits.add(1 + passed / ELEMS_PER_VISIT);
+            elems
+        })
     }
 
     /// Applies one operation. What it names and is not there has no effect.
@@ -169,7 +202,7 @@ impl Doc {
                 _ => false,
             },
             (Some(Object::Seq(seq)), Key::Elem(elem)) => {
-                seq.ops_mut(*elem).is_some_and(|ops| apply_to_slot(ops, id, op, &mut dead))
+                seq.edit(*elem, |ops| apply_to_slot(ops, id, op, &mut dead)).unwrap_or(false)
             }
             _ => false,
         };

@@ -7,7 +7,7 @@ use super::{Change, EntityState};
 /// Why a change may not be applied. Its author's fault; nothing changed; refused(structure) everywhere alike.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum Refusal {
+pub enum GateError {
     /// Not the next of its actor's changes to this entity.
     #[error("change {seq} of its actor, expected {expected}")]
     Sequence {
@@ -45,23 +45,23 @@ pub enum Refusal {
 
 impl EntityState {
     /// Checks that everything a change names lies in its past. `past` is the clock at the change's dependencies.
-    pub fn gate(&self, change: &Change, past: &Clock) -> Result<(), Refusal> {
+    pub fn gate(&self, change: &Change, past: &Clock) -> Result<(), GateError> {
         let here = self.clock.get(&change.actor());
         if change.seq() != here.seq + 1 {
-            return Err(Refusal::Sequence { seq: change.seq(), expected: here.seq + 1 });
+            return Err(GateError::Sequence { seq: change.seq(), expected: here.seq + 1 });
         }
         if past.get(&change.actor()).seq != here.seq {
-            return Err(Refusal::Aside { before: here.seq });
+            return Err(GateError::Aside { before: here.seq });
         }
         let next = past.counter_max() + 1;
         if change.start_op() <= here.counter || change.start_op() > next {
-            return Err(Refusal::StartOp { start: change.start_op(), last: here.counter, next });
+            return Err(GateError::StartOp { start: change.start_op(), last: here.counter, next });
         }
         for (op, operation) in change.ops() {
             let known = |named: OpId| {
                 let own = named.actor() == change.actor() && named.counter() >= change.start_op();
                 let earlier = if own { named < op } else { named.counter() < change.start_op() && past.covers(&named) };
-                if named == OpId::ROOT || earlier { Ok(()) } else { Err(Refusal::NotInPast { op, named }) }
+                if named == OpId::ROOT || earlier { Ok(()) } else { Err(GateError::NotInPast { op, named }) }
             };
             known(operation.obj)?;
             if let Key::Elem(elem) = operation.key {

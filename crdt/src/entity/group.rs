@@ -12,7 +12,7 @@ use super::view::{Slot, shown_key};
 impl Doc {
     /// What the maps of a group hold at a stored key, in the group's order. O(the maps).
     pub(super) fn slots<'a>(&'a self, group: &[OpId], key: &str) -> Vec<Slot<'a>> {
-        visits::add(group.len());
+        self.visits.add(group.len());
         let slot = |holder: &OpId| Some(Slot { holder: *holder, ops: self.map(*holder)?.get(key)? });
         group.iter().filter_map(slot).collect()
     }
@@ -20,7 +20,7 @@ impl Doc {
     /// The stored keys of a group that are the user's, once each, in byte order.
     pub(super) fn keys<'a>(&'a self, group: &[OpId]) -> BTreeSet<&'a str> {
         let keys = group.iter().filter_map(|id| self.map(*id)).flat_map(|keys| keys.keys().map(String::as_str));
-        keys.inspect(|_| visits::add(1)).filter(|key| shown_key(group, key).is_some()).collect()
+        keys.inspect(|_| self.visits.add(1)).filter(|key| shown_key(group, key).is_some()).collect()
     }
 
     /// Whether a group has any of these.
@@ -34,7 +34,7 @@ impl Doc {
         let mut all: BTreeMap<&str, Vec<Slot<'_>>> = BTreeMap::new();
         for holder in group {
             for (key, ops) in self.map(*holder).into_iter().flatten() {
-                visits::add(1);
+                self.visits.add(1);
                 if shown_key(group, key).is_some() {
                     all.entry(key).or_default().push(Slot { holder: *holder, ops });
                 }
@@ -52,7 +52,7 @@ impl Doc {
         };
         if let [holder] = group {
             for (key, ops) in self.map(*holder).into_iter().flatten() {
-                visits::add(1);
+                self.visits.add(1);
                 field(key, &[Slot { holder: *holder, ops }]);
             }
             return;
@@ -69,7 +69,7 @@ impl Doc {
         if group.len() > 1 {
             for holder in group {
                 for key in self.map(*holder).into_iter().flat_map(|keys| keys.keys()) {
-                    visits::add(1);
+                    self.visits.add(1);
                     if let Some(holders) = by_key.get_mut(key) {
                         holders.push(*holder);
                     } else if wanted(key) {
@@ -102,29 +102,5 @@ impl Holders<'_> {
             Some(holders) => holders,
             None => &self.greatest,
         }
-    }
-}
-
-/// How many slots were looked at, for tests.
-pub(super) mod visits {
-    #[cfg(test)]
-    thread_local! {
-        static VISITS: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
-    }
-
-    #[cfg(not(test))]
-    pub(super) const fn add(_slots: usize) {}
-
-    #[cfg(test)]
-    pub(super) fn add(slots: usize) {
-        VISITS.set(VISITS.get() + slots);
-    }
-
-    /// How many were looked at on this thread while something was done.
-    #[cfg(test)]
-    pub(in super::super) fn during<T>(what: impl FnOnce() -> T) -> (T, usize) {
-        let before = VISITS.get();
-        let done = what();
-        (done, VISITS.get() - before)
     }
 }

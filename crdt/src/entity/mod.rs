@@ -32,7 +32,9 @@ mod ops;
 mod places;
 mod row;
 mod seq;
+mod size;
 mod view;
+mod visits;
 mod write;
 
 #[cfg(test)]
@@ -41,13 +43,19 @@ pub(crate) mod tests;
 use std::collections::BTreeMap;
 
 pub use blame::Blamed;
-pub use change::{CHANGE_BYTES_MAX, CHANGE_KEY_BYTES_MAX, CHANGE_OPS_FREE, Change, ChangeError};
+pub use change::{
+    CHANGE_BYTES_MAX, CHANGE_KEY_BYTES_MAX, CHANGE_OPERATIONS_MAX, Change, ChangeError, ENTRY_OPERATIONS_MAX,
+    EntryBudget,
+};
 pub use conflicts::{CONFLICT_VALUES_MAX, Conflict, ConflictValue, Step};
-pub use gate::Refusal;
+pub use gate::GateError;
 pub use id::{Clock, Mark, OpId};
 pub use places::{PATHS_MAX, Places, Touched};
 pub use row::RowError;
-pub use write::{PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteError, Writer};
+pub use size::{NUMBERS_WARN, Removed};
+pub use write::{
+    NUMBERS_RESERVED, PLAN_VISITS_MAX, PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteError, Writer,
+};
 
 use crate::defect::{self, Defect};
 use crate::hash::{Tagged, tag};

@@ -330,7 +330,7 @@ impl<'a> Decoder<'a> {
             let id = if index == 0 { OpId::ROOT } else { self.id()? };
             objects.insert(id, self.object()?);
         }
-        matches!(objects.get(&OpId::ROOT), Some(Object::Map(_))).then_some(Doc { objects })
+        matches!(objects.get(&OpId::ROOT), Some(Object::Map(_))).then(|| Doc::of(objects))
     }
 
     fn object(&mut self) -> Option<Object> {

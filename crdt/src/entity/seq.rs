@@ -26,6 +26,12 @@ pub(crate) struct Elem {
     pub(crate) ops: Ops,
 }
 
+impl Elem {
+    fn is_shown(&self) -> bool {
+        !self.ops.is_empty()
+    }
+}
+
 /// Neighbours. Never none.
 #[derive(Debug, Clone)]
 struct Block {
@@ -33,12 +39,15 @@ struct Block {
     key: usize,
     elems: Vec<Elem>,
     least: OpId,
+    /// How many of them are shown.
+    shown: usize,
 }
 
 impl Block {
     fn new(key: usize, elems: Vec<Elem>) -> Self {
         let least = elems.iter().map(|elem| elem.id).min().unwrap_or(OpId::ROOT);
-        Self { key, elems, least }
+        let shown = elems.iter().filter(|elem| elem.is_shown()).count();
+        Self { key, elems, least, shown }
     }
 
     fn position(&self, id: OpId) -> Option<usize> {
@@ -98,13 +107,42 @@ impl Seq {
 
     /// The elements that are shown.
     pub(crate) fn shown(&self) -> impl Iterator<Item = &Elem> {
-        self.iter().filter(|elem| !elem.ops.is_empty())
+        self.iter().filter(|elem| elem.is_shown())
     }
 
-    /// The live operations of an element.
-    pub(crate) fn ops_mut(&mut self, id: OpId) -> Option<&mut Ops> {
+    /// How many those are. O(blocks).
+    pub(crate) fn shown_len(&self) -> usize {
+        self.blocks.iter().map(|block| block.shown).sum()
+    }
+
+    /// How many blocks there are.
+    pub(crate) fn blocks(&self) -> usize {
+        self.blocks.len()
+    }
+
+    /// The elements that are shown, from an index on, and how many blocks and elements were passed on the way there.
+    pub(crate) fn shown_from(&self, index: usize) -> (impl Iterator<Item = &Elem>, usize) {
+        let mut left = index;
+        let here = |block: &&Block| {
+            let within = left < block.shown;
+            left -= if within { 0 } else { block.shown };
+            !within
+        };
+        let passed = self.blocks.iter().take_while(here).count();
+        let from = Elems { blocks: self.blocks.get(passed..).unwrap_or_default().iter(), elems: [].iter() };
+        (from.filter(|elem| elem.is_shown()).skip(left), passed + left)
+    }
+
+    /// Does something to the live operations of an element; `None`: there is no such element.
+    pub(crate) fn edit<T>(&mut self, id: OpId, edit: impl FnOnce(&mut Ops) -> T) -> Option<T> {
         let (block, at) = self.find(id)?;
-        Some(&mut self.blocks.get_mut(block)?.elems.get_mut(at)?.ops)
+        let block = self.blocks.get_mut(block)?;
+        let elem = block.elems.get_mut(at)?;
+        let before = usize::from(elem.is_shown());
+        let done = edit(&mut elem.ops);
+        block.shown = block.shown + usize::from(elem.is_shown()) - before;
+        debug_assert!(block.shown <= block.elems.len(), "no more are shown than are there");
+        Some(done)
     }
 
     fn find(&mut self, id: OpId) -> Option<Place> {
@@ -176,6 +214,7 @@ impl Seq {
             self.blocks.push(Block::new(self.blocks.len(), vec![elem]));
             return;
         };
+        here.shown += usize::from(elem.is_shown());
         here.elems.insert(at, elem);
         here.least = here.least.min(id);
         if let Some(minima) = &mut self.minima {

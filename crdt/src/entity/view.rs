@@ -11,6 +11,8 @@ use std::cmp::Reverse;
 use super::doc::{Doc, Kind, Live, Object, Value};
 use super::id::OpId;
 use super::ops::Ops;
+use super::seq::Seq;
+use super::visits::BYTES_PER_VISIT;
 use super::write::VIEW_BYTES_MAX;
 use super::{DELETED, EntityState, Flags};
 use crate::json::{Fields, Json, VIEW_DEPTH_MAX};
@@ -69,6 +71,7 @@ impl Doc {
         let (mut group, mut holder) = (Vec::new(), OpId::ROOT);
         let (mut empty, mut shown) = (None::<OpId>, None::<OpId>);
         for slot in slots {
+            self.visits.add(slot.ops.len());
             for op in slot.ops {
                 if op.value.is_map() {
                     group.push(op.id);
@@ -100,6 +103,7 @@ impl Doc {
         let mut stack = vec![id];
         while let Some(id) = stack.pop() {
             for op in self.map(id).into_iter().flat_map(|keys| keys.values().flatten()) {
+                self.visits.add(1);
                 if !op.value.is_map() {
                     return true;
                 }
@@ -147,6 +151,8 @@ impl Doc {
     }
 
     fn value(&self, id: OpId, value: &Value, depth: usize, over: &mut bool) -> Json {
+        let text = if let Value::Str(text) = value { text.len() } else { 0 };
+        self.visits.add(1 + text / BYTES_PER_VISIT);
         match value {
             Value::Null => Json::Null,
             Value::Bool(bool) => Json::Bool(*bool),
@@ -176,7 +182,8 @@ impl Doc {
 
     /// A text: its winners one after the other, U+FFFC for what is no string.
     fn text(&self, id: OpId) -> String {
-        let winners = self.seq(id).into_iter().flat_map(|seq| seq.shown().filter_map(|elem| elem.ops.last()));
+        let shown = self.seq(id).into_iter().flat_map(Seq::shown);
+        let winners = shown.inspect(|_| self.visits.add(1)).filter_map(|elem| elem.ops.last());
         let part = |op| match op {
             &Live { value: Value::Str(ref text), .. } => text.as_str(),
             _ => "\u{fffc}",

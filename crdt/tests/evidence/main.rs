@@ -12,7 +12,7 @@ use std::process::Command;
 use automerge::transaction::Transactable;
 use automerge::{AutoCommit, Automerge, ObjType, ROOT, ReadDoc, ScalarValue};
 use cases::{Answer, Case};
-use tombolo_crdt::entity::{Applied, Change, Clock, EntityState, Provenance, Refusal};
+use tombolo_crdt::entity::{Applied, Change, Clock, EntityState, GateError, Provenance};
 use tombolo_crdt::{ChangeHash, FeedId};
 
 /// Tells the child which case is its own.
@@ -84,7 +84,7 @@ fn answers(chunks: &[Vec<u8>]) -> (Vec<Answer>, EntityState) {
                 pasts.insert(change.hash(), past.with(&change));
                 Answer::Applied
             }
-            Err(Refusal::NotInPast { .. }) => Answer::NotInPast,
+            Err(GateError::NotInPast { .. }) => Answer::NotInPast,
             Err(_) => Answer::Sequence,
         }
     };

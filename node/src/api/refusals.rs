@@ -1,6 +1,6 @@
 //! What the engine refuses, as problems.
 
-use tombolo_crdt::entity::{CHANGE_BYTES_MAX, VIEW_BYTES_MAX, WriteError};
+use tombolo_crdt::entity::{CHANGE_BYTES_MAX, CHANGE_OPERATIONS_MAX, VIEW_BYTES_MAX, WriteError};
 use tombolo_crdt::entry::{ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX};
 use tombolo_transport::frame::JoinRefusal;
 
@@ -62,8 +62,9 @@ fn of_write(error: &WriteError, text: String) -> Problem {
         WriteError::TooLarge(_) => Problem::new(Kind::TooLarge, text).with("limit", VIEW_BYTES_MAX as u64),
         WriteError::ChangeTooLarge { .. } => Problem::new(Kind::TooLarge, text)
             .with("limit", CHANGE_BYTES_MAX as u64)
-            .with("limit_operations", CHANGE_BYTES_MAX as u64)
+            .with("limit_operations", CHANGE_OPERATIONS_MAX as u64)
             .hint("make it in several smaller writes"),
+        WriteError::TooMuchWork => Problem::new(Kind::TooLarge, text),
         // A test is a condition like `If-Match`, in the body.
         WriteError::TestFailed(path) => Problem::new(Kind::RevisionMismatch, text).with("path", path.as_str()),
         WriteError::NotACounter(_) => Problem::new(Kind::InvalidValue, text).hint(
@@ -94,6 +95,8 @@ mod tests {
             (write(WriteError::NotAnObject), "invalid-value", 422),
             (write(WriteError::TooLarge(5)), "too-large", 413),
             (write(WriteError::ChangeTooLarge { operations: 5 }), "too-large", 413),
+            (write(WriteError::TooMuchWork), "too-large", 413),
+            (write(WriteError::Exhausted), "invalid-value", 422),
             (write(WriteError::TestFailed("/a".to_owned())), "revision-mismatch", 412),
             (mismatch.clone(), "revision-mismatch", 412),
             (Refusal::IdempotencyConflict, "idempotency-conflict", 422),
@@ -112,7 +115,7 @@ mod tests {
         }
         let shown = Problem::from(write(WriteError::ChangeTooLarge { operations: 1_050_000 })).to_json();
         assert!(shown["detail"].as_str().is_some_and(|text| text.contains("1050000 operations")), "{shown}");
-        assert_eq!((&shown["limit"], &shown["limit_operations"]), (&1_048_576.into(), &1_048_576.into()));
+        assert_eq!((&shown["limit"], &shown["limit_operations"]), (&1_048_576.into(), &262_144.into()));
         let shown = Problem::from(mismatch).to_json();
         assert_eq!(shown["current"], "01010101010101010101010101010101");
         assert_eq!(Problem::from(TicketError::Truncated).kind, Kind::InvalidTicket);

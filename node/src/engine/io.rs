@@ -286,8 +286,10 @@ pub enum Refusal {
     /// The idempotency key was used for another body.
     #[error("this idempotency key was used with another body")]
     IdempotencyConflict,
-    /// Over a limit of entries: too many changes or bytes in one transaction.
-    #[error("the transaction has {changes} changes and {bytes} bytes; the limits are 4096 and 4 MiB")]
+    /// Over a limit of entries: too many changes, bytes or operations in one transaction.
+    #[error(
+        "the transaction has {changes} changes and {bytes} bytes; the limits are 4096, 4 MiB and 524288 operations"
+    )]
     TooLarge {
         /// Entities changed.
         changes: usize,

@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::entity::{Change, EntityState, Provenance, Writer};
+use tombolo_crdt::entity::{Change, EntityState, EntryBudget, Provenance, Writer};
 use tombolo_crdt::entry::{Body, ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, ENTRY_VERSION, Entry};
 use tombolo_crdt::entry::{EntityChange, Trace};
 use tombolo_crdt::feed::Opening;
@@ -367,7 +367,9 @@ struct Made {
 fn check_size(made: &[Made]) -> Result<(), Refusal> {
     let names = |made: &Made| made.collection.len() + made.id.len() + 16;
     let bytes: usize = made.iter().map(|made| made.change.bytes().len() + names(made)).sum();
-    if made.len() > ENTRY_CHANGES_MAX || bytes + ENVELOPE_BYTES_MAX > ENTRY_BYTES_MAX {
+    let mut budget = EntryBudget::new();
+    let stands_for_more = !made.iter().all(|made| budget.take(&made.change));
+    if stands_for_more || made.len() > ENTRY_CHANGES_MAX || bytes + ENVELOPE_BYTES_MAX > ENTRY_BYTES_MAX {
         return Err(Refusal::TooLarge { changes: made.len(), bytes });
     }
     Ok(())

@@ -1,13 +1,14 @@
 //! Automerge change chunks: bytes to [`Change`] and back, both ours.
 //!
 //! A chunk is read once, front to back. What a length or a count says is never believed before the bytes are there, what
-//! runs expand to is bounded by [`CHANGE_OPS_FREE`] and [`CHANGE_KEY_BYTES_MAX`], and every encoding has exactly one
+//! runs expand to is bounded by the bytes of the chunk ([`CHANGE_OPERATIONS_MAX`]), and every encoding has exactly one
 //! accepted form, the one Automerge 0.12 writes: two different chunks are two different changes. Automerge itself sees
 //! no byte from outside. In debug builds it encodes every local change a second time, to the same bytes.
 
 mod bytes;
 mod chunk;
 mod columns;
+mod limits;
 mod ops;
 #[cfg(any(test, debug_assertions))]
 mod reference;
@@ -17,32 +18,21 @@ mod tests;
 mod values;
 
 use self::chunk::{Actors, Header};
-use self::ops::Budget;
+use self::limits::Budget;
+pub(crate) use self::limits::Weight;
+pub use self::limits::{
+    CHANGE_BYTES_MAX, CHANGE_KEY_BYTES_MAX, CHANGE_OPERATIONS_MAX, ENTRY_OPERATIONS_MAX, EntryBudget,
+};
 use super::doc::Operation;
 use super::id::{NUMBER_END, OpId};
 use crate::{ChangeHash, FeedId};
-
-/// Bytes a change may have.
-pub const CHANGE_BYTES_MAX: usize = 1 << 20;
-/// Operations a change may have however short it is, and as many predecessors. A longer change may have one per byte.
-///
-/// A constant of the wire version: stores hold sealed changes that need it, such as one that deletes thousands of list
-/// elements. Runs make a hundred bytes stand for so many operations, and each takes about a hundred bytes and 30 ns.
-pub const CHANGE_OPS_FREE: usize = 1 << 16;
-/// Operations, and as many predecessors, that a change of our own has at most for fewer bytes: beyond, it is given a
-/// message that makes it a byte for each. So what a change makes others do costs its author bytes, and a later wire
-/// version may ask for that. Nearly all writes have a byte per operation anyway.
-const OWN_OPS_FREE: usize = 1 << 10;
-/// Bytes that the keys of all operations of a change may have together, each counted as often as it is used: runs of one
-/// key would multiply it. Writes of less than 4 MiB have no more.
-pub const CHANGE_KEY_BYTES_MAX: usize = 4 << 20;
 
 /// Why bytes are not a change. The author's fault; nothing changed. All but [`ChangeError::Unknown`] are refused(structure).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
-    /// More than [`CHANGE_BYTES_MAX`], or more operations, predecessors or bytes of keys than [`CHANGE_OPS_FREE`] and
-    /// [`CHANGE_KEY_BYTES_MAX`] allow.
+    /// More than [`CHANGE_BYTES_MAX`], or more operations, predecessors or bytes of keys than its bytes,
+    /// [`CHANGE_OPERATIONS_MAX`] and [`CHANGE_KEY_BYTES_MAX`] allow.
     #[error("more than a change may hold")]
     TooLarge,
     /// Not exactly one chunk of type 1: other magic or type, cut off, or bytes behind it.
@@ -83,18 +73,17 @@ pub struct Change {
 impl Change {
     /// Parses and checks the bytes of one change that the feed `actor` carries.
     ///
-    /// Takes time and memory linear in the bytes and in the operations they stand for, which are bounded as
-    /// [`CHANGE_OPS_FREE`] says.
+    /// Takes time and memory linear in its bytes: what it stands for is counted before it is made.
     ///
     /// # Errors
     /// See [`ChangeError`].
     pub fn parse(bytes: &[u8], actor: FeedId) -> Result<Self, ChangeError> {
-        Self::read(bytes, actor, budget(bytes.len()))
+        Self::read(bytes, actor, Budget::of(bytes.len()))
     }
 
-    /// The same, as long as it takes at most some `memory` bytes; `None`: it takes more, or has more than a change may.
+    /// What [`Change::parse`] gives, as long as it takes at most some `memory` bytes; `None`: it takes more, or has more than a change may.
     pub(crate) fn parse_within(bytes: &[u8], actor: FeedId, memory: usize) -> Option<Result<Self, ChangeError>> {
-        let all = budget(bytes.len());
+        let all = Budget::of(bytes.len());
         let budget = Budget {
             ops: all.ops.min(memory / size_of::<Operation>()),
             preds: all.preds.min(memory / size_of::<OpId>()),
@@ -122,7 +111,8 @@ impl Change {
         Ok(Self { hash, actor, seq, start_op, deps, bytes: bytes.to_vec(), ops })
     }
 
-    /// Encodes a change of our own. The caller vouches for the numbers, and that the predecessors are sorted.
+    /// Encodes a change of our own. The caller vouches for the numbers, and that the predecessors are sorted. A change that
+    /// stands for more than its bytes allow gets a message of spaces that makes up for them.
     pub(crate) fn build(mut own: Own) -> Result<Self, ChangeError> {
         if own.start_op == 0 {
             return Err(ChangeError::Range);
@@ -131,19 +121,18 @@ impl Change {
         let actors = Actors::of(own.actor, ops::named(&own.ops));
         let mut operations = Vec::new();
         columns::write(&ops::write(&own.ops, &actors), &mut operations);
-        let preds: usize = own.ops.iter().map(|op| op.pred.len()).sum();
-        let rows = preds.max(own.ops.len());
-        if rows > CHANGE_BYTES_MAX {
-            return Err(ChangeError::TooLarge);
+        let needed = Weight::of(&own.ops).bytes().ok_or(ChangeError::TooLarge)?;
+        let mut contents = chunk::write_header(&own, &actors, 0);
+        let padding = needed.saturating_sub(contents.len() + operations.len());
+        if padding > 0 {
+            contents = chunk::write_header(&own, &actors, padding);
         }
-        let padding = if rows > OWN_OPS_FREE { rows.saturating_sub(operations.len()) } else { 0 };
-        let mut contents = chunk::write_header(&own, &actors, padding);
         contents.append(&mut operations);
         let (hash, bytes) = chunk::close(&contents);
         if bytes.len() > CHANGE_BYTES_MAX {
             return Err(ChangeError::TooLarge);
         }
-        budget(bytes.len()).check(&own.ops)?;
+        debug_assert!(needed <= bytes.len(), "what is written is what every reader takes");
         #[cfg(debug_assertions)]
         assert!(reference::encode(&own, padding) == bytes, "Automerge encodes this change in another way");
         Ok(Self { hash, actor: own.actor, seq: own.seq, start_op: own.start_op, deps: own.deps, bytes, ops: own.ops })
@@ -185,6 +174,12 @@ impl Change {
         self.ops.len()
     }
 
+    /// How many predecessors these name together. O(its operations).
+    #[must_use]
+    pub fn predecessors(&self) -> usize {
+        self.ops.iter().map(|op| op.pred.len()).sum()
+    }
+
     /// The chunk.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -221,10 +216,4 @@ pub(crate) struct Own {
     pub(crate) time: i64,
     pub(crate) deps: Vec<ChangeHash>,
     pub(crate) ops: Vec<Operation>,
-}
-
-/// What the operations of a change with so many bytes may take.
-fn budget(bytes: usize) -> Budget {
-    let rows = bytes.max(CHANGE_OPS_FREE);
-    Budget { ops: rows, preds: rows, key_bytes: CHANGE_KEY_BYTES_MAX }
 }

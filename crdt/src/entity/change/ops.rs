@@ -6,35 +6,11 @@ use super::columns::{
     ACTION, Columns, INSERT, KEY_ACTOR, KEY_COUNTER, KEY_TEXT, OBJ_ACTOR, OBJ_COUNTER, PRED_ACTOR, PRED_COUNT,
     PRED_COUNTER, VALUE_META, VALUE_RAW,
 };
+use super::limits::Budget;
 use super::rle::{BooleanWriter, Booleans, DeltaWriter, Deltas, RunWriter, Runs};
 use super::{ChangeError, values};
 use crate::entity::doc::{Action, Key, Kind, Operation, Value};
 use crate::entity::id::OpId;
-
-/// What expanding the columns of one change may take. Spent by reader and writer alike.
-///
-/// Runs make a few bytes stand for any number of operations, so the size of a chunk bounds nothing.
-#[derive(Debug)]
-pub(super) struct Budget {
-    pub(super) ops: usize,
-    pub(super) preds: usize,
-    pub(super) key_bytes: usize,
-}
-
-impl Budget {
-    /// Takes one operation with its predecessors and its key.
-    fn spend(&mut self, preds: usize, key_bytes: usize) -> Result<(), ChangeError> {
-        let less = |from: &mut usize, by| from.checked_sub(by).map(|left| *from = left).ok_or(ChangeError::TooLarge);
-        less(&mut self.ops, 1)?;
-        less(&mut self.preds, preds)?;
-        less(&mut self.key_bytes, key_bytes)
-    }
-
-    /// Checks operations that are there already.
-    pub(super) fn check(mut self, ops: &[Operation]) -> Result<(), ChangeError> {
-        ops.iter().try_for_each(|op| self.spend(op.pred.len(), op.key.text().map_or(0, str::len)))
-    }
-}
 
 impl Key {
     fn text(&self) -> Option<&str> {

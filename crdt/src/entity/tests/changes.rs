@@ -141,13 +141,19 @@ fn l1_names_outside_the_past_are_refused() {
         (forged(1, 1, 3, vec![id(3, 1)], OpId::ROOT), &past),
         (forged(1, 1, 3, vec![id(4, 1)], OpId::ROOT), &past),
     ] {
-        assert!(matches!(gate(&change, past), Err(Refusal::NotInPast { .. })), "{change:?}");
+        assert!(matches!(gate(&change, past), Err(GateError::NotInPast { .. })), "{change:?}");
     }
-    assert_eq!(gate(&forged(1, 2, 9, vec![], OpId::ROOT), &past), Err(Refusal::Sequence { seq: 2, expected: 1 }));
-    assert_eq!(gate(&forged(0, 2, 2, vec![], OpId::ROOT), &past), Err(Refusal::StartOp { start: 2, last: 2, next: 3 }));
-    assert_eq!(gate(&forged(1, 1, 4, vec![], OpId::ROOT), &past), Err(Refusal::StartOp { start: 4, last: 0, next: 3 }));
+    assert_eq!(gate(&forged(1, 2, 9, vec![], OpId::ROOT), &past), Err(GateError::Sequence { seq: 2, expected: 1 }));
+    assert_eq!(
+        gate(&forged(0, 2, 2, vec![], OpId::ROOT), &past),
+        Err(GateError::StartOp { start: 2, last: 2, next: 3 })
+    );
+    assert_eq!(
+        gate(&forged(1, 1, 4, vec![], OpId::ROOT), &past),
+        Err(GateError::StartOp { start: 4, last: 0, next: 3 })
+    );
     // Its actor's change before it is not in its past.
-    assert_eq!(gate(&forged(0, 2, 3, vec![], OpId::ROOT), &aside), Err(Refusal::Aside { before: 1 }));
+    assert_eq!(gate(&forged(0, 2, 3, vec![], OpId::ROOT), &aside), Err(GateError::Aside { before: 1 }));
 }
 
 /// A predecessor under another key, an object that is none: no effect, and no reason to refuse.
@@ -210,7 +216,7 @@ fn no_change_makes_an_entity_unwritable() {
     let past = state.clock().clone();
     let end = (1_u64 << 31) - 1;
     let pill = forged(0, 1, end, vec![], OpId::ROOT);
-    assert_eq!(state.gate(&pill, &past), Err(Refusal::StartOp { start: end, last: 0, next: 2 }));
+    assert_eq!(state.gate(&pill, &past), Err(GateError::StartOp { start: end, last: 0, next: 2 }));
     // Nor can one without operations: it raises its actor's mark to the one before its first.
     let own = Own { actor: feed(0), seq: 1, start_op: 2, time: 0, deps: state.heads().to_vec(), ops: Vec::new() };
     let empty = Change::build(own).unwrap();

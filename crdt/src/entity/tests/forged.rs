@@ -74,10 +74,10 @@ impl Replica {
         }
         let answer = match self.state.gate(&change, &past) {
             Ok(()) => Answer::Applied,
-            Err(Refusal::Sequence { .. }) => Answer::Sequence,
-            Err(Refusal::Aside { .. }) => Answer::Aside,
-            Err(Refusal::StartOp { .. }) => Answer::StartOp,
-            Err(Refusal::NotInPast { .. }) => Answer::NotInPast,
+            Err(GateError::Sequence { .. }) => Answer::Sequence,
+            Err(GateError::Aside { .. }) => Answer::Aside,
+            Err(GateError::StartOp { .. }) => Answer::StartOp,
+            Err(GateError::NotInPast { .. }) => Answer::NotInPast,
         };
         if answer == Answer::Applied {
             let provenance = Provenance { entry_seq: self.answers[at].len() as u64, ..Provenance::default() };

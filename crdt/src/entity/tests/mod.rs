@@ -1,5 +1,6 @@
 //! Tests of the entity, with a few replicas of one in a world of their own.
 
+mod budget;
 mod changes;
 mod counters;
 mod differential;

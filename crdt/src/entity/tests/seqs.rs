@@ -1,6 +1,7 @@
 //! Sequences of many blocks are what a plain list under the same rule is.
 
 use super::*;
+use crate::entity::doc::{Live, Value};
 use crate::entity::ops::Ops;
 use crate::entity::seq::{Elem, Seq};
 
@@ -56,10 +57,26 @@ proptest! {
         prop_assert_eq!(ids(&seq), plain.clone());
         prop_assert_eq!(seq.len(), plain.len());
         for id in plain.iter().step_by(7) {
-            prop_assert!(seq.ops_mut(*id).is_some());
+            prop_assert_eq!(seq.edit(*id, |_| 7), Some(7));
         }
+        // Every third is shown.
+        for (at, id) in plain.iter().enumerate().step_by(3) {
+            let live = Live { id: *id, value: Value::Int(at as i64) };
+            prop_assert_eq!(seq.edit(*id, |ops| ops.insert(live)), Some(()));
+        }
+        let shown: Vec<OpId> = seq.shown().map(|elem| elem.id).collect();
+        prop_assert_eq!((seq.shown_len(), shown.len()), (shown.len(), plain.len().div_ceil(3)));
+        for from in (0..shown.len() + 2).step_by(1 + shown.len() / 40) {
+            let (elems, passed) = seq.shown_from(from);
+            prop_assert!(elems.map(|elem| elem.id).eq(shown.iter().skip(from).copied()));
+            prop_assert!(passed <= seq.blocks() + 256, "{} of {} blocks", passed, seq.blocks());
+        }
+        for id in plain.iter().step_by(3) {
+            seq.edit(*id, |ops| ops.remove(*id));
+        }
+        prop_assert_eq!(seq.shown_len(), 0);
         let nobody = OpId::new(1 << 30, feed(7)).unwrap();
-        prop_assert!(seq.ops_mut(nobody).is_none() && !seq.insert(nobody, elem(nobody)));
+        prop_assert!(seq.edit(nobody, |_| ()).is_none() && !seq.insert(nobody, elem(nobody)));
         prop_assert_eq!(seq.clone(), Seq::new(plain.into_iter().map(elem).collect()));
     }
 }

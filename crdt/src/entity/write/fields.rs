@@ -78,15 +78,14 @@ impl Writer<'_> {
             (Present::Equal, _) if !(conflict && mode.decide) => Ok(()),
             (Present::Map(maps), Json::Object(fields)) => {
                 if conflict && mode.decide {
-                    self.remove_plain(group, key);
+                    self.remove_plain(group, key)?;
                 }
                 self.replace_fields(&maps, fields, mode, depth + 1)
             }
             (Present::Counter { holder, id, value }, _) => {
                 let new = new.as_i64().unwrap_or(value);
                 if conflict && mode.renew {
-                    self.set_counter(group, key, new);
-                    return Ok(());
+                    return self.set_counter(group, key, new);
                 }
                 let from = base.and_then(Json::as_i64).unwrap_or(value);
                 let by = new.checked_sub(from).ok_or(WriteError::Overflow)?;
@@ -109,9 +108,10 @@ impl Writer<'_> {
         let gone = keys.filter(|key| shown_key(group, key).is_some_and(|key| !new.contains_key(key)));
         let gone: Vec<String> = gone.map(str::to_owned).collect();
         for key in gone {
-            self.remove(holders.of(&key), &key);
+            self.remove(holders.of(&key), &key)?;
         }
         for (key, value) in new {
+            self.afford()?;
             let key = stored_key(group, key);
             self.put_field((holders.of(&key), &key), None, value, mode, depth)?;
         }
@@ -129,6 +129,7 @@ impl Writer<'_> {
         let keys: BTreeSet<&str> = base.keys().chain(new.keys()).map(String::as_str).collect();
         let holders = self.state.doc.holders(group, |key| keys.contains(key));
         for name in keys {
+            self.afford()?;
             let key = &*stored_key(group, name);
             let group = holders.of(key);
             match (base.get(name), new.get(name)) {
@@ -136,9 +137,9 @@ impl Writer<'_> {
                 (Some(Json::Object(before)), None) => match self.maps_shown(group, key) {
                     // What others added within since the base was read is not the caller's to remove.
                     Some(maps) => self.three_way(&maps, before, &Fields::new(), depth + 1)?,
-                    None => self.remove(group, key),
+                    None => self.remove(group, key)?,
                 },
-                (_, None) => self.remove(group, key),
+                (_, None) => self.remove(group, key)?,
                 (Some(Json::Object(before)), Some(Json::Object(after))) => {
                     if let Some(maps) = self.maps_shown(group, key) {
                         self.three_way(&maps, before, after, depth + 1)?;
@@ -163,12 +164,13 @@ impl Writer<'_> {
         }
         let holders = self.state.doc.holders(group, |key| patch.contains_key(key));
         for (name, value) in patch {
+            self.afford()?;
             let key = &*stored_key(group, name);
             let group = holders.of(key);
             match (value, self.maps_shown(group, key)) {
-                (Json::Null, _) => self.remove(group, key),
+                (Json::Null, _) => self.remove(group, key)?,
                 (Json::Object(inner), Some(maps)) => {
-                    self.remove_plain(group, key);
+                    self.remove_plain(group, key)?;
                     self.merge_patch(&maps, inner, depth + 1)?;
                     self.keep_shown(group, key, depth)?;
                 }

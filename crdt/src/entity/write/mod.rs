@@ -1,22 +1,26 @@
 //! Writes: what a client asks for, planned against the present state and turned into one change.
 
+mod budget;
 mod fields;
 mod paths;
 mod request;
 mod slots;
 
+pub use budget::{NUMBERS_RESERVED, PLAN_VISITS_MAX};
 pub use request::{PatchOp, PatchOpError, TypedOp, Write};
 
 use super::change::Own;
-use super::doc::{Action, Key, Live, Operation, Value};
+use super::doc::{Action, Key, Object, Operation, Value};
 use super::id::OpId;
 use super::ops::Ops;
 use super::{Change, ChangeError, DELETED, EntityState, Provenance};
+use crate::json::Json;
 use crate::json::pointer::PointerError;
 use crate::{FeedId, Hlc};
+use budget::{Purpose, Used};
 use fields::Mode;
 
-/// Bytes that the canonical view of an entity may have after a write that does not shrink it.
+/// Bytes that the canonical view of an entity may have after a write that makes it larger.
 pub const VIEW_BYTES_MAX: usize = 1 << 20;
 
 /// Why a write is not made. The caller's fault unless said otherwise. The writer is spent; the entity is as it was.
@@ -32,19 +36,23 @@ pub enum WriteError {
     /// The value would nest containers deeper than [`crate::json::WRITE_DEPTH_MAX`].
     #[error("nested deeper than 64")]
     TooDeep,
-    /// The entity's view would have this many bytes and not be smaller than before.
-    #[error("the entity would have {0} bytes, more than 1 MiB")]
+    /// The entity's view would have this many bytes, and more than before.
+    #[error("the entity would have {0} bytes, more than 1 MiB and than it has")]
     TooLarge(usize),
     /// The change itself would have more bytes, operations, replaced values or bytes of keys than [`super::Change`] may:
-    /// [`super::CHANGE_BYTES_MAX`] of the first three, [`super::CHANGE_KEY_BYTES_MAX`] of the last.
+    /// [`super::CHANGE_BYTES_MAX`], [`super::CHANGE_OPERATIONS_MAX`] of the next two, [`super::CHANGE_KEY_BYTES_MAX`].
     #[error(
-        "the change would have {operations} operations and be over a limit: it may have 1 MiB, in it a byte for each \
-         operation and each value they replace, and 4 MiB of keys"
+        "the change would have {operations} operations and be over a limit: it may have 1 MiB, 262144 operations that \
+         replace as many values, and 4 MiB of keys"
     )]
     ChangeTooLarge {
         /// Values set or removed, elements of lists each.
         operations: usize,
     },
+    /// Planning would take more visits to the entity than [`PLAN_VISITS_MAX`], or `copy` and `move` would carry more than
+    /// the entity held and 1 MiB.
+    #[error("the write asks for more work than one write may: send it in several, or PUT the result")]
+    TooMuchWork,
     /// Not a JSON Pointer.
     #[error(transparent)]
     Pointer(#[from] PointerError),
@@ -69,8 +77,9 @@ pub enum WriteError {
     /// A `move` of a value into itself.
     #[error("`{0}` cannot be moved into itself")]
     MoveIntoItself(String),
-    /// The entity has used up its 2³¹ operations. Nobody's fault; it takes no more writes.
-    #[error("the entity's operation counters are used up")]
+    /// The entity has used up its 2³¹ operations, but for the [`NUMBERS_RESERVED`] that are kept for deletes and for the
+    /// PUT of `{}`. Nobody's fault.
+    #[error("the entity has used up its 2147483648 operations: write it under a new id, and delete this one")]
     Exhausted,
     /// A write before this one failed. The caller's defect.
     #[error("an earlier write failed: the writer must be dropped")]
@@ -88,8 +97,8 @@ pub struct Writer<'a> {
     hlc: Hlc,
     start_op: u64,
     ops: Vec<Operation>,
+    used: Used,
     spent: bool,
-    exhausted: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -98,7 +107,7 @@ impl<'a> Writer<'a> {
     pub fn new(state: &'a EntityState, actor: FeedId, hlc: Hlc) -> Self {
         let start_op = state.clock.counter_max() + 1;
         let copy = state.clone();
-        Self { original: state, state: copy, actor, hlc, start_op, ops: Vec::new(), spent: false, exhausted: false }
+        Self { original: state, state: copy, actor, hlc, start_op, ops: Vec::new(), used: Used::new(), spent: false }
     }
 
     /// The state with the writes so far: what the next write will see. Its heads and clock are still the old ones.
@@ -126,9 +135,6 @@ impl<'a> Writer<'a> {
         if self.spent {
             return Err(WriteError::Spent);
         }
-        if self.exhausted {
-            return Err(WriteError::Exhausted);
-        }
         if self.ops.is_empty() {
             return Ok(None);
         }
@@ -152,11 +158,14 @@ impl<'a> Writer<'a> {
 
     fn plan(&mut self, write: &Write) -> Result<(), WriteError> {
         let absent = !self.state.is_present();
+        self.afford()?;
+        self.used.begin(match write {
+            Write::Delete => Purpose::Delete,
+            Write::Put { value: Json::Object(fields), .. } if fields.is_empty() => Purpose::Empty,
+            _ => Purpose::Other,
+        });
         match write {
-            Write::Delete => {
-                self.delete();
-                return Ok(());
-            }
+            Write::Delete => return self.delete(),
             Write::Put { value, base } => {
                 let new = value.as_object().ok_or(WriteError::NotAnObject)?;
                 let base = base.as_ref().map(|base| base.as_object().ok_or(WriteError::NotAnObject)).transpose()?;
@@ -177,82 +186,78 @@ impl<'a> Writer<'a> {
             Write::JsonPatch(ops) => ops.iter().try_for_each(|op| self.patch_op(op))?,
             Write::Ops(ops) => ops.iter().try_for_each(|op| self.typed_op(op))?,
         }
-        self.clear_register();
-        Ok(())
+        self.clear_register()
     }
 
     /// Drops what earlier writes planned.
     fn reset(&mut self) {
         if !self.ops.is_empty() {
             self.ops.clear();
+            self.used.dropped(self.state.doc.visits.count());
             self.state = self.original.clone();
+            // Copying looks at everything.
+            self.state.doc.visits.add(self.state.doc.objects.values().map(Object::len).sum());
         }
     }
 
     /// The tombstone must be alone in its change: other operations beside it would bring the entity back.
-    fn delete(&mut self) {
+    fn delete(&mut self) -> Result<(), WriteError> {
         if !self.state.is_present() {
-            return;
+            return Ok(());
         }
         self.reset();
         if self.state.is_present() {
-            self.put_register(Action::Put(Value::Bool(true)));
+            self.put_register(Action::Put(Value::Bool(true)))?;
         }
+        Ok(())
     }
 
     /// A write to an entity with tombstones deletes them, and shows that it is there even if it has no field.
-    fn clear_register(&mut self) {
+    fn clear_register(&mut self) -> Result<(), WriteError> {
         let register = self.state.register();
         let tombstone = register.iter().any(|op| op.value == Value::Bool(true));
         if tombstone || (!register.is_empty() && !self.ops.is_empty()) {
-            self.put_register(Action::Delete);
+            self.put_register(Action::Delete)?;
         }
         if !self.state.is_present() {
-            self.put_register(Action::Put(Value::Bool(false)));
+            self.put_register(Action::Put(Value::Bool(false)))?;
         }
+        debug_assert!(self.state.is_present(), "whatever is written that is no delete is there afterwards");
+        Ok(())
     }
 
-    fn put_register(&mut self, action: Action) {
+    fn put_register(&mut self, action: Action) -> Result<(), WriteError> {
         let pred = ids(self.state.register());
-        self.push(Operation { obj: OpId::ROOT, key: Key::Map(DELETED.to_owned()), insert: false, action, pred });
+        self.push(Operation { obj: OpId::ROOT, key: Key::Map(DELETED.to_owned()), insert: false, action, pred })?;
+        Ok(())
     }
 
     /// Adds an operation to the change and applies it.
-    fn push(&mut self, mut op: Operation) -> OpId {
+    fn push(&mut self, mut op: Operation) -> Result<OpId, WriteError> {
         let counter = self.start_op + self.ops.len() as u64;
-        let Some(id) = OpId::new(counter, self.actor) else {
-            self.exhausted = true;
-            return OpId::ROOT;
-        };
+        let id = OpId::new(counter, self.actor).filter(|id| id.counter() < self.used.numbers_end);
+        let id = id.ok_or(WriteError::Exhausted)?;
+        self.reserve(&op)?;
         op.pred.sort_unstable();
+        debug_assert!(op.pred.iter().all(|pred| *pred < id), "an operation names what came before it");
         self.state.apply_op(id, &op, &self.original.clock);
         self.ops.push(op);
-        id
+        Ok(id)
     }
 
+    /// An entity over the limit, as merging makes them, takes every write that does not make it larger, and increments:
+    /// these add digits at most.
     fn check_size(&self) -> Result<(), WriteError> {
-        if !self.state.is_present() || self.view_bound() <= VIEW_BYTES_MAX {
+        if !self.state.is_present() || self.state.view_bound() <= VIEW_BYTES_MAX {
             return Ok(());
         }
+        let increments = self.ops.iter().all(|op| matches!(op.action, Action::Increment(_)));
         let bytes = self.state.view_bytes().len();
-        let allowed = bytes <= VIEW_BYTES_MAX || bytes < self.original.view_bytes().len();
-        if allowed { Ok(()) } else { Err(WriteError::TooLarge(bytes)) }
-    }
-
-    /// Never less than the size of the view: what every live operation can take at most.
-    fn view_bound(&self) -> usize {
-        let value = |op: &Live| match &op.value {
-            Value::Str(text) => 6 * text.len() + 4,
-            Value::Bytes(bytes) | Value::Unknown(_, bytes) => 2 * bytes.len() + 8,
-            _ => 32,
-        };
-        let object = |object: &super::doc::Object| match object {
-            super::doc::Object::Map(keys) => {
-                keys.iter().map(|(key, ops)| 6 * key.len() + 4 + ops.iter().map(value).sum::<usize>()).sum::<usize>()
-            }
-            super::doc::Object::Seq(_) => object.live().map(value).sum(),
-        };
-        self.state.doc.objects.values().map(object).sum()
+        let before = || if self.original.is_present() { self.original.view_bytes().len() } else { 0 };
+        if bytes <= VIEW_BYTES_MAX || increments || bytes <= before() {
+            return Ok(());
+        }
+        Err(WriteError::TooLarge(bytes))
     }
 }
 

@@ -35,12 +35,14 @@ enum Place {
 
 impl Writer<'_> {
     pub(super) fn patch_op(&mut self, op: &PatchOp) -> Result<(), WriteError> {
+        self.afford()?;
         match op {
             PatchOp::Add { path, value } => self.add(path, value),
             PatchOp::Remove { path } => self.take(path),
             PatchOp::Replace { path, value } => self.replace(path, value),
             PatchOp::Copy { from, path } => {
                 let value = self.read(from)?;
+                self.carry(&value)?;
                 self.add(path, &value)
             }
             PatchOp::Move { from, path } => {
@@ -51,6 +53,7 @@ impl Writer<'_> {
                 if path.strip_prefix(from.as_str()).is_some_and(|rest| rest.starts_with('/')) {
                     return Err(WriteError::MoveIntoItself(from.clone()));
                 }
+                self.carry(&value)?;
                 self.take(from)?;
                 self.add(path, &value)
             }
@@ -62,6 +65,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn typed_op(&mut self, op: &TypedOp) -> Result<(), WriteError> {
+        self.afford()?;
         match op {
             TypedOp::Increment { path, by } => self.increment_at(path, *by),
             TypedOp::Insert { path, index, values } => self.splice(path, *index, 0, values),
@@ -101,16 +105,13 @@ impl Writer<'_> {
                 if self.candidates(&group, &key).is_empty() {
                     return Err(nothing());
                 }
-                self.remove(&group, &key);
+                self.remove(&group, &key)?;
                 match above {
                     Some((group, key)) => self.keep_shown(&group, &key, depth - 1),
                     None => Ok(()),
                 }
             }
-            Place::Item { list, index, len, .. } if index < len => {
-                self.delete_elems(list, index, 1);
-                Ok(())
-            }
+            Place::Item { list, index, len, .. } if index < len => self.delete_elems(list, index, 1),
             Place::Item { .. } => Err(nothing()),
         }
     }
@@ -131,8 +132,7 @@ impl Writer<'_> {
             Place::Field { group, key, .. } => {
                 let candidates = self.candidates(&group, &key);
                 if candidates.is_empty() {
-                    self.set_counter(&group, &key, by);
-                    return Ok(());
+                    return self.set_counter(&group, &key, by);
                 }
                 let (holder, id, value) = counter(candidates.first())?;
                 self.increment(holder, Key::Map(key), (id, value), by)
@@ -149,17 +149,17 @@ impl Writer<'_> {
         let steps = pointer::parse(path)?;
         let spot = self.descend(&steps).ok_or_else(|| WriteError::NoSuchPath(path.to_owned()))?;
         let Node::List(list) = spot.node else { return Err(WriteError::NotAList(path.to_owned())) };
-        let len = self.state.doc.seq(list).map_or(0, |seq| seq.shown().count());
+        let len = self.state.doc.shown_len(list);
         if index.checked_add(delete).is_none_or(|end| end > len) {
             return Err(WriteError::Index(path.to_owned()));
         }
-        self.delete_elems(list, index, delete);
+        self.delete_elems(list, index, delete)?;
         self.insert(list, index, values, spot.depth)
     }
 
     /// Inserts before a shown element; `depth` is the list's.
     fn insert(&mut self, list: OpId, index: usize, values: &[Json], depth: usize) -> Result<(), WriteError> {
-        let before = index.checked_sub(1).and_then(|at| self.state.doc.seq(list)?.shown().nth(at));
+        let before = index.checked_sub(1).and_then(|at| self.state.doc.shown_from(list, at).next());
         let mut last = before.map_or(OpId::ROOT, |elem| elem.id);
         for value in values {
             last = self.create(At::after(list, last), value, depth + 1, true)?;
@@ -169,7 +169,7 @@ impl Writer<'_> {
 
     /// A shown element and its conflict set.
     fn elem(&self, list: OpId, index: usize) -> Option<(OpId, Vec<Candidate<'_>>)> {
-        let elem = self.state.doc.seq(list)?.shown().nth(index)?;
+        let elem = self.state.doc.shown_from(list, index).next()?;
         Some((elem.id, self.state.doc.candidates(&[Slot { holder: list, ops: &elem.ops }], true)))
     }
 
@@ -186,7 +186,7 @@ impl Writer<'_> {
                 return Ok(());
             }
         }
-        let live = self.state.doc.seq(list).and_then(|seq| seq.shown().nth(index));
+        let live = self.state.doc.shown_from(list, index).next();
         let pred = live.map(|elem| ids(&elem.ops)).unwrap_or_default();
         self.create(At { obj: list, key: Key::Elem(elem), insert: false, pred }, value, depth + 1, true).map(|_| ())
     }
@@ -227,7 +227,7 @@ impl Writer<'_> {
                 Ok(Place::Field { group, key: last.clone(), depth, above: Some((outer, outer_key)) })
             }
             Node::List(list) => {
-                let len = self.state.doc.seq(list).map_or(0, |seq| seq.shown().count());
+                let len = self.state.doc.shown_len(list);
                 let index = if last == "-" { Some(len) } else { pointer::index(last) };
                 let index = index.ok_or_else(nothing)?;
                 if index > len {

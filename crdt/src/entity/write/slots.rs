@@ -37,34 +37,34 @@ impl Writer<'_> {
         (maps, plain)
     }
 
-    fn unset(&mut self, obj: OpId, key: &str, pred: Vec<OpId>) {
+    fn unset(&mut self, obj: OpId, key: &str, pred: Vec<OpId>) -> Result<(), WriteError> {
         let key = Key::Map(key.to_owned());
-        self.push(Operation { obj, key, insert: false, action: Action::Delete, pred });
+        self.push(Operation { obj, key, insert: false, action: Action::Delete, pred }).map(|_| ())
     }
 
     /// Deletes everything at a key that is no map.
-    pub(super) fn remove_plain(&mut self, group: &[OpId], key: &str) {
-        for (holder, pred) in self.parts(group, key).1 {
-            self.unset(holder, key, pred);
-        }
+    pub(super) fn remove_plain(&mut self, group: &[OpId], key: &str) -> Result<(), WriteError> {
+        self.parts(group, key).1.into_iter().try_for_each(|(holder, pred)| self.unset(holder, key, pred))
     }
 
     /// Makes a key show nothing.
-    pub(super) fn remove(&mut self, group: &[OpId], key: &str) {
-        self.remove_plain(group, key);
+    pub(super) fn remove(&mut self, group: &[OpId], key: &str) -> Result<(), WriteError> {
+        self.remove_plain(group, key)?;
         let maps = self.parts(group, key).0;
-        self.clear_maps(maps);
+        self.clear_maps(maps)
     }
 
     /// Deletes every key of these maps and of all maps within. A list of work, because merging nests without limit.
-    fn clear_maps(&mut self, mut maps: Vec<OpId>) {
+    fn clear_maps(&mut self, mut maps: Vec<OpId>) -> Result<(), WriteError> {
         while let Some(map) = maps.pop() {
+            self.afford()?;
             let keys: Vec<String> = self.state.doc.map(map).into_iter().flatten().map(|(key, _)| key.clone()).collect();
             for key in keys {
                 maps.extend(self.parts(&[map], &key).0);
-                self.remove_plain(&[map], &key);
+                self.remove_plain(&[map], &key)?;
             }
         }
+        Ok(())
     }
 
     /// Makes a key show exactly this value. `depth` counts the containers down to and with the group.
@@ -84,20 +84,20 @@ impl Writer<'_> {
             if depth >= WRITE_DEPTH_MAX {
                 return Err(WriteError::TooDeep);
             }
-            self.remove_plain(group, key);
+            self.remove_plain(group, key)?;
             return self.replace_fields(&maps, fields, mode, depth + 1);
         }
-        self.clear_maps(maps);
-        let at = self.claim(group, key);
+        self.clear_maps(maps)?;
+        let at = self.claim(group, key)?;
         self.create(at, value, depth + 1, false).map(|_| ())
     }
 
     /// Makes a key hold a counter.
-    pub(super) fn set_counter(&mut self, group: &[OpId], key: &str, counter: i64) {
+    pub(super) fn set_counter(&mut self, group: &[OpId], key: &str, counter: i64) -> Result<(), WriteError> {
         let maps = self.parts(group, key).0;
-        self.clear_maps(maps);
-        let At { obj, key, insert, pred } = self.claim(group, key);
-        self.push(Operation { obj, key, insert, action: Action::Put(Value::Counter(counter)), pred });
+        self.clear_maps(maps)?;
+        let At { obj, key, insert, pred } = self.claim(group, key)?;
+        self.push(Operation { obj, key, insert, action: Action::Put(Value::Counter(counter)), pred }).map(|_| ())
     }
 
     /// The group of maps at a key, for a key to be put into: what is there and no map goes.
@@ -107,26 +107,26 @@ impl Writer<'_> {
         }
         let maps = self.parts(group, key).0;
         if !maps.is_empty() {
-            self.remove_plain(group, key);
+            self.remove_plain(group, key)?;
             return Ok(maps);
         }
-        let At { obj, key, insert, pred } = self.claim(group, key);
+        let At { obj, key, insert, pred } = self.claim(group, key)?;
         let action = Action::Put(Value::Object(Kind::Map));
-        Ok(vec![self.push(Operation { obj, key, insert, action, pred })])
+        Ok(vec![self.push(Operation { obj, key, insert, action, pred })?])
     }
 
     /// The place for a new value: in the map with the greatest id, over what is there; in the other maps it is deleted.
-    fn claim(&mut self, group: &[OpId], key: &str) -> At {
+    fn claim(&mut self, group: &[OpId], key: &str) -> Result<At, WriteError> {
         let target = group.iter().copied().max().unwrap_or(OpId::ROOT);
         let mut over = Vec::new();
         for (holder, pred) in self.parts(group, key).1 {
             if holder == target {
                 over = pred;
             } else {
-                self.unset(holder, key, pred);
+                self.unset(holder, key, pred)?;
             }
         }
-        At { obj: target, key: Key::Map(key.to_owned()), insert: false, pred: over }
+        Ok(At { obj: target, key: Key::Map(key.to_owned()), insert: false, pred: over })
     }
 
     /// Creates a value with everything in it. `depth` counts the containers down to and with it, if it is one.
@@ -135,7 +135,7 @@ impl Writer<'_> {
             return Err(WriteError::TooDeep);
         }
         let action = Action::Put(stored_value(value, in_list));
-        let id = self.push(Operation { obj: at.obj, key: at.key, insert: at.insert, action, pred: at.pred });
+        let id = self.push(Operation { obj: at.obj, key: at.key, insert: at.insert, action, pred: at.pred })?;
         match value {
             Json::Object(fields) => {
                 for (key, value) in fields {
@@ -158,20 +158,20 @@ impl Writer<'_> {
         counter.1.checked_add(by).ok_or(WriteError::Overflow)?;
         if by != 0 {
             let (action, pred) = (Action::Increment(by), vec![counter.0]);
-            self.push(Operation { obj, key, insert: false, action, pred });
+            self.push(Operation { obj, key, insert: false, action, pred })?;
         }
         Ok(())
     }
 
     /// Deletes elements that are shown now.
-    pub(super) fn delete_elems(&mut self, list: OpId, index: usize, count: usize) {
-        let seq = self.state.doc.seq(list).into_iter();
-        let elems = seq.flat_map(|seq| seq.shown().skip(index).take(count));
+    pub(super) fn delete_elems(&mut self, list: OpId, index: usize, count: usize) -> Result<(), WriteError> {
+        let elems = self.state.doc.shown_from(list, index).take(count);
         let gone: Vec<_> = elems.map(|elem| (elem.id, ids(&elem.ops))).collect();
         for (elem, pred) in gone {
             let (key, action) = (Key::Elem(elem), Action::Delete);
-            self.push(Operation { obj: list, key, insert: false, action, pred });
+            self.push(Operation { obj: list, key, insert: false, action, pred })?;
         }
+        Ok(())
     }
 }
 

@@ -11,6 +11,8 @@ pub(super) struct Forged {
     pub(super) actor: Vec<u8>,
     pub(super) seq: u64,
     pub(super) start_op: u64,
+    /// Spaces of the message.
+    pub(super) padding: usize,
     pub(super) others: Vec<Vec<u8>>,
     /// Specification and content.
     pub(super) columns: Vec<(u64, Vec<u8>)>,
@@ -53,7 +55,13 @@ impl Forged {
             (PRED_COUNT, run(head, &[0])),
         ];
         let actor = feed(0).as_bytes().to_vec();
-        Self { deps: Vec::new(), actor, seq: 1, start_op: 1, others: Vec::new(), columns, extra: Vec::new() }
+        let (others, extra) = (Vec::new(), Vec::new());
+        Self { deps: Vec::new(), actor, seq: 1, start_op: 1, padding: 0, others, columns, extra }
+    }
+
+    /// With a message that is as long as any change needs one.
+    pub(super) fn fed(self) -> Self {
+        Self { padding: CHANGE_BYTES_MAX - 65_536, ..self }
     }
 
     /// With another content of a column, which is added if it is not there; without it if it is empty.
@@ -73,8 +81,9 @@ impl Forged {
         put_sized(&mut out, &self.actor);
         put_uleb(&mut out, self.seq);
         put_uleb(&mut out, self.start_op);
-        // No time, no message.
-        out.extend_from_slice(&[0, 0]);
+        // No time.
+        out.push(0);
+        put_sized(&mut out, &vec![chunk::PADDING; self.padding]);
         put_uleb(&mut out, self.others.len() as u64);
         self.others.iter().for_each(|other| put_sized(&mut out, other));
         put_uleb(&mut out, self.columns.len() as u64);

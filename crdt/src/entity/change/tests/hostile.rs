@@ -42,20 +42,59 @@ fn one_chunk_byte_by_byte() {
 
 #[test]
 fn the_forged_chunk_is_good_before_anything_is_wrong_with_it() {
-    for count in [1, 2, 1000] {
-        let change = Forged::new(count).parse().unwrap();
+    for count in [1, 2, 1000, CHANGE_OPERATIONS_MAX as i64] {
+        let change = Forged::new(count).fed().parse().unwrap();
         assert_eq!(change.ops.len() as i64, count);
         assert!(oracle::parse(change.bytes(), feed(0)).is_ok());
     }
-    assert_eq!(Forged::new(CHANGE_OPS_FREE as i64).parse().unwrap().ops.len(), CHANGE_OPS_FREE);
 }
 
-/// A6, A7: a few bytes that stand for 2⁶² operations, or for 10⁸.
+/// A6, A7: a few bytes that stand for 2⁶² operations, or for 10⁸, or for more than there are bytes.
 #[test]
 fn a6_a7_huge_runs_of_operations_are_too_large() {
-    for count in [CHANGE_OPS_FREE as i64 + 1, 100_000_000, HUGE, i64::MAX] {
+    for count in [500, 65_536, 100_000_000, HUGE, i64::MAX] {
         assert_eq!(Forged::new(count).parse(), Err(ChangeError::TooLarge), "{count}");
     }
+    let more = CHANGE_OPERATIONS_MAX as i64 + 1;
+    assert_eq!(Forged::new(more).fed().parse(), Err(ChangeError::TooLarge));
+}
+
+/// A byte for each operation, each predecessor and each sixteen bytes of keys; not one less.
+#[test]
+fn what_a_change_stands_for_takes_as_many_bytes() {
+    let at = |forged: &Forged, bytes: usize| {
+        let padding = bytes.checked_sub(forged.bytes().len()).unwrap();
+        // The lengths of message and chunk take two more bytes from 128 on.
+        let padded = (padding.saturating_sub(4)..=padding).map(|padding| Forged { padding, ..forged.clone() });
+        let exact = padded.into_iter().find(|padded| padded.bytes().len() == bytes).unwrap();
+        exact.parse().map(|change| change.operations())
+    };
+    let ops = Forged::new(5_000);
+    assert_eq!((at(&ops, 4_999), at(&ops, 5_000)), (Err(ChangeError::TooLarge), Ok(5_000)));
+    let preds = || {
+        let mut counts = run(-1, &[]);
+        put_uleb(&mut counts, 5_000);
+        let counters = run(5_000, &[1]);
+        Forged::new(1).column(0x71, &run(5_000, &[0])).column(0x73, &counters).column(PRED_COUNT, &counts)
+    };
+    assert_eq!((at(&preds(), 4_999), at(&preds(), 5_000)), (Err(ChangeError::TooLarge), Ok(1)));
+    let key = [run(1_600, &[100]), vec![b'k'; 100]].concat();
+    let keys = Forged::new(1_600).column(KEY_TEXT, &key);
+    assert_eq!((at(&keys, 9_999), at(&keys, 10_000)), (Err(ChangeError::TooLarge), Ok(1_600)));
+}
+
+/// The entry has limits of its own, of operations and of predecessors, in any order of its changes.
+#[test]
+fn an_entry_stands_for_a_limited_number_of_operations() {
+    let most = Forged::new(CHANGE_OPERATIONS_MAX as i64).fed().parse().unwrap();
+    let one = Forged::new(1).parse().unwrap();
+    assert_eq!((most.operations(), most.predecessors()), (CHANGE_OPERATIONS_MAX, 0));
+    let mut budget = EntryBudget::new();
+    assert_eq!(ENTRY_OPERATIONS_MAX, 2 * CHANGE_OPERATIONS_MAX);
+    assert!(budget.take(&most) && budget.take(&most) && !budget.take(&one));
+    let mut budget = EntryBudget::default();
+    assert!(budget.take(&one) && budget.take(&most) && !budget.take(&most), "what does not fit is not taken in part");
+    assert!(budget.take(&one));
 }
 
 /// A run in one column that the others do not have: never longer than they are.
@@ -90,7 +129,7 @@ fn predecessors_and_keys_from_runs_are_bounded() {
     let preds = Forged::new(1).column(0x71, &run(HUGE, &[0])).column(0x73, &run(HUGE, &[1]));
     assert_eq!(preds.column(PRED_COUNT, &count).parse(), Err(ChangeError::TooLarge));
     let key = [run(60_000, &[100]), vec![b'k'; 100]].concat();
-    assert_eq!(Forged::new(60_000).column(KEY_TEXT, &key).parse(), Err(ChangeError::TooLarge));
+    assert_eq!(Forged::new(60_000).fed().column(KEY_TEXT, &key).parse(), Err(ChangeError::TooLarge));
     let meta = [run(-1, &[]), vec![0xf6, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1]].concat();
     assert_eq!(Forged::new(1).column(VALUE_META, &meta).parse(), Err(ChangeError::Undecodable));
 }
@@ -328,16 +367,15 @@ fn automerge_leb(number: u64) -> Vec<u8> {
 /// The writer's limits are the reader's: what is built is read, and what would not be read is not built.
 #[test]
 fn the_writer_keeps_to_the_limits_of_the_reader() {
-    let most = OWN_OPS_FREE as u64;
-    let change = Change::build(nulls(most)).unwrap();
+    let change = Change::build(nulls(20)).unwrap();
     assert_eq!(Change::parse(change.bytes(), feed(0)), Ok(change));
     // From here on a message makes up for the bytes that the operations do not have.
-    for more in [most + 1, 65_536] {
+    for more in [200, 65_536, CHANGE_OPERATIONS_MAX as u64] {
         let change = Change::build(nulls(more)).unwrap();
         assert!((more as usize..more as usize + 100).contains(&change.bytes().len()), "{}", change.bytes().len());
         assert_eq!(Change::parse(change.bytes(), feed(0)), Ok(change));
     }
-    for more in [CHANGE_BYTES_MAX as u64, CHANGE_BYTES_MAX as u64 + 1] {
+    for more in [CHANGE_OPERATIONS_MAX as u64 + 1, CHANGE_BYTES_MAX as u64 + 1] {
         assert_eq!(Change::build(nulls(more)).err(), Some(ChangeError::TooLarge));
     }
     // A byte per operation: as many as there are.
@@ -347,9 +385,17 @@ fn the_writer_keeps_to_the_limits_of_the_reader() {
     }
     let change = Change::build(numbers).unwrap();
     assert_eq!(Change::parse(change.bytes(), feed(0)), Ok(change));
-    let mut keys = puts(50_000, |_| crate::entity::doc::Value::Null);
-    for op in &mut keys.ops {
-        op.key = crate::entity::doc::Key::Map("k".repeat(100));
-    }
-    assert_eq!(Change::build(keys).err(), Some(ChangeError::TooLarge));
+    // One long key in many places: sixteen bytes of keys are a byte, and there is an end.
+    let keys = |count, length| {
+        let mut keys = nulls(count);
+        let list = keys.ops.remove(0);
+        for op in &mut keys.ops {
+            (op.obj, op.key, op.insert) = (list.obj, crate::entity::doc::Key::Map("k".repeat(length)), false);
+        }
+        Change::build(keys)
+    };
+    let change = keys(2_000, 100).unwrap();
+    assert!((12_494..12_600).contains(&change.bytes().len()), "{}", change.bytes().len());
+    assert_eq!(Change::parse(change.bytes(), feed(0)), Ok(change));
+    assert_eq!(keys(50_000, 100).err(), Some(ChangeError::TooLarge));
 }
