@@ -14,8 +14,8 @@ pub const ENTRY_VERSION: u8 = 1;
 pub const ENTRY_BYTES_MAX: usize = 4 << 20;
 /// Most changes in a data entry. Part of the verdict.
 pub const ENTRY_CHANGES_MAX: usize = 4096;
-/// Most dependencies of an entry; an author beyond it first writes an empty joining entry.
-pub const ENTRY_DEPS_MAX: usize = 4096;
+/// Most dependencies of an entry. Part of the verdict. An author beyond it first writes empty joining entries.
+pub const ENTRY_DEPS_MAX: usize = 1024;
 /// Most bytes of one change (1 MiB). Part of the verdict.
 pub const CHANGE_BYTES_MAX: usize = 1 << 20;
 

@@ -1,7 +1,7 @@
-//! Offline verification: every chain, seal and hash of a store is computed again, and every row is folded again from
-//! its signed entries.
+//! Offline verification: every chain, seal and hash of a store is computed again, every entry is judged again, and every
+//! row is folded again from its signed entries.
 //!
-//! Nothing is written. Memory is bounded by one entity and eight bytes for each of its changes.
+//! Nothing is written. Memory is bounded by the rules of a space, and one entity and eight bytes for each of its changes.
 //!
 //! What cannot be read is a finding, and the next is looked at. What could only be told with it is not: a sum over rows of
 //! which one cannot be read says nothing.
@@ -9,14 +9,17 @@
 mod entity;
 mod feeds;
 mod journal;
+mod judged;
 mod pages;
 
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use tombolo_crdt::SpaceId;
 use tombolo_crdt::digest::{StateSums, Sum};
 use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::feed::Position;
+use tombolo_crdt::rules::RulesDag;
 
 pub use entity::{EntityName, EntityReport, entity, entity_of};
 
@@ -98,8 +101,10 @@ pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyEr
 /// [`StoreError`]: it cannot be read.
 pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyReport, StoreError> {
     let entries = Entries::shared();
-    let mut check = Check { snapshot, entries, report: VerifyReport::default(), unread: false, progress };
+    let rules = RulesDag::new(SpaceId::from_bytes([0; 32]));
+    let mut check = Check { snapshot, entries, rules, report: VerifyReport::default(), unread: false, progress };
     for space in snapshot.spaces()? {
+        check.rules = RulesDag::new(space.space);
         check.space(&space)?;
     }
     Ok(check.report)
@@ -108,6 +113,8 @@ pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyRep
 struct Check<'a, 'p> {
     snapshot: &'a Snapshot,
     entries: Entries,
+    /// The rules of the space, judged again.
+    rules: RulesDag,
     report: VerifyReport,
     /// Entries of the space cannot be read.
     unread: bool,
@@ -136,6 +143,7 @@ impl Check<'_, '_> {
             }
             feeds => feeds?,
         };
+        self.judge_rules(&feeds)?;
         for (id, feed) in feeds {
             self.report.feeds += 1;
             changes += self.feed(space, id, &feed, &mut sums)?;

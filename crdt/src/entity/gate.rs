@@ -1,7 +1,7 @@
 //! The part of the gate that needs the entity: the causal-past rule of ARCHITECTURE.md §6.
 
 use super::doc::Key;
-use super::id::{Clock, OpId};
+use super::id::{Clock, Mark, OpId};
 use super::{Change, EntityState};
 
 /// Why a change may not be applied. Its author's fault; nothing changed; refused(structure) everywhere alike.
@@ -46,29 +46,33 @@ pub enum GateError {
 impl EntityState {
     /// Checks that everything a change names lies in its past. `past` is the clock at the change's dependencies.
     pub fn gate(&self, change: &Change, past: &Clock) -> Result<(), GateError> {
-        let here = self.clock.get(&change.actor());
-        if change.seq() != here.seq + 1 {
-            return Err(GateError::Sequence { seq: change.seq(), expected: here.seq + 1 });
-        }
-        if past.get(&change.actor()).seq != here.seq {
-            return Err(GateError::Aside { before: here.seq });
-        }
-        let next = past.counter_max() + 1;
-        if change.start_op() <= here.counter || change.start_op() > next {
-            return Err(GateError::StartOp { start: change.start_op(), last: here.counter, next });
-        }
-        for (op, operation) in change.ops() {
-            let known = |named: OpId| {
-                let own = named.actor() == change.actor() && named.counter() >= change.start_op();
-                let earlier = if own { named < op } else { named.counter() < change.start_op() && past.covers(&named) };
-                if named == OpId::ROOT || earlier { Ok(()) } else { Err(GateError::NotInPast { op, named }) }
-            };
-            known(operation.obj)?;
-            if let Key::Elem(elem) = operation.key {
-                known(elem)?;
-            }
-            operation.pred.iter().try_for_each(|pred| known(*pred))?;
-        }
-        Ok(())
+        gate(self.clock.get(&change.actor()), change, past)
     }
+}
+
+/// Checks a change of an actor of whom the entity holds `here` against `past`, the clock at the change's dependencies.
+pub(crate) fn gate(here: Mark, change: &Change, past: &Clock) -> Result<(), GateError> {
+    if change.seq() != here.seq + 1 {
+        return Err(GateError::Sequence { seq: change.seq(), expected: here.seq + 1 });
+    }
+    if past.get(&change.actor()).seq != here.seq {
+        return Err(GateError::Aside { before: here.seq });
+    }
+    let next = past.counter_max() + 1;
+    if change.start_op() <= here.counter || change.start_op() > next {
+        return Err(GateError::StartOp { start: change.start_op(), last: here.counter, next });
+    }
+    for (op, operation) in change.ops() {
+        let known = |named: OpId| {
+            let own = named.actor() == change.actor() && named.counter() >= change.start_op();
+            let earlier = if own { named < op } else { named.counter() < change.start_op() && past.covers(&named) };
+            if named == OpId::ROOT || earlier { Ok(()) } else { Err(GateError::NotInPast { op, named }) }
+        };
+        known(operation.obj)?;
+        if let Key::Elem(elem) = operation.key {
+            known(elem)?;
+        }
+        operation.pred.iter().try_for_each(|pred| known(*pred))?;
+    }
+    Ok(())
 }

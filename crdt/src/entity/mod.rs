@@ -49,6 +49,7 @@ pub use change::{
 };
 pub use conflicts::{CONFLICT_VALUES_MAX, Conflict, ConflictValue, Step};
 pub use gate::GateError;
+pub(crate) use gate::gate;
 pub use id::{Clock, Mark, OpId};
 pub use places::{PATHS_MAX, Places, Touched};
 pub use row::RowError;

@@ -1,7 +1,7 @@
-//! Rules: the DAG of rules entries, `state(R)` and the verdict of an entry under it.
+//! Rules: the DAG of rules entries and `state(R)`. What they mean for the verdict of an entry: [`crate::verdict`].
 //!
-//! Every node keeps all rules entries of its spaces in memory and for ever; they are few. A verdict reads nothing of
-//! the past of a space but them.
+//! Every node keeps all rules entries of its spaces in memory and for ever; they are few. Of a refused one nothing is kept
+//! but its place.
 
 mod record;
 mod roster;
@@ -12,16 +12,16 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+pub(crate) use record::RECORDS_MAX;
 pub use record::{
     ADDR_BYTES_MAX, ADDRS_MAX, Admit, Contact, Found, Grant, Invite, NAME_BYTES_MAX, Record, RecordError, Role,
     UnknownRole, admit_message,
 };
 pub use roster::{Member, Roster};
 
-use crate::defect::{self, Defect};
 use crate::entry::{Body, Entry};
 use crate::verdict::Verdict;
-use crate::{ChainHash, Hlc, NodeId, SpaceId};
+use crate::{ChainHash, Hlc, SpaceId};
 
 /// Rosters kept between calls; the oldest heads are the first to be folded again.
 const ROSTERS_MAX: usize = 256;
@@ -29,35 +29,67 @@ const ROSTERS_MAX: usize = 256;
 /// A settled rules entry in the DAG.
 #[derive(Clone, Debug)]
 struct Node {
-    parents: Vec<ChainHash>,
+    hash: ChainHash,
+    /// Numbers of the entries it was written under. All are smaller than its own.
+    parents: Vec<usize>,
     depth: u64,
     records: Vec<Record>,
-    verdict: Verdict,
-}
-
-/// Why a rules entry cannot be judged yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Hold {
-    /// A parent is not known.
-    Parent(ChainHash),
-    /// A record needs a later version.
-    Later(u16),
+    /// It was not refused.
+    stands: bool,
 }
 
 /// The rules entries that a node holds of one space.
 #[derive(Clone, Debug)]
 pub struct RulesDag {
     space: SpaceId,
-    nodes: BTreeMap<ChainHash, Node>,
+    /// In the order in which they were settled: parents first.
+    nodes: Vec<Node>,
+    numbers: BTreeMap<ChainHash, usize>,
     heads: BTreeSet<ChainHash>,
     rosters: RefCell<BTreeMap<Vec<ChainHash>, Arc<Roster>>>,
+}
+
+/// Some rules entries and everything they were written under.
+#[derive(Debug)]
+pub struct Ancestry<'d> {
+    dag: &'d RulesDag,
+    /// A bit per entry of the DAG, by its number.
+    bits: Vec<u64>,
+    antichain: bool,
+}
+
+impl Ancestry<'_> {
+    /// Whether an entry is among them.
+    #[must_use]
+    pub fn contains(&self, entry: ChainHash) -> bool {
+        self.dag.numbers.get(&entry).is_some_and(|number| self.has(*number))
+    }
+
+    /// Whether none of the entries it was asked for is an ancestor of another, and all are known.
+    #[must_use]
+    pub fn is_antichain(&self) -> bool {
+        self.antichain
+    }
+
+    fn has(&self, number: usize) -> bool {
+        self.bits.get(number / 64).is_some_and(|word| word >> (number % 64) & 1 == 1)
+    }
+
+    /// Takes one in. Whether it is new.
+    fn mark(&mut self, number: usize) -> bool {
+        let is_new = !self.has(number);
+        if let Some(word) = self.bits.get_mut(number / 64) {
+            *word |= 1 << (number % 64);
+        }
+        is_new
+    }
 }
 
 impl RulesDag {
     /// The empty DAG of a space.
     #[must_use]
     pub fn new(space: SpaceId) -> Self {
-        Self { space, nodes: BTreeMap::new(), heads: BTreeSet::new(), rosters: RefCell::default() }
+        Self { space, nodes: Vec::new(), numbers: BTreeMap::new(), heads: BTreeSet::new(), rosters: RefCell::default() }
     }
 
     /// The space.
@@ -66,7 +98,8 @@ impl RulesDag {
         self.space
     }
 
-    /// The newest rules entries, ascending: what an author names as its rules heads.
+    /// The newest rules entries that stand, ascending: what an author names as its rules heads. Nobody names what is
+    /// refused.
     #[must_use]
     pub fn heads(&self) -> Vec<ChainHash> {
         self.heads.iter().copied().collect()
@@ -75,7 +108,13 @@ impl RulesDag {
     /// Whether a rules entry is settled here.
     #[must_use]
     pub fn knows(&self, entry: ChainHash) -> bool {
-        self.nodes.contains_key(&entry)
+        self.numbers.contains_key(&entry)
+    }
+
+    /// Whether a rules entry is settled here and was not refused.
+    #[must_use]
+    pub fn stands(&self, entry: ChainHash) -> bool {
+        self.numbers.get(&entry).and_then(|number| self.nodes.get(*number)).is_some_and(|node| node.stands)
     }
 
     /// The first of `heads` that is not known.
@@ -109,14 +148,13 @@ impl RulesDag {
         if let Some(roster) = self.rosters.borrow().get(heads) {
             return Arc::clone(roster);
         }
-        let mut ordered: Vec<(u64, ChainHash)> =
-            self.ancestors(heads).into_iter().filter_map(|hash| Some((self.nodes.get(&hash)?.depth, hash))).collect();
-        ordered.sort_unstable();
+        let ancestry = self.ancestry(heads);
+        let among = self.nodes.iter().enumerate().filter(|(number, node)| node.stands && ancestry.has(*number));
+        let mut ordered: Vec<&Node> = among.map(|(_, node)| node).collect();
+        ordered.sort_unstable_by_key(|node| (node.depth, node.hash));
         let mut roster = Roster::default();
-        for node in ordered.iter().filter_map(|(_, hash)| self.nodes.get(hash)) {
-            if node.verdict == Verdict::Applied {
-                node.records.iter().for_each(|record| roster.fold(record));
-            }
+        for record in ordered.into_iter().flat_map(|node| &node.records) {
+            roster.fold(record);
         }
         let roster = Arc::new(roster);
         let mut rosters = self.rosters.borrow_mut();
@@ -127,119 +165,71 @@ impl RulesDag {
         roster
     }
 
-    /// Whether the ancestors of `heads` (themselves included) contain all of `others`.
+    /// `heads` and their ancestors. A bit per rules entry, and one look at each that is among them: 1,000 entries are
+    /// some microseconds.
     #[must_use]
-    pub fn contains(&self, heads: &[ChainHash], others: &[ChainHash]) -> bool {
-        if others.iter().all(|other| heads.contains(other)) {
-            return true;
-        }
-        let ancestors = self.ancestors(heads);
-        others.iter().all(|other| ancestors.contains(other))
-    }
-
-    /// Judges a rules entry of `author`, whose predecessor stated `before`, under its own rules heads `parents`.
-    ///
-    /// # Errors
-    /// [`Hold`]: it cannot be judged yet.
-    pub fn judge_rules(
-        &self,
-        entry: &Entry,
-        author: NodeId,
-        parents: &[ChainHash],
-        before: &[ChainHash],
-    ) -> Result<Verdict, Hold> {
-        if let Some(parent) = self.missing(parents) {
-            return Err(Hold::Parent(parent));
-        }
-        let records = match records(entry) {
-            Ok(records) => records,
-            Err(RecordError::Unknown(kind)) => return Err(Hold::Later(kind)),
-            Err(RecordError::Malformed(_)) => return Ok(Verdict::Structure),
-        };
-        if !entry.hlc.is_valid() || records.is_empty() {
-            return Ok(Verdict::Structure);
-        }
-        if !self.contains(parents, before) {
-            return Ok(Verdict::Rules);
-        }
-        let roster = self.state(parents);
-        let mut within = (*roster).clone();
-        for record in &records {
-            if !self.allows(&within, author, parents, record) {
-                return Ok(Verdict::Role);
-            }
-            within.fold(record);
-        }
-        Ok(Verdict::Applied)
-    }
-
-    fn allows(&self, roster: &Roster, author: NodeId, parents: &[ChainHash], record: &Record) -> bool {
-        let role = roster.role(author);
-        match record {
-            Record::Found(found) => {
-                parents.is_empty() && roster.founder.is_none() && found.founder == author && found.space() == self.space
-            }
-            Record::Invite(_) | Record::Grant(_) => role == Some(Role::Admin),
-            Record::Admit(admit) => {
-                role.is_some()
-                    && roster.invite(&admit.invite).is_some()
-                    && !roster.is_used(&admit.invite)
-                    && admit.signature.verify(&admit.invite, &admit_message(self.space, admit.node))
+    pub fn ancestry(&self, heads: &[ChainHash]) -> Ancestry<'_> {
+        let mut ancestry = Ancestry { dag: self, bits: vec![0; self.nodes.len().div_ceil(64)], antichain: true };
+        let mut newest = 0;
+        for head in heads {
+            match self.numbers.get(head) {
+                Some(number) => {
+                    ancestry.antichain &= ancestry.mark(*number);
+                    newest = newest.max(number + 1);
+                }
+                None => ancestry.antichain = false,
             }
         }
-    }
-
-    /// Judges the author of a data entry: its rules heads must contain those of its predecessor and dependencies, and
-    /// its role under them must allow writing. `None`: both hold.
-    #[must_use]
-    pub fn judge_author(&self, author: NodeId, heads: &[ChainHash], before: &[Vec<ChainHash>]) -> Option<Verdict> {
-        if !before.iter().all(|others| self.contains(heads, others)) {
-            return Some(Verdict::Rules);
-        }
-        let may_write = self.state(heads).role(author).is_some_and(Role::may_write);
-        (!may_write && !defect::is(Defect::RolesIgnored)).then_some(Verdict::Role)
-    }
-
-    /// Takes a settled rules entry in.
-    pub fn insert(&mut self, hash: ChainHash, parents: Vec<ChainHash>, entry: &Entry, verdict: Verdict) {
-        let depth = parents.iter().filter_map(|parent| self.nodes.get(parent)).map(|node| node.depth + 1).max();
-        for parent in &parents {
-            self.heads.remove(parent);
-        }
-        let records = records(entry).unwrap_or_default();
-        self.nodes.insert(hash, Node { parents, depth: depth.unwrap_or(0), records, verdict });
-        self.heads.insert(hash);
-    }
-
-    fn ancestors(&self, heads: &[ChainHash]) -> BTreeSet<ChainHash> {
-        let mut seen = BTreeSet::new();
-        let mut open = heads.to_vec();
-        while let Some(hash) = open.pop() {
-            if seen.insert(hash)
-                && let Some(node) = self.nodes.get(&hash)
-            {
-                open.extend(&node.parents);
+        // A head that an entry after it was written under is no head.
+        let heads: BTreeSet<usize> = heads.iter().filter_map(|head| self.numbers.get(head).copied()).collect();
+        for number in (0..newest).rev() {
+            if !ancestry.has(number) {
+                continue;
+            }
+            for parent in self.nodes.get(number).into_iter().flat_map(|node| &node.parents) {
+                debug_assert!(*parent < number, "parents are settled first");
+                ancestry.antichain &= !heads.contains(parent);
+                ancestry.mark(*parent);
             }
         }
-        seen
+        ancestry
+    }
+
+    /// Takes a settled rules entry in, written under `parents`.
+    pub fn insert(&mut self, hash: ChainHash, parents: &[ChainHash], entry: &Entry, verdict: Verdict) {
+        assert!(!self.knows(hash), "a rules entry settles once");
+        let stands = verdict == Verdict::Applied;
+        if stands {
+            // What is refused takes no head's place, and is none.
+            self.heads.retain(|head| !parents.contains(head));
+            self.heads.insert(hash);
+        }
+        let parents: Vec<usize> = parents.iter().filter_map(|parent| self.numbers.get(parent).copied()).collect();
+        let depth = parents.iter().filter_map(|parent| self.nodes.get(*parent)).map(|node| node.depth + 1).max();
+        let records = if stands { records(entry) } else { Vec::new() };
+        self.numbers.insert(hash, self.nodes.len());
+        self.nodes.push(Node { hash, parents, depth: depth.unwrap_or(0), records, stands });
+        assert_eq!(self.numbers.len(), self.nodes.len(), "every rules entry has its number");
     }
 }
 
-fn records(entry: &Entry) -> Result<Vec<Record>, RecordError> {
-    match &entry.body {
-        Body::Rules(raw) if raw.len() <= record::RECORDS_MAX => raw.iter().map(Record::from_raw).collect(),
-        Body::Rules(_) | Body::Data(_) => Err(RecordError::Malformed(0)),
-    }
+/// The records of an entry that was not refused: all of them decode.
+fn records(entry: &Entry) -> Vec<Record> {
+    let Body::Rules(raw) = &entry.body else { return Vec::new() };
+    let records: Vec<Record> = raw.iter().filter_map(|raw| Record::from_raw(raw).ok()).collect();
+    debug_assert_eq!(records.len(), raw.len(), "an entry that stands decodes");
+    records
 }
 
-/// A rules entry ready to be encoded. Rules heads are always stated in it.
+/// A rules entry ready to be encoded, whose author has newly seen `parents`. The founding entry, which has none, states
+/// none.
 #[must_use]
 pub fn rules_entry(seq: u64, hlc: Hlc, parents: Vec<ChainHash>, records: &[Record]) -> Entry {
     Entry {
         version: crate::entry::ENTRY_VERSION,
         seq,
         hlc,
-        rules: Some(parents),
+        rules: (!parents.is_empty()).then_some(parents),
         deps: Vec::new(),
         trace: None,
         idempotency: None,

@@ -14,7 +14,7 @@ pub const ADDRS_MAX: usize = 16;
 /// Most bytes of one address hint.
 pub const ADDR_BYTES_MAX: usize = 256;
 /// Most records in one rules entry.
-pub(super) const RECORDS_MAX: usize = 256;
+pub(crate) const RECORDS_MAX: usize = 256;
 
 /// What a member may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -191,6 +191,12 @@ impl Record {
         }
     }
 
+    /// Whether this version knows the kind of a record.
+    #[must_use]
+    pub fn is_known(raw: &RawRecord) -> bool {
+        (1..=4).contains(&raw.kind)
+    }
+
     /// Reads a record.
     ///
     /// # Errors
@@ -201,7 +207,10 @@ impl Record {
             2 => decode(&raw.body).map(Self::Invite),
             3 => decode::<Admit>(&raw.body).filter(|admit| admit.contact.fits()).map(Self::Admit),
             4 => decode::<Grant>(&raw.body).filter(|grant| grant.contact.fits()).map(Self::Grant),
-            kind => return Err(RecordError::Unknown(kind)),
+            kind => {
+                assert!(!Self::is_known(raw), "every kind that is known is read");
+                return Err(RecordError::Unknown(kind));
+            }
         };
         record.ok_or(RecordError::Malformed(raw.kind))
     }

@@ -17,7 +17,7 @@ pub struct Member {
 /// state(R): members, their roles and the open invites.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Roster {
-    pub(super) founder: Option<NodeId>,
+    founder: Option<NodeId>,
     pub(super) name: String,
     members: BTreeMap<NodeId, Member>,
     invites: BTreeMap<[u8; 32], Invite>,
@@ -49,6 +49,12 @@ impl Roster {
         founder.or_else(|| self.members.get(&node).map(|member| member.role))
     }
 
+    /// The founder's key, if the founding entry is among the rules.
+    #[must_use]
+    pub fn founder(&self) -> Option<NodeId> {
+        self.founder
+    }
+
     /// An invite by its key, taken or not.
     #[must_use]
     pub fn invite(&self, key: &[u8; 32]) -> Option<&Invite> {
@@ -62,7 +68,7 @@ impl Roster {
     }
 
     /// Folds one record of an entry that stands.
-    pub(super) fn fold(&mut self, record: &Record) {
+    pub(crate) fn fold(&mut self, record: &Record) {
         match record {
             Record::Found(found) => {
                 self.founder = Some(found.founder);

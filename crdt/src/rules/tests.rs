@@ -5,6 +5,8 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::feed::{FeedKind, Opening, Signature, chain};
+use crate::verdict::{RulesOnly, Situation, Wait, judge};
+use crate::{FeedId, NodeId};
 
 struct Author {
     opening: Opening,
@@ -41,10 +43,28 @@ struct Written {
     entry: Entry,
 }
 
-fn settle(dag: &mut RulesDag, written: &Written) -> Result<Verdict, Hold> {
-    let verdict = dag.judge_rules(&written.entry, written.author, &written.parents, &[])?;
-    dag.insert(written.hash, written.parents.clone(), &written.entry, verdict);
+/// An entry of `author` that follows one with the rules heads `before`.
+fn judged(dag: &RulesDag, author: NodeId, before: &[ChainHash], entry: &Entry) -> Result<Verdict, Wait> {
+    let situation = Situation { feed: FeedId::from_bytes([1; 16]), author, rules: dag, before };
+    match judge(entry, &situation, &mut RulesOnly) {
+        Ok(judgement) => judgement.settled().map(|(verdict, _)| verdict),
+        Err(never) => match never {},
+    }
+}
+
+fn settle(dag: &mut RulesDag, written: &Written) -> Result<Verdict, Wait> {
+    let verdict = judged(dag, written.author, &[], &written.entry)?;
+    dag.insert(written.hash, &written.parents, &written.entry, verdict);
     Ok(verdict)
+}
+
+/// A data entry that states these rules heads, without a change.
+fn data(rules: Option<&[ChainHash]>) -> Entry {
+    Entry {
+        rules: rules.map(<[_]>::to_vec),
+        body: Body::Data(Vec::new()),
+        ..rules_entry(1, Hlc::from_millis(1), Vec::new(), &[])
+    }
 }
 
 fn found(secret: u8) -> Found {
@@ -101,7 +121,7 @@ fn strangers_and_foreign_founders_are_refused_and_unknown_parents_are_held() {
     let mut stranger = Author::new(5, space);
     let mut dag = RulesDag::new(space);
     let early = written[1].clone();
-    assert_eq!(settle(&mut dag, &early), Err(Hold::Parent(written[0].hash)));
+    assert_eq!(settle(&mut dag, &early), Err(Wait::Rules(written[0].hash)));
     for entry in &written {
         settle(&mut dag, entry).unwrap();
     }
@@ -119,7 +139,7 @@ fn an_unknown_record_kind_holds_and_a_malformed_one_is_refused() {
     written.iter().for_each(|entry| assert_eq!(settle(&mut dag, entry), Ok(Verdict::Applied)));
     let mut later = ada.write(&dag.heads(), &[]);
     later.entry.body = Body::Rules(vec![crate::entry::RawRecord { kind: 99, body: vec![] }]);
-    assert_eq!(settle(&mut dag, &later), Err(Hold::Later(99)));
+    assert_eq!(settle(&mut dag, &later), Err(Wait::Later));
     later.entry.body = Body::Rules(vec![crate::entry::RawRecord { kind: 4, body: vec![1, 2] }]);
     assert_eq!(settle(&mut dag, &later), Ok(Verdict::Structure));
 }
@@ -133,9 +153,54 @@ fn a_grant_acts_only_where_the_author_had_seen_it() {
     let before = dag.heads();
     let granted = ada.write(&before, &[grant(bo.node(), Role::Writer)]);
     settle(&mut dag, &granted).unwrap();
-    assert_eq!(dag.judge_author(bo.node(), &before, &[]), Some(Verdict::Role));
-    assert_eq!(dag.judge_author(bo.node(), &dag.heads(), std::slice::from_ref(&before)), None);
-    assert_eq!(dag.judge_author(bo.node(), &before, &[dag.heads()]), Some(Verdict::Rules), "fewer than before");
+    assert_eq!(judged(&dag, bo.node(), &[], &data(Some(&before))), Ok(Verdict::Role));
+    assert_eq!(judged(&dag, bo.node(), &before, &data(Some(&dag.heads()))), Ok(Verdict::Applied));
+    assert_eq!(judged(&dag, bo.node(), &dag.heads(), &data(None)), Ok(Verdict::Applied));
+    let fewer = judged(&dag, bo.node(), &dag.heads(), &data(Some(&before)));
+    assert_eq!(fewer, Ok(Verdict::Rules), "fewer than before");
+}
+
+#[test]
+fn heads_are_stated_when_they_are_new_and_hold_neither_ancestors_nor_what_is_refused() {
+    let (space, mut founder, mut ada, _, written) = founded();
+    let (bo, mut stranger) = (Author::new(3, space), Author::new(5, space));
+    let mut dag = RulesDag::new(space);
+    written.iter().for_each(|entry| assert_eq!(settle(&mut dag, entry), Ok(Verdict::Applied)));
+    let base = written[1].hash;
+    let (one, two) = (
+        ada.write(&[base], &[grant(bo.node(), Role::Writer)]),
+        founder.write(&[base], &[grant(bo.node(), Role::Writer)]),
+    );
+    let lie = stranger.write(&[base], &[grant(bo.node(), Role::Admin)]);
+    for (entry, verdict) in [(&one, Verdict::Applied), (&two, Verdict::Applied), (&lie, Verdict::Role)] {
+        assert_eq!(settle(&mut dag, entry), Ok(verdict));
+    }
+    let mut both = vec![one.hash, two.hash];
+    both.sort_unstable();
+    assert_eq!(dag.heads(), both, "what is refused is no head");
+    let stated = |before: &[ChainHash], mut heads: Vec<ChainHash>| {
+        heads.sort_unstable();
+        judged(&dag, ada.node(), before, &data(Some(&heads)))
+    };
+    assert_eq!(stated(&[base], both.clone()), Ok(Verdict::Applied));
+    assert_eq!(stated(&[base], vec![one.hash]), Ok(Verdict::Applied));
+    assert_eq!(stated(&both, both.clone()), Ok(Verdict::Rules), "they are in force");
+    assert_eq!(stated(&[base], vec![base, one.hash]), Ok(Verdict::Rules), "one is an ancestor of the other");
+    assert_eq!(stated(&[base], vec![one.hash, lie.hash]), Ok(Verdict::Rules), "one is refused");
+    assert_eq!(stated(&[one.hash], vec![two.hash]), Ok(Verdict::Rules), "they lack what was known before");
+    let unknown = ChainHash::from_bytes([9; 32]);
+    assert_eq!(stated(&[base], vec![one.hash, unknown]), Err(Wait::Rules(unknown)));
+}
+
+/// Ancestors, as everybody would find them.
+fn by_walking(dag: &RulesDag, head: ChainHash) -> BTreeSet<ChainHash> {
+    let (mut seen, mut open) = (BTreeSet::new(), vec![head]);
+    while let Some(hash) = open.pop() {
+        if seen.insert(hash) {
+            open.extend(dag.nodes[dag.numbers[&hash]].parents.iter().map(|parent| dag.nodes[*parent].hash));
+        }
+    }
+    seen
 }
 
 proptest! {
@@ -169,6 +234,16 @@ proptest! {
         }
         prop_assert_eq!(got, expected.into_iter().map(Some).collect::<Vec<_>>());
         prop_assert_eq!(dag.heads(), straight.heads());
+        for entry in &written {
+            let (ancestry, walked) = (dag.ancestry(&[entry.hash]), by_walking(&dag, entry.hash));
+            prop_assert!(ancestry.is_antichain());
+            for other in &written {
+                prop_assert_eq!(ancestry.contains(other.hash), walked.contains(&other.hash));
+                let pair = dag.ancestry(&[entry.hash, other.hash]);
+                let apart = !walked.contains(&other.hash) && !by_walking(&dag, other.hash).contains(&entry.hash);
+                prop_assert_eq!(pair.is_antichain(), apart);
+            }
+        }
         prop_assert_eq!(&*dag.roster(), &*straight.roster());
     }
 }

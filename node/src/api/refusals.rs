@@ -17,6 +17,7 @@ impl From<Refusal> for Problem {
             Refusal::Argument(_) => Self::argument(text),
             Refusal::Role(role) => Self::new(Kind::Role, text).with("role", role),
             Refusal::Name(_) => Self::new(Kind::InvalidName, text),
+            Refusal::Verdict(_) => Self::new(Kind::InvalidValue, text),
             Refusal::Write { source, .. } => of_write(&source, text),
             Refusal::Mismatch { current, .. } => {
                 let current = current.map(|revision| revision.to_string());
@@ -78,6 +79,7 @@ fn of_write(error: &WriteError, text: String) -> Problem {
 #[cfg(test)]
 mod tests {
     use tombolo_crdt::names::check_id;
+    use tombolo_crdt::verdict::Verdict;
     use tombolo_crdt::{Revision, SpaceId};
 
     use super::*;
@@ -90,6 +92,7 @@ mod tests {
         let table = [
             (Refusal::UnknownSpace(SpaceId::from_bytes([0; 32])), "unknown-space", 404),
             (Refusal::Role("reader"), "role", 403),
+            (Refusal::Verdict(Verdict::Structure), "invalid-value", 422),
             (Refusal::Name(check_id("").expect_err("empty")), "invalid-name", 422),
             (write(WriteError::Absent), "not-found", 404),
             (write(WriteError::NotAnObject), "invalid-value", 422),

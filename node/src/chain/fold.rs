@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use tombolo_crdt::entity::{Change, Clock, EntityState, Provenance, heads_hash};
+use tombolo_crdt::verdict::lies_in_past;
 use tombolo_crdt::{ChangeHash, FeedId};
 
 use super::Link;
@@ -53,13 +54,30 @@ pub struct Fold {
     /// Changes since it was last tidied.
     untidy: usize,
     rules: BTreeMap<FeedId, Vec<u64>>,
+    /// Whether changes are looked at again.
+    checks: bool,
 }
 
 impl Fold {
     /// Begins with nothing. `needs` must name what [`Needs::note`] says of all changes to come.
     #[must_use]
     pub fn new(needs: Needs) -> Self {
-        Self { state: EntityState::new(), needs, clocks: BTreeMap::new(), marks: 0, untidy: 0, rules: BTreeMap::new() }
+        Self {
+            state: EntityState::new(),
+            needs,
+            clocks: BTreeMap::new(),
+            marks: 0,
+            untidy: 0,
+            rules: BTreeMap::new(),
+            checks: false,
+        }
+    }
+
+    /// Whether every change is looked at again: what it names must lie in its past. For verification.
+    #[must_use]
+    pub fn checked(mut self, checks: bool) -> Self {
+        self.checks = checks;
+        self
     }
 
     /// Applies the next change, which comes after all it depends on.
@@ -68,6 +86,10 @@ impl Fold {
     /// [`StoreError::Corrupt`]: it lacks what it depends on; any other: the store cannot be read.
     pub fn take(&mut self, snapshot: &Snapshot, link: &Link, change: &Change) -> Result<(), StoreError> {
         let past = if change.deps() == self.state.heads() { self.state.clock().clone() } else { self.past(change)? };
+        if self.checks && !lies_in_past(self.state.clock().get(&change.actor()), change, &past) {
+            let detail = format!("{} was applied and names what is not in its past", link.receipt());
+            return Err(StoreError::corrupt("entries", detail));
+        }
         for dep in change.deps() {
             if self.needs.0.get(dep) == Some(&link.journal) {
                 self.needs.0.remove(dep);

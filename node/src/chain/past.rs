@@ -223,7 +223,7 @@ impl Past {
             if self.chosen.is_empty() {
                 return Err(if let Until::Time { .. } = self.until { PastError::NotYet } else { PastError::Unknown });
             }
-            self.fold = Some(Fold::new(std::mem::take(&mut self.needs)));
+            self.fold = Some(Fold::new(std::mem::take(&mut self.needs)).checked(!self.bounded));
         }
         Ok(())
     }

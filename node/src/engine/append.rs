@@ -1,9 +1,9 @@
 //! Settled entries go into the store here, own ones and others' alike: entry, journal, frontier, heads, seals.
 
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::entry::Entry;
+use tombolo_crdt::entry::{Body, Entry};
 use tombolo_crdt::feed::{STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
-use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::verdict::{Situation, Verdict, in_force};
 use tombolo_crdt::{ChainHash, FeedId};
 
 use super::Work;
@@ -20,13 +20,14 @@ pub(super) struct Settled<'e> {
     pub(super) bytes: Vec<u8>,
     pub(super) entry: &'e Entry,
     pub(super) verdict: Verdict,
-    pub(super) rules: bool,
     pub(super) links: Vec<ChangeLink>,
 }
 
-/// Stores a settled entry and moves everything that follows from it. Returns its journal position.
-pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'_>) -> Result<u64, StoreError> {
-    let Settled { feed, seq, chain, bytes, entry, verdict, rules, links } = settled;
+/// Stores a settled entry and moves everything that follows from it.
+pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'_>) -> Result<(), StoreError> {
+    let Settled { feed, seq, chain, bytes, entry, verdict, links } = settled;
+    let rules = matches!(entry.body, Body::Rules(_));
+    assert!(verdict == Verdict::Applied || links.is_empty(), "what is refused changes nothing");
     let position = space.row.journal + 1;
     let kind = match (verdict, rules) {
         (Verdict::Applied, true) => JournalKind::Rules,
@@ -46,10 +47,14 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
         if rules && verdict == Verdict::Applied {
             known.applied = seq;
         }
-        if let Some(heads) = &entry.rules
-            && known.rules_at(seq).1 != heads.as_slice()
-        {
+        let (_, before) = known.rules_at(seq);
+        let situation = Situation { feed, author: known.opening.node, rules: &space.rules, before };
+        let heads = in_force(entry, &situation).to_vec();
+        if heads != before {
             known.row.rules.push((seq, heads.clone()));
+        }
+        if rules {
+            space.rules.insert(chain, &heads, entry, verdict);
         }
     }
     batch.put_entry(
@@ -58,7 +63,8 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
         &EntryRow { bytes, chain, verdict: verdict.code(), journal: position, changes: links },
     )?;
     space.advance(feed, seq, chain);
-    if !rules {
+    if !rules && verdict == Verdict::Applied {
+        // What is refused is nobody's head: it costs nobody anything but its bytes.
         space.heads.advance(feed, seq, chain, &entry.deps);
     }
     if verdict == Verdict::Applied {
@@ -67,7 +73,7 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
         space.row.refused += 1;
         space.row.sums.refuse(feed, seq, verdict);
     }
-    Ok(position)
+    Ok(())
 }
 
 /// Takes the seal at the feed's settled end, and keeps the one before it if without it two kept seals would lie more
@@ -100,25 +106,26 @@ pub(super) fn seal(
 }
 
 impl Work<'_> {
-    /// Appends an own entry to `feed`, which is one of this process's feeds. The entry's `seq` must be the next.
+    /// Appends an own entry to `feed`, which is one of this process's feeds. The entry's `seq` is the next, and `verdict` is
+    /// what it was judged to be.
     pub(super) fn append(
         &mut self,
         space: &mut Space,
         feed: FeedId,
         entry: &Entry,
+        verdict: Verdict,
         links: Vec<ChangeLink>,
-        rules: bool,
-    ) -> Result<(u64, ChainHash), StoreError> {
+    ) -> Result<(), StoreError> {
+        assert_eq!(verdict, Verdict::Applied, "an own entry that would be refused is not written");
         let bytes = entry.encode();
         self.seal_before(space, feed, bytes.len())?;
         let previous = space.feeds.get(&feed).map_or(ChainHash::from_bytes([0; 32]), |feed| feed.row.chain);
         let chain = chain(feed, entry.seq, previous, &bytes);
-        let settled = Settled { feed, seq: entry.seq, chain, bytes, entry, verdict: Verdict::Applied, rules, links };
-        let position = store(space, &mut self.batch, settled)?;
+        store(space, &mut self.batch, Settled { feed, seq: entry.seq, chain, bytes, entry, verdict, links })?;
         self.counters.entries += 1;
-        *self.counters.settled.entry(Verdict::Applied.name()).or_default() += 1;
+        *self.counters.settled.entry(verdict.name()).or_default() += 1;
         self.unsealed.insert((space.id, feed));
-        Ok((position, chain))
+        Ok(())
     }
 
     /// Seals the run so far if one more entry of `bytes` would take it over a stride.

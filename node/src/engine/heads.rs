@@ -1,4 +1,5 @@
-//! Heads of a space's data entries: those that no later one has in its past. The next own entry names them.
+//! Heads of a space's data entries: applied ones that no applied one names or follows. The next own entry names them. One
+//! that lies in another's past by way of a refused entry does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +20,7 @@ impl Heads {
         Self { of, changed: BTreeSet::new() }
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.of.len()
     }
@@ -28,7 +30,7 @@ impl Heads {
         self.of.iter().map(|(feed, (seq, chain))| Dep { feed: *feed, seq: *seq, chain: *chain })
     }
 
-    /// An entry of `feed` that depends on `deps` has settled at `seq`. O((deps + 1) × log heads).
+    /// An entry of `feed` that depends on `deps` was applied at `seq`. O((deps + 1) × log heads).
     pub(super) fn advance(&mut self, feed: FeedId, seq: u64, chain: ChainHash, deps: &[Dep]) {
         for dep in deps {
             if self.of.get(&dep.feed).is_some_and(|(head, _)| *head <= dep.seq) {

@@ -2,49 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tombolo_crdt::{ChainHash, ChangeHash, FeedId};
+use tombolo_crdt::verdict::Wait;
+use tombolo_crdt::{ChangeHash, FeedId};
 
 /// Most held entries of a space.
 pub(super) const HELD_ENTRIES_MAX: usize = 16_384;
 /// Most bytes of held entries of a space (16 MiB).
 pub(super) const HELD_BYTES_MAX: usize = 16 << 20;
-
-/// What an entry waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Blocker {
-    /// A data entry.
-    Dep(FeedId, u64),
-    /// A data entry that is here with another chain hash: one of the two chains is a fork.
-    Fork(FeedId, u64),
-    /// A rules entry.
-    Rules(ChainHash),
-    /// A change of an entity.
-    Change(String, String, ChangeHash),
-    /// A version of this program that understands it.
-    Later,
-    /// An entity whose row, or whose history as far as it is needed, is damaged here.
-    Damaged(String, String),
-    /// A settled entry that is damaged here.
-    Rotten(FeedId, u64),
-}
-
-impl std::fmt::Display for Blocker {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Dep(feed, seq) => write!(f, "waits for entry {seq} of feed {feed}"),
-            Self::Fork(feed, seq) => {
-                write!(f, "names another entry {seq} of feed {feed} than this node holds: that feed forks")
-            }
-            Self::Rules(hash) => write!(f, "waits for rules entry {hash}"),
-            Self::Change(collection, id, hash) => write!(f, "waits for change {hash} of {collection}/{id}"),
-            Self::Later => f.write_str("was written by a later version: upgrade this node"),
-            Self::Damaged(collection, id) => write!(f, "waits for {collection}/{id}, which is damaged on this node"),
-            Self::Rotten(feed, seq) => {
-                write!(f, "waits for entry {seq} of feed {feed}, which is damaged on this node")
-            }
-        }
-    }
-}
 
 /// Index of the held entries of one space; their bytes are in the store.
 #[derive(Debug, Default)]
@@ -52,7 +16,7 @@ pub(super) struct Held {
     feeds: BTreeMap<FeedId, BTreeMap<u64, usize>>,
     entries: usize,
     bytes: usize,
-    blocked: BTreeMap<FeedId, Blocker>,
+    blocked: BTreeMap<FeedId, Wait>,
     /// Feeds that wait for a change, by entity and change: to look for one costs a walk over the entity's chain, so nobody
     /// looks before it comes.
     changes: BTreeMap<(String, String), BTreeMap<ChangeHash, BTreeSet<FeedId>>>,
@@ -113,9 +77,9 @@ impl Held {
         runs
     }
 
-    pub(super) fn block(&mut self, feed: FeedId, blocker: Blocker) {
+    pub(super) fn block(&mut self, feed: FeedId, blocker: Wait) {
         self.unblock(feed);
-        if let Blocker::Change(collection, id, change) = &blocker {
+        if let Wait::Change(collection, id, change) = &blocker {
             let of_entity = self.changes.entry((collection.clone(), id.clone())).or_default();
             of_entity.entry(*change).or_default().insert(feed);
         }
@@ -123,7 +87,7 @@ impl Held {
     }
 
     pub(super) fn unblock(&mut self, feed: FeedId) {
-        let Some(Blocker::Change(collection, id, change)) = self.blocked.remove(&feed) else { return };
+        let Some(Wait::Change(collection, id, change)) = self.blocked.remove(&feed) else { return };
         let name = (collection, id);
         let Some(of_entity) = self.changes.get_mut(&name) else { return };
         if let Some(feeds) = of_entity.get_mut(&change) {
@@ -154,7 +118,7 @@ impl Held {
         feeds.into_iter().for_each(|feed| self.unblock(feed));
     }
 
-    pub(super) fn blocker(&self, feed: FeedId) -> Option<&Blocker> {
+    pub(super) fn blocker(&self, feed: FeedId) -> Option<&Wait> {
         self.blocked.get(&feed)
     }
 
@@ -191,7 +155,7 @@ mod tests {
     fn who_waits_for_a_change_is_tried_when_that_comes_and_not_before() {
         let (a, b, c) = (FeedId::from_bytes([1; 16]), FeedId::from_bytes([2; 16]), FeedId::from_bytes([3; 16]));
         let (one, other) = (ChangeHash::from_bytes([1; 32]), ChangeHash::from_bytes([2; 32]));
-        let change = |id: &str, hash| Blocker::Change("x".to_owned(), id.to_owned(), hash);
+        let change = |id: &str, hash| Wait::Change("x".to_owned(), id.to_owned(), hash);
         let mut held = Held::default();
         for (feed, blocker) in [(a, change("e", one)), (b, change("e", one)), (c, change("e", other))] {
             held.insert(feed, 1, 10);
@@ -202,7 +166,7 @@ mod tests {
         held.came("x", "e", ChangeHash::from_bytes([9; 32]));
         assert_eq!(waiting(&held), [true, true, true]);
         // Who waits for something else by now does not wait for this.
-        held.block(b, Blocker::Later);
+        held.block(b, Wait::Later);
         held.came("x", "e", one);
         assert_eq!(waiting(&held), [false, true, true]);
         held.anew("x", "e");

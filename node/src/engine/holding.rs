@@ -4,9 +4,9 @@ use tombolo_crdt::FeedId;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entry::Content;
 use tombolo_crdt::feed::{Position, chain};
+use tombolo_crdt::verdict::Wait;
 
 use super::Work;
-use super::held::Blocker;
 use super::settle::{Candidate, Taken};
 use super::space::Space;
 use crate::store::{HeldRow, StoreError};
@@ -47,7 +47,7 @@ impl Work<'_> {
         while let Some((seq, _)) = space.held.of(id) {
             let next = space.frontier.seq(id) + 1;
             if seq > next {
-                space.held.block(id, Blocker::Dep(id, seq - 1));
+                space.held.block(id, Wait::Entry(id, seq - 1));
                 return Ok(None);
             }
             let row = match self.batch.held_entry(id, seq) {
@@ -73,7 +73,7 @@ impl Work<'_> {
         Ok(None)
     }
 
-    pub(super) fn hold(&mut self, space: &mut Space, candidate: Candidate, blocker: Blocker) -> Result<(), StoreError> {
+    pub(super) fn hold(&mut self, space: &mut Space, candidate: Candidate, blocker: Wait) -> Result<(), StoreError> {
         let Candidate { feed, seq, chain, bytes, seal, .. } = candidate;
         // What the first of a feed waits for is what the feed waits for; a gap before a later one is not.
         if space.held.of(feed).is_none_or(|(first, _)| seq < first) {
@@ -102,12 +102,12 @@ impl Work<'_> {
 }
 
 /// Whether what a feed waits for may have come.
-fn resolved(space: &Space, blocker: &Blocker) -> bool {
+fn resolved(space: &Space, blocker: &Wait) -> bool {
     match blocker {
-        Blocker::Dep(feed, seq) => space.frontier.seq(*feed) >= *seq,
-        Blocker::Rules(hash) => space.rules.knows(*hash),
-        Blocker::Damaged(collection, id) => !space.care.rests(collection, id),
+        Wait::Entry(feed, seq) => space.frontier.seq(*feed) >= *seq,
+        Wait::Rules(hash) => space.rules.knows(*hash),
+        Wait::Damaged(collection, id) => !space.care.rests(collection, id),
         // Whoever waits for a change is told when it comes; what is damaged stays so until the store is opened again.
-        Blocker::Change(..) | Blocker::Fork(..) | Blocker::Later | Blocker::Rotten(..) => false,
+        Wait::Change(..) | Wait::Fork(..) | Wait::Later | Wait::Unreadable(..) => false,
     }
 }

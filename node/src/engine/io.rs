@@ -9,6 +9,7 @@ use tombolo_crdt::entry::Trace;
 use tombolo_crdt::feed::{Signature, VerifiedRange};
 use tombolo_crdt::names::NameError;
 use tombolo_crdt::rules::Role;
+use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 use tombolo_transport::frame::{Frame, JoinRefusal};
 use tombolo_transport::{CloseCode, Standing};
@@ -260,6 +261,10 @@ pub enum Refusal {
     /// This node's role does not allow it.
     #[error("this node's role in the space ({0}) does not allow it")]
     Role(&'static str),
+    /// Every node would refuse the entry, this one included: by its bytes, or because the rules that it states, or what it
+    /// was made on, do not allow it.
+    #[error("every node would refuse this entry ({}): nothing was written", .0.name())]
+    Verdict(Verdict),
     /// A name breaks its limits.
     #[error(transparent)]
     Name(#[from] NameError),

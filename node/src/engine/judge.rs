@@ -1,182 +1,138 @@
-//! Judging: what an entry waits for, or its verdict. Depends on the entry, what it rests on, and the rules; on nothing else.
+//! Judging: what [`judge`] asks of an entry's past is answered from the rows of the step and the store.
+//!
+//! Entries of others and own ones go through [`Work::judge`], and nothing else gives a verdict here.
 
-use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::entity::{Change, ChangeError, Clock};
-use tombolo_crdt::entry::{Body, CHANGE_BYTES_MAX, Content, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, EntityChange, Entry};
+use std::collections::BTreeMap;
+
+use tombolo_crdt::entity::{Change, ChangeError};
+use tombolo_crdt::entry::{Dep, EntityChange, Entry};
 use tombolo_crdt::feed::{FeedKind, chain};
-use tombolo_crdt::names::{check_collection, check_id};
-use tombolo_crdt::verdict::Verdict;
-use tombolo_crdt::{ChainHash, ChangeHash, FeedId, NodeId};
+use tombolo_crdt::verdict::{Base, Judgement, Known, Past, Situation, Wait, judge};
+use tombolo_crdt::{ChainHash, ChangeHash, FeedId, SpaceId};
 
-use super::held::Blocker;
+use super::care::Care;
 use super::rows::RowFault;
-use super::settle::Candidate;
-use super::space::Space;
+use super::space::{Feed, Space};
 use super::{Work, past};
 use crate::store::{Snapshot, StoreError};
 
-/// A change ready to be applied.
-pub(super) struct Ready {
-    pub(super) change: Change,
-    pub(super) past: Clock,
-}
-
-pub(super) enum Judged {
-    Apply(Vec<Ready>),
-    Refused(Verdict),
-}
-
-enum Prepared {
-    Ready(Ready),
-    Refused(Verdict),
-    Blocked(Blocker),
-}
-
 impl Work<'_> {
-    /// The first dependency that is not settled here.
-    pub(super) fn missing_dep(&mut self, space: &Space, entry: &Entry) -> Result<Option<Blocker>, StoreError> {
-        for dep in entry.deps.iter().filter(|_| !defect::is(Defect::DepsIgnored)) {
-            let Some(feed) = space.feeds.get(&dep.feed).filter(|feed| feed.row.seq >= dep.seq) else {
-                return Ok(Some(Blocker::Dep(dep.feed, dep.seq)));
-            };
-            let same = if feed.row.seq == dep.seq {
-                Some(feed.row.chain == dep.chain)
-            } else {
-                has_chain(&self.batch, dep.feed, dep.seq, dep.chain)?
-            };
-            let Some(same) = same else { return Ok(Some(Blocker::Rotten(dep.feed, dep.seq))) };
-            if !same || feed.opening.kind != FeedKind::Data {
-                return Ok(Some(Blocker::Fork(dep.feed, dep.seq)));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The verdict of a data entry; `Err`: what it waits for.
-    pub(super) fn judge_data(
+    /// Judges the entry that comes next in `feed`. `read`: its changes, as far as they have been read. What it costs is said
+    /// at [`judge`] and [`past::clock_at`].
+    ///
+    /// # Errors
+    /// [`StoreError`]: the store cannot be read. Nothing is decided.
+    pub(super) fn judge(
         &mut self,
         space: &mut Space,
-        candidate: &Candidate,
+        feed: FeedId,
+        entry: &Entry,
         read: Vec<Result<Change, ChangeError>>,
-        author: NodeId,
-        heads: &[ChainHash],
-    ) -> Result<Result<Judged, Blocker>, StoreError> {
-        let structure = Ok(Ok(Judged::Refused(Verdict::Structure)));
-        let Content::Known(entry) = &candidate.content else { return structure };
-        let Body::Data(changes) = &entry.body else { return structure };
-        let (mut verdict, mut damaged) = (None, None);
-        let mut ready = Vec::with_capacity(changes.len());
-        if fits(entry, changes) {
-            let read = read.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
-            for (change, read) in changes.iter().zip(read) {
-                match self.prepare(space, read, (candidate.feed, change))? {
-                    Prepared::Ready(change) => ready.push(change),
-                    Prepared::Refused(code) => verdict = Some(verdict.map_or(code, |v: Verdict| v.min(code))),
-                    // The others are looked at all the same, so that what is damaged is built anew together, and the
-                    // entry waits for the last of them: they are built in this order.
-                    Prepared::Blocked(blocker @ Blocker::Damaged(..)) => {
-                        if damaged.is_none() || space.care.rests(&change.collection, &change.id) {
-                            damaged = Some(blocker);
-                        }
-                    }
-                    Prepared::Blocked(blocker) => return Ok(Err(blocker)),
-                }
-            }
-        } else {
-            verdict = Some(Verdict::Structure);
-        }
-        if let Some(blocker) = damaged {
-            return Ok(Err(blocker));
-        }
-        if verdict != Some(Verdict::Structure) {
-            let before = self.rules_before(space, candidate, entry);
-            verdict = space.rules.judge_author(author, heads, &before).or(verdict);
-        }
-        Ok(Ok(verdict.map_or(Judged::Apply(ready), Judged::Refused)))
-    }
-
-    /// Rules heads of the predecessor and of every dependency.
-    fn rules_before(&self, space: &Space, candidate: &Candidate, entry: &Entry) -> Vec<Vec<ChainHash>> {
-        let own = (candidate.feed, candidate.seq - 1);
-        let all = std::iter::once(own).chain(entry.deps.iter().map(|dep| (dep.feed, dep.seq)));
-        all.filter_map(|(feed, seq)| Some(space.feeds.get(&feed)?.rules_at(seq).1.to_vec())).collect()
-    }
-
-    /// Looks at one change: the gate, and its dependencies in its own entity.
-    fn prepare(
-        &mut self,
-        space: &mut Space,
-        parsed: Option<Result<Change, ChangeError>>,
-        (feed, change): (FeedId, &EntityChange),
-    ) -> Result<Prepared, StoreError> {
-        let EntityChange { collection, id, change: bytes, .. } = change;
-        if self.poison.holds(space.id, collection, id) {
-            return Ok(Prepared::Blocked(Blocker::Damaged(collection.clone(), id.clone())));
-        }
-        self.poison.begin(space.id, collection, id);
-        let parsed = parsed.unwrap_or_else(|| Change::parse(bytes, feed));
-        let prepared = self.look_at(space, parsed, change);
+    ) -> Result<Judgement, StoreError> {
+        let Space { id, rules, feeds, care, row, .. } = space;
+        let Some(of) = feeds.get(&feed) else { return Err(StoreError::corrupt("feeds", "an entry of no known feed")) };
+        assert_eq!(of.row.seq + 1, entry.seq, "the predecessor is settled");
+        let (_, before) = of.rules_at(entry.seq - 1);
+        let situation = Situation { feed, author: of.opening.node, rules, before };
+        let read = read.into_iter().map(Some).collect();
+        let mut here = Here { work: self, space: (*id, row.no), refusals: row.refused > 0, feeds, care, read };
+        let judgement = judge(entry, &situation, &mut here);
         self.poison.end();
-        prepared
+        judgement
+    }
+}
+
+/// The past as this node holds it.
+struct Here<'h, 'w> {
+    work: &'h mut Work<'w>,
+    /// Id and local number.
+    space: (SpaceId, u32),
+    /// Whether anything was ever refused here.
+    refusals: bool,
+    feeds: &'h BTreeMap<FeedId, Feed>,
+    care: &'h mut Care,
+    /// Changes that have been read already, by number.
+    read: Vec<Option<Result<Change, ChangeError>>>,
+}
+
+impl Past for Here<'_, '_> {
+    type Fault = StoreError;
+
+    fn dep(&mut self, dep: &Dep) -> Result<Option<Wait>, StoreError> {
+        let Some(feed) = self.feeds.get(&dep.feed).filter(|feed| feed.row.seq >= dep.seq) else {
+            return Ok(Some(Wait::Entry(dep.feed, dep.seq)));
+        };
+        let same = if feed.row.seq == dep.seq {
+            Some(feed.row.chain == dep.chain)
+        } else {
+            has_chain(&self.work.batch, dep.feed, dep.seq, dep.chain)?
+        };
+        let Some(same) = same else { return Ok(Some(Wait::Unreadable(dep.feed, dep.seq))) };
+        let is_data = feed.opening.kind == FeedKind::Data;
+        Ok((!same || !is_data).then_some(Wait::Fork(dep.feed, dep.seq)))
     }
 
-    fn look_at(
-        &mut self,
-        space: &mut Space,
-        parsed: Result<Change, ChangeError>,
-        change: &EntityChange,
-    ) -> Result<Prepared, StoreError> {
-        let parsed = match parsed {
-            Ok(parsed) => parsed,
-            Err(ChangeError::Unknown) => return Ok(Prepared::Blocked(Blocker::Later)),
-            Err(_) => return Ok(Prepared::Refused(Verdict::Structure)),
-        };
-        let (collection, id) = (change.collection.as_str(), change.id.as_str());
-        let no = space.row.no;
-        // A change that was refused in an earlier entry of its feed stays refused: whoever depends on it must get the
-        // same answer everywhere, whichever of the two entries has arrived.
-        match self.batch.refused_change(no, collection, id, parsed.hash()) {
-            Ok(None) => {}
-            Ok(Some(_)) => return Ok(Prepared::Refused(Verdict::Structure)),
-            Err(error) => return damaged(space, change, error),
+    fn turn(&mut self, change: &EntityChange) -> Option<Wait> {
+        let EntityChange { collection, id, .. } = change;
+        if self.work.poison.holds(self.space.0, collection, id) {
+            return Some(Wait::Damaged(collection.clone(), id.clone()));
         }
-        let row = match self.rows.get(&mut self.batch, no, collection, id) {
+        self.work.poison.begin(self.space.0, collection, id);
+        None
+    }
+
+    fn read(&mut self, feed: FeedId, number: usize, change: &EntityChange) -> Result<Change, ChangeError> {
+        let read = self.read.get_mut(number).and_then(Option::take);
+        read.unwrap_or_else(|| Change::parse(&change.change, feed))
+    }
+
+    fn refused(&mut self, entity: &EntityChange, hash: ChangeHash) -> Result<Known<bool>, StoreError> {
+        if !self.refusals {
+            return Ok(Known::Is(false));
+        }
+        match self.work.batch.refused_change(self.space.1, &entity.collection, &entity.id, hash) {
+            Ok(refused) => Ok(Known::Is(refused.is_some())),
+            Err(error) => self.damaged(entity, error),
+        }
+    }
+
+    fn base(&mut self, entity: &EntityChange, change: &Change) -> Result<Known<Base>, StoreError> {
+        let (collection, id) = (entity.collection.as_str(), entity.id.as_str());
+        let no = self.space.1;
+        let Work { rows, batch, entries, pasts, .. } = &mut *self.work;
+        let row = match rows.get(batch, no, collection, id) {
             Ok(row) => row,
             Err(RowFault::Store(error)) => return Err(error),
             Err(RowFault::Damaged(_)) => {
-                space.care.damaged(collection, id);
-                return Ok(Prepared::Blocked(Blocker::Damaged(collection.to_owned(), id.to_owned())));
+                self.care.damaged(collection, id);
+                return Ok(Known::Wait(Wait::Damaged(collection.to_owned(), id.to_owned())));
             }
         };
-        let past = if parsed.deps() == row.state.heads() {
-            row.state.clock().clone()
-        } else {
-            let read = (&*self.batch, &mut self.entries);
-            match past::clock_at(read, self.pasts, (no, collection, id), &row.state, parsed.deps()) {
-                Ok(Ok(clock)) => clock,
-                Ok(Err(missing)) => return self.absent(space, change, missing),
-                Err(error) => return damaged(space, change, error),
-            }
-        };
-        match row.state.gate(&parsed, &past) {
-            Ok(()) => Ok(Prepared::Ready(Ready { change: parsed, past })),
-            Err(_) => Ok(Prepared::Refused(Verdict::Structure)),
+        let here = row.state.clock().get(&change.actor());
+        if change.deps() == row.state.heads() {
+            return Ok(Known::Is(Base::At { here, past: row.state.clock().clone() }));
         }
-    }
-
-    /// A dependency that is not applied in its entity: refused, or not here yet.
-    fn absent(&self, space: &mut Space, change: &EntityChange, hash: ChangeHash) -> Result<Prepared, StoreError> {
-        let (collection, id) = (&change.collection, &change.id);
-        Ok(match self.batch.refused_change(space.row.no, collection, id, hash) {
-            Ok(Some(_)) => Prepared::Refused(Verdict::Depends),
-            Ok(None) => Prepared::Blocked(Blocker::Change(collection.clone(), id.clone(), hash)),
-            Err(error) => return damaged(space, change, error),
-        })
+        match past::clock_at((&*batch, entries), pasts, (no, collection, id), &row.state, change.deps()) {
+            Ok(Ok(past)) => Ok(Known::Is(Base::At { here, past })),
+            Ok(Err(absent)) => Ok(Known::Is(Base::Absent(absent))),
+            Err(error) => self.damaged(entity, error),
+        }
     }
 }
 
-/// Whether a settled entry that is not its feed's last has this chain hash. Of a damaged one the entry after it tells;
-/// `None`: that is damaged too.
+impl Here<'_, '_> {
+    /// What is known of an entity's changes is damaged where this one needs it. That is this entity's matter alone: it is
+    /// frozen, and the entry waits. Changes that need nothing of what is damaged go on.
+    fn damaged<T>(&mut self, change: &EntityChange, error: StoreError) -> Result<Known<T>, StoreError> {
+        let StoreError::Corrupt { .. } = error else { return Err(error) };
+        let (collection, id) = (change.collection.clone(), change.id.clone());
+        self.care.history_damaged((collection.clone(), id.clone()), error.to_string());
+        Ok(Known::Wait(Wait::Damaged(collection, id)))
+    }
+}
+
+/// Whether a settled entry that is not its feed's last has this chain hash. If that entry is damaged the one after it
+/// tells; `None`: both are.
 pub(super) fn has_chain(
     snapshot: &Snapshot,
     feed: FeedId,
@@ -193,25 +149,4 @@ pub(super) fn has_chain(
         Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// What is known of an entity's changes is damaged where this one needs it. That is this entity's matter alone: it is
-/// frozen, and the entry waits. Changes that need nothing of what is damaged go on.
-fn damaged(space: &mut Space, change: &EntityChange, error: StoreError) -> Result<Prepared, StoreError> {
-    let StoreError::Corrupt { .. } = error else { return Err(error) };
-    let (collection, id) = (change.collection.clone(), change.id.clone());
-    space.care.history_damaged((collection.clone(), id.clone()), error.to_string());
-    Ok(Prepared::Blocked(Blocker::Damaged(collection, id)))
-}
-
-/// Limits that are part of the verdict, and one change per entity.
-fn fits(entry: &Entry, changes: &[EntityChange]) -> bool {
-    let ascending =
-        changes.windows(2).all(|pair| matches!(pair, [a, b] if (&a.collection, &a.id) < (&b.collection, &b.id)));
-    let named = |change: &EntityChange| check_collection(&change.collection).is_ok() && check_id(&change.id).is_ok();
-    entry.hlc.is_valid()
-        && changes.len() <= ENTRY_CHANGES_MAX
-        && entry.deps.len() <= ENTRY_DEPS_MAX
-        && ascending
-        && changes.iter().all(|c| c.origin == 0 && c.change.len() <= CHANGE_BYTES_MAX && named(c))
 }

@@ -4,13 +4,13 @@ use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::entity::{Change, EntityState, EntryBudget, Provenance, Writer};
+use tombolo_crdt::entity::{Change, ChangeError, EntityState, EntryBudget, Provenance, Writer};
 use tombolo_crdt::entry::{Body, ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, ENTRY_VERSION, Entry};
 use tombolo_crdt::entry::{EntityChange, Trace};
 use tombolo_crdt::feed::Opening;
 use tombolo_crdt::names::{check_collection, check_id};
 use tombolo_crdt::rules::{Record, Role, rules_entry};
-use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::verdict::{Verdict, Wait};
 use tombolo_crdt::{FeedId, Hlc, Receipt};
 
 use super::io::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
@@ -121,11 +121,11 @@ impl Work<'_> {
             self.poison.end();
             planned?;
         }
-        let joining = space.heads.len() > ENTRY_DEPS_MAX;
-        let seq = space.frontier.seq(feed) + 1 + u64::from(joining);
+        let joining = joins(space, feed);
+        let seq = space.frontier.seq(feed) + 1 + joining;
         let entry_seq = seq - u64::from(seq.is_multiple_of(8) && defect::is(Defect::ProvenanceOff));
-        let provenance = Provenance { entry_seq, hlc, rules_seq: rules_seq(space, feed, seq) };
-        let position = space.row.journal + 1 + u64::from(joining);
+        let provenance = Provenance { entry_seq, hlc, rules_seq: rules_seq(space, feed, seq - joining) };
+        let position = space.row.journal + 1 + joining;
 
         let mut made: Vec<Made> = Vec::new();
         let mut seen = BTreeMap::new();
@@ -142,16 +142,17 @@ impl Work<'_> {
             }
             seen.insert((collection, id), before);
         }
+        let changed: BTreeSet<(String, String)> =
+            made.iter().map(|made| (made.collection.clone(), made.id.clone())).collect();
         let receipt = if made.is_empty() {
             None
         } else {
             check_size(&made)?;
-            if joining {
-                self.append_data(space, hlc, &mut [], None, None)?;
+            for _ in 0..joining {
+                self.append_data(space, hlc, Vec::new(), None, None)?;
             }
-            Some(self.append_data(space, hlc, &mut made, trace, idempotency)?)
+            Some(self.append_data(space, hlc, made, trace, idempotency)?)
         };
-        let changed: BTreeSet<(String, String)> = made.into_iter().map(|made| (made.collection, made.id)).collect();
         Ok(self.answers(space, writes, &seen, &changed, receipt))
     }
 
@@ -174,12 +175,12 @@ impl Work<'_> {
         }
     }
 
-    /// Appends a data entry with these changes and puts the rows they lead to in place.
+    /// Appends a data entry with these changes, if it would be applied, and puts the rows they lead to in place.
     fn append_data(
         &mut self,
         space: &mut Space,
         hlc: Hlc,
-        made: &mut [Made],
+        made: Vec<Made>,
         trace: Option<Trace>,
         idempotency: Option<[u8; 16]>,
     ) -> Result<Receipt, Fault> {
@@ -194,7 +195,8 @@ impl Work<'_> {
             origin: 0,
             change: made.change.bytes().to_vec(),
         });
-        let mut deps: Vec<_> = space.heads.iter().filter(|head| head.feed != feed).collect();
+        let others = space.heads.iter().filter(|head| head.feed != feed);
+        let mut deps: Vec<_> = others.take(ENTRY_DEPS_MAX).collect();
         if deps.len() > 1 && defect::is(Defect::HeadLeftOut) {
             deps.remove(0);
         }
@@ -213,17 +215,43 @@ impl Work<'_> {
         if bytes > ENTRY_BYTES_MAX {
             return Err(Refusal::TooLarge { changes: made.len(), bytes }.into());
         }
-        let mut links = Vec::with_capacity(made.len());
-        for Made { collection, id, state, .. } in made {
-            let row = self.rows.get(&mut self.batch, space.row.no, collection, id);
+        let (read, states): (Vec<_>, Vec<_>) =
+            made.into_iter().map(|made| (Ok(made.change), (made.collection, made.id, made.state))).unzip();
+        let verdict = self.judge_own(space, feed, &entry, read)?;
+        let mut links = Vec::with_capacity(states.len());
+        for (collection, id, state) in states {
+            let row = self.rows.get(&mut self.batch, space.row.no, &collection, &id);
             let Ok(row) = row else { return Err(StoreError::corrupt("entities", "a row changed under a step").into()) };
-            let previous = row.state.journal();
-            links.push(ChangeLink { previous, after: state.heads_hash() });
-            *row.change(collection, id) = std::mem::take(state);
+            links.push(ChangeLink { previous: row.state.journal(), after: state.heads_hash() });
+            *row.change(&collection, &id) = state;
         }
-        self.append(space, feed, &entry, links, false)?;
+        self.append(space, feed, &entry, verdict, links)?;
         self.counters.writes += 1;
         Ok(Receipt { feed, seq })
+    }
+
+    /// Judges an own entry as everybody else will. One that would be refused, or held, is a refusal of the command.
+    fn judge_own(
+        &mut self,
+        space: &mut Space,
+        feed: FeedId,
+        entry: &Entry,
+        read: Vec<Result<Change, ChangeError>>,
+    ) -> Result<Verdict, Fault> {
+        let settled = space.row.journal;
+        let judged = self.judge(space, feed, entry, read)?.settled();
+        assert_eq!(space.row.journal, settled, "judging changes nothing");
+        let author = space.feeds.get(&feed).map_or(self.node, |feed| feed.opening.node);
+        Err(Fault::Refused(match judged {
+            Ok((verdict @ Verdict::Applied, _)) => return Ok(verdict),
+            Ok((Verdict::Role, _)) => Refusal::Role(space.roster().role(author).map_or("none", Role::name)),
+            Ok((verdict, _)) => Refusal::Verdict(verdict),
+            Err(Wait::Damaged(collection, id)) => {
+                let reason = "what its changes were made on cannot be read".to_owned();
+                Refusal::Damaged { collection, id, reason }
+            }
+            Err(wait) => Refusal::Unreadable { what: "what the entry rests on".to_owned(), reason: wait.to_string() },
+        }))
     }
 
     /// Appends a rules entry with these records to this process's rules feed, if it would be applied.
@@ -233,22 +261,11 @@ impl Work<'_> {
         self.append_rules_by(space, feed, records)
     }
 
-    /// The same, to any rules feed whose author's key seals this step.
+    /// Appends a rules entry to a rules feed whose author's key seals this step, if the entry would be applied.
     pub(super) fn append_rules_by(&mut self, space: &mut Space, feed: FeedId, records: &[Record]) -> Result<(), Fault> {
-        let Some(author) = space.feeds.get(&feed).map(|feed| feed.opening.node) else {
-            return Err(Refusal::UnknownSpace(space.id).into());
-        };
-        let parents = space.rules.heads();
-        let entry = rules_entry(space.frontier.seq(feed) + 1, self.next_hlc(), parents.clone(), records);
-        match space.rules.judge_rules(&entry, author, &parents, &parents) {
-            Ok(Verdict::Applied) => {}
-            _ => {
-                let role = space.role(author);
-                return Err(Refusal::Role(role.map_or("none", Role::name)).into());
-            }
-        }
-        let (_, chain) = self.append(space, feed, &entry, Vec::new(), true)?;
-        space.rules.insert(chain, parents, &entry, Verdict::Applied);
+        let entry = rules_entry(space.frontier.seq(feed) + 1, self.next_hlc(), space.rules.heads(), records);
+        let verdict = self.judge_own(space, feed, &entry, Vec::new())?;
+        self.append(space, feed, &entry, verdict, Vec::new())?;
         Ok(())
     }
 
@@ -348,6 +365,13 @@ fn plan<'w, 'r>(
     })
 }
 
+/// How many empty entries have to join heads before the entry that is to be written can name the rest of them: each takes
+/// as many in as an entry may name.
+fn joins(space: &Space, feed: FeedId) -> u64 {
+    let others = space.heads.iter().filter(|head| head.feed != feed).count();
+    others.div_ceil(ENTRY_DEPS_MAX).saturating_sub(1) as u64
+}
+
 /// Position in the own feed of the rules heads that an entry at `seq` is written under.
 fn rules_seq(space: &Space, feed: FeedId, seq: u64) -> u64 {
     let heads = space.rules.heads();
@@ -375,5 +399,5 @@ fn check_size(made: &[Made]) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Room for the envelope of an entry: 4,096 dependencies of 58 bytes and the rules heads.
-const ENVELOPE_BYTES_MAX: usize = 512 * 1024;
+/// Room for the envelope of an entry: 1,024 dependencies of 58 bytes and the rules heads.
+const ENVELOPE_BYTES_MAX: usize = 128 * 1024;

@@ -55,6 +55,7 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::Contact;
+use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{Digest, FeedId, Hlc, NodeId, SpaceId};
 
 pub use care::CareCounters;
@@ -309,7 +310,7 @@ impl Engine {
             for feed in space.held.feeds() {
                 let next = space.frontier.seq(feed) + 1;
                 let is_next = space.held.of(feed).is_some_and(|(first, _)| first == next);
-                if let Some(held::Blocker::Dep(of, seq)) = space.held.blocker(feed).filter(|_| is_next) {
+                if let Some(Wait::Entry(of, seq)) = space.held.blocker(feed).filter(|_| is_next) {
                     assert!(*of != feed || *seq < next, "what is next does not wait for what comes after it");
                 }
             }

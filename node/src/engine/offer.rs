@@ -1,12 +1,12 @@
 //! Rules entries that a node takes from who is no member: an offer, judged page by page on a copy of the rules. Nothing is
 //! stored before the last page, and nothing if the offer is not good.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::entry::{Body, Content};
 use tombolo_crdt::feed::{FeedKind, VerifiedRange};
 use tombolo_crdt::rules::{Found, Record, RulesDag};
-use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::verdict::{RulesOnly, Situation, Verdict, in_force, judge};
 use tombolo_crdt::{ChainHash, FeedId, NodeId, SpaceId};
 
 use super::space::Space;
@@ -83,7 +83,7 @@ impl Offer {
             self.ranges.push(range);
         }
         self.judge()?;
-        let waiting: std::collections::BTreeSet<usize> = self.open.iter().map(|(no, _)| *no).collect();
+        let waiting: BTreeSet<usize> = self.open.iter().map(|(no, _)| *no).collect();
         let bytes: usize = waiting.iter().filter_map(|no| self.ranges.get(*no)).map(weight).sum();
         if bytes > WAITING_BYTES_MAX { Err(OfferError::Orphans) } else { Ok(()) }
     }
@@ -91,10 +91,13 @@ impl Offer {
     /// Judges what can be judged. Entries of several feeds build on each other: goes round until nothing more can be.
     fn judge(&mut self) -> Result<(), OfferError> {
         loop {
-            let mut rest = Vec::new();
+            let (mut rest, mut stuck) = (Vec::new(), BTreeSet::new());
             let waiting = self.open.len();
             for at in std::mem::take(&mut self.open) {
-                if !self.judge_one(at)? {
+                let feed = self.ranges.get(at.0).map(VerifiedRange::feed);
+                // What follows an entry that waits waits too.
+                if stuck.contains(&feed) || !self.judge_one(at)? {
+                    stuck.insert(feed);
                     rest.push(at);
                 }
             }
@@ -110,11 +113,17 @@ impl Offer {
         let Self { dag, before, ranges, found, .. } = self;
         let Some(range) = ranges.get(no) else { return Ok(true) };
         let Some(entry) = range.entries().get(index) else { return Ok(true) };
+        if dag.knows(entry.chain) {
+            // It came twice.
+            return Ok(true);
+        }
         let Content::Known(content) = &entry.content else { return Ok(false) };
         let author = range.opening().node;
         let last = before.entry(range.feed()).or_default();
-        let parents = content.rules.clone().unwrap_or_else(|| last.clone());
-        let Ok(verdict) = dag.judge_rules(content, author, &parents, last) else { return Ok(false) };
+        let situation = Situation { feed: range.feed(), author, rules: dag, before: last };
+        let Ok(judgement) = judge(content, &situation, &mut RulesOnly);
+        let Ok((verdict, _)) = judgement.settled() else { return Ok(false) };
+        let heads = in_force(content, &situation).to_vec();
         if verdict == Verdict::Applied {
             if let Body::Rules(records) = &content.body
                 && let Some(Ok(Record::Found(record))) = records.first().map(Record::from_raw)
@@ -124,8 +133,8 @@ impl Offer {
         } else if dag.roster().member(author).is_none() {
             return Err(OfferError::Stranger(author));
         }
-        last.clone_from(&parents);
-        dag.insert(entry.chain, parents, content, verdict);
+        dag.insert(entry.chain, &heads, content, verdict);
+        *last = heads;
         Ok(true)
     }
 

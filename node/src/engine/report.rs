@@ -3,11 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::feed::Position;
-use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::verdict::{Verdict, Wait};
 use tombolo_crdt::{FeedId, NodeId, Receipt, SpaceId};
 
 use super::Engine;
-use super::held::Blocker;
 use super::io::{ConnId, Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::session::{Conn, Session};
@@ -135,12 +134,12 @@ fn reason(space: &Space, feed: FeedId) -> String {
     let Some(first) = space.held.blocker(feed) else { return String::new() };
     let mut last = first;
     for _ in 0..HOPS_MAX {
-        let Blocker::Dep(of, _) = last else { break };
+        let Wait::Entry(of, _) = last else { break };
         let Some(next) = space.held.blocker(*of) else { break };
         last = next;
     }
     match last {
-        Blocker::Damaged(..) | Blocker::Rotten(..) if last != first => format!("{first}, which {last}"),
+        Wait::Damaged(..) | Wait::Unreadable(..) if last != first => format!("{first}, which {last}"),
         _ => first.to_string(),
     }
 }

@@ -2,15 +2,12 @@
 
 use tombolo_crdt::entity::{Change, ChangeError, Provenance};
 use tombolo_crdt::entry::{Body, Content, EntityChange, Entry};
-use tombolo_crdt::feed::{FeedKind, Signature, VerifiedEntry, VerifiedRange};
-use tombolo_crdt::rules::Hold;
-use tombolo_crdt::verdict::Verdict;
+use tombolo_crdt::feed::{Signature, VerifiedEntry, VerifiedRange};
+use tombolo_crdt::verdict::{Ready, Verdict, Wait};
 use tombolo_crdt::{ChainHash, FeedId, Hlc};
 
 use super::Work;
 use super::append::{Settled, seal, store};
-use super::held::Blocker;
-use super::judge::{Judged, Ready};
 use super::rows::RowFault;
 use super::space::{Feed, Space};
 use crate::store::{ChangeLink, QuarantineRow, StoreError};
@@ -85,7 +82,7 @@ impl Work<'_> {
             let blocker = if seq == space.frontier.seq(id) + 1 {
                 self.settle(space, &mut candidate, &mut taken)?
             } else {
-                Some(Blocker::Dep(id, seq - 1))
+                Some(Wait::Entry(id, seq - 1))
             };
             if let Some(blocker) = blocker {
                 self.hold(space, candidate, blocker)?;
@@ -100,72 +97,35 @@ impl Work<'_> {
         space: &mut Space,
         candidate: &mut Candidate,
         taken: &mut Taken,
-    ) -> Result<Option<Blocker>, StoreError> {
+    ) -> Result<Option<Wait>, StoreError> {
         let read = std::mem::take(&mut candidate.changes);
         let candidate = &*candidate;
-        let Content::Known(entry) = &candidate.content else { return Ok(Some(Blocker::Later)) };
-        let Some(feed) = space.feeds.get(&candidate.feed) else { return Ok(None) };
-        let author = feed.opening.node;
-        let kind = feed.opening.kind;
-        if let Some(blocker) = self.missing_dep(space, entry)? {
-            return Ok(Some(blocker));
-        }
-        let (_, before) = feed.rules_at(candidate.seq - 1);
-        let heads = entry.rules.as_deref().unwrap_or(before).to_vec();
-        if let Some(head) = space.rules.missing(&heads) {
-            return Ok(Some(Blocker::Rules(head)));
-        }
-        let mut links = Vec::new();
-        let verdict = match kind {
-            FeedKind::Rules => match space.rules.judge_rules(entry, author, &heads, before) {
-                Ok(verdict) => verdict,
-                Err(Hold::Parent(parent)) => return Ok(Some(Blocker::Rules(parent))),
-                Err(Hold::Later(_)) => return Ok(Some(Blocker::Later)),
-            },
-            FeedKind::Data => match self.judge_data(space, candidate, read, author, &heads)? {
-                Ok(Judged::Refused(verdict)) => verdict,
-                Ok(Judged::Apply(ready)) => {
-                    links = self.apply(space, candidate, entry, ready)?;
-                    Verdict::Applied
-                }
-                Err(blocker) => return Ok(Some(blocker)),
-            },
+        let Content::Known(entry) = &candidate.content else { return Ok(Some(Wait::Later)) };
+        let (verdict, ready) = match self.judge(space, candidate.feed, entry, read)?.settled() {
+            Ok(settled) => settled,
+            Err(wait) => return Ok(Some(wait)),
         };
-        self.finish(space, candidate, entry, verdict, links, kind == FeedKind::Rules)?;
-        if kind == FeedKind::Rules {
-            space.rules.insert(candidate.chain, heads, entry, verdict);
-            taken.rules = true;
-        }
-        if verdict != Verdict::Applied {
+        let applied = verdict == Verdict::Applied;
+        let links = if applied {
+            self.apply(space, candidate, entry, ready)?
+        } else {
             taken.refused.push((candidate.seq, verdict));
-        }
-        Ok(None)
-    }
-
-    fn finish(
-        &mut self,
-        space: &mut Space,
-        candidate: &Candidate,
-        entry: &Entry,
-        verdict: Verdict,
-        mut links: Vec<ChangeLink>,
-        rules: bool,
-    ) -> Result<(), StoreError> {
-        let Candidate { feed, seq, chain, bytes, seal: signature, .. } = candidate;
-        if verdict != Verdict::Applied {
-            links.clear();
             self.quarantine(space, candidate, entry, verdict)?;
-        }
-        let settled =
-            Settled { feed: *feed, seq: *seq, chain: *chain, bytes: bytes.clone(), entry, verdict, rules, links };
+            Vec::new()
+        };
+        taken.rules |= matches!(entry.body, Body::Rules(_));
+        let Candidate { feed, seq, chain, bytes, seal: signature, .. } = candidate;
+        let settled = Settled { feed: *feed, seq: *seq, chain: *chain, bytes: bytes.clone(), entry, verdict, links };
         store(space, &mut self.batch, settled)?;
         self.counters.entries += 1;
         *self.counters.settled.entry(verdict.name()).or_default() += 1;
-        self.follow_clock(space, entry.hlc);
+        if applied {
+            self.follow_clock(space, entry.hlc);
+        }
         if let Some(signature) = signature {
             seal(space, *feed, &mut self.batch, *signature)?;
         }
-        Ok(())
+        Ok(None)
     }
 
     fn quarantine(
@@ -181,11 +141,13 @@ impl Work<'_> {
         self.batch.put_quarantine(no, candidate.feed, candidate.seq, &row)?;
         let Body::Data(changes) = &entry.body else { return Ok(()) };
         for change in changes {
-            if let Ok(parsed) = Change::parse(&change.change, candidate.feed) {
-                let at = (candidate.feed, candidate.seq);
-                self.batch.put_refused_change(no, &change.collection, &change.id, parsed.hash(), at)?;
-                space.held.came(&change.collection, &change.id, parsed.hash());
+            // By its hash alone: a change that is refused unread stays unread.
+            let Some(hash) = Change::hash_of(&change.change) else { continue };
+            let (collection, id) = (change.collection.as_str(), change.id.as_str());
+            if matches!(self.batch.refused_change(no, collection, id, hash), Ok(None)) {
+                self.batch.put_refused_change(no, collection, id, hash, (candidate.feed, candidate.seq))?;
             }
+            space.held.came(collection, id, hash);
         }
         Ok(())
     }
@@ -200,13 +162,8 @@ impl Work<'_> {
     ) -> Result<Vec<ChangeLink>, StoreError> {
         let Body::Data(changes) = &entry.body else { return Ok(Vec::new()) };
         let position = space.row.journal + 1;
-        let in_force = space.feeds.get(&candidate.feed).map(|feed| feed.rules_at(candidate.seq));
-        let (stated_at, in_force) = in_force.unwrap_or_default();
-        // Heads may be stated that are in force already: then they were stated where they were first.
-        let rules_seq = match &entry.rules {
-            Some(heads) if heads.as_slice() != in_force => candidate.seq,
-            _ => stated_at,
-        };
+        let stated_at = space.feeds.get(&candidate.feed).map_or(0, |feed| feed.rules_at(candidate.seq).0);
+        let rules_seq = if entry.rules.is_some() { candidate.seq } else { stated_at };
         let provenance = Provenance { entry_seq: candidate.seq, hlc: entry.hlc, rules_seq };
         let mut links = Vec::with_capacity(changes.len());
         for (EntityChange { collection, id, .. }, Ready { change, past }) in changes.iter().zip(ready) {

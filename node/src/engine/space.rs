@@ -265,7 +265,7 @@ impl Space {
             if let Some(feed) = self.feeds.get_mut(&id).filter(|_| verdict == Verdict::Applied) {
                 feed.applied = feed.applied.max(seq);
             }
-            self.rules.insert(row.chain, parents, &entry, verdict);
+            self.rules.insert(row.chain, &parents, &entry, verdict);
         }
         Ok(())
     }

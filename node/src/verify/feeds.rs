@@ -1,4 +1,4 @@
-//! Feeds: chains, seals, and that each entry is where its journal position says.
+//! Feeds: chains, seals, verdicts, and that each entry is where its journal position says.
 
 use tombolo_crdt::digest::StateSums;
 use tombolo_crdt::entry::{Body, Content};
@@ -6,15 +6,15 @@ use tombolo_crdt::feed::{Opening, chain as chain_hash, seal_message};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, FeedId};
 
-use super::{Check, pages};
+use super::{Check, judged, pages};
 use crate::store::{EntryRow, FeedRow, SpaceRow, StoreError};
 
-fn place(feed: FeedId, seq: u64) -> String {
+pub(super) fn place(feed: FeedId, seq: u64) -> String {
     format!("entry {feed}-{seq}")
 }
 
 impl Check<'_, '_> {
-    /// Chains and seals of a feed. Returns how many changes its entries applied.
+    /// Chains, seals and verdicts of a feed. Returns how many changes its entries applied.
     pub(super) fn feed(
         &mut self,
         space: &SpaceRow,
@@ -30,6 +30,7 @@ impl Check<'_, '_> {
                 return Ok(0);
             }
         };
+        let mut author = judged::Author::default();
         // None: the entry before cannot be read.
         let mut last = Some(opening.chain());
         let (mut next, mut changes) = (1, 0);
@@ -44,8 +45,12 @@ impl Check<'_, '_> {
             for (seq, entry) in page {
                 next = seq + 1;
                 match entry {
-                    Ok(entry) => changes += self.entry(space, (&opening, id, seq), &entry, &mut last, sums)?,
+                    Ok(entry) => {
+                        changes += self.entry(space, (&opening, id, seq), &entry, &mut last, sums)?;
+                        self.judge(space, (&opening, seq), &entry, &mut author)?;
+                    }
                     Err(detail) => {
+                        author.lost();
                         self.finding(place(id, seq), detail);
                         self.unread = true;
                         last = None;

@@ -19,6 +19,8 @@ pub struct Pen {
     opening: Opening,
     seq: u64,
     last: ChainHash,
+    /// Rules heads in force: they are stated when they change.
+    stated: Vec<ChainHash>,
 }
 
 impl Pen {
@@ -28,7 +30,7 @@ impl Pen {
         let node = NodeId::from_bytes(key.verifying_key().to_bytes());
         let opening = Opening::new(node, space, epoch, kind, Vec::new());
         let last = opening.chain();
-        Self { key: key.clone(), opening, seq: 0, last }
+        Self { key: key.clone(), opening, seq: 0, last, stated: Vec::new() }
     }
 
     /// The feed's opening.
@@ -55,23 +57,33 @@ impl Pen {
         writer.write(&Write::Put { value, base: None }).expect("a small object");
         let (change, _) = writer.finish(&Provenance::default(), 1).expect("fits").expect("something changed");
         let (collection, id, change) = ("x".to_owned(), id.to_owned(), change.bytes().to_vec());
-        self.append(&Entry {
+        let entry = Entry {
             version: ENTRY_VERSION,
             seq: self.seq + 1,
             hlc,
-            rules: Some(rules),
+            rules: self.newly(rules),
             deps,
             trace: None,
             idempotency: None,
             body: Body::Data(vec![EntityChange { collection, id, origin: 0, change }]),
             ext: Vec::new(),
-        })
+        };
+        self.append(&entry)
     }
 
     /// The next rules entry.
     pub fn rule(&mut self, parents: Vec<ChainHash>, records: &[Record]) -> Range {
         let entry = rules_entry(self.seq + 1, Hlc::from_millis(MILLIS), parents, records);
+        let entry = Entry { rules: entry.rules.and_then(|rules| self.newly(rules)), ..entry };
         self.append(&entry)
+    }
+
+    /// Rules heads, as an entry states them: only if they are not in force.
+    fn newly(&mut self, rules: Vec<ChainHash>) -> Option<Vec<ChainHash>> {
+        (self.stated != rules).then(|| {
+            self.stated.clone_from(&rules);
+            rules
+        })
     }
 
     fn append(&mut self, entry: &Entry) -> Range {

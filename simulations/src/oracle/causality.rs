@@ -91,12 +91,13 @@ impl Causality {
 }
 
 fn check(ledger: &Ledger, record: &Record, before: &[u64], after: Option<&[u64]>) -> Result<(), Fault> {
+    let before = ledger.applied(before);
     for (number, feed) in ledger.feeds.iter().enumerate() {
         let seen = |cut: &[u64]| cut.get(number).copied().unwrap_or(0);
         let past = seen(&record.past);
         let name = || format!("{} (write {})", ledger.name(record), record.write.unwrap_or(0));
-        if past < seen(before) {
-            let detail = format!("{}: its node held {}-{}, its past ends at {past}", name(), feed.id, seen(before));
+        if past < seen(&before) {
+            let detail = format!("{}: its node held {}-{}, its past ends at {past}", name(), feed.id, seen(&before));
             return Err(Fault::new(Oracle::Causality, "an entry names less than was seen", detail));
         }
         if after.is_some_and(|after| past > seen(after)) {

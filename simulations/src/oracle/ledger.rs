@@ -143,6 +143,16 @@ impl Ledger {
         self.feeds.iter().map(|feed| feed.seq).collect()
     }
 
+    /// A cut without the refused entries at the ends of its feeds, which nobody names. O(refused).
+    pub(super) fn applied(&self, cut: &[u64]) -> Cut {
+        let refused = |feed: usize, seq: u64| {
+            let at = self.places.get(&(feed, seq)).and_then(|at| self.records.get(*at));
+            at.is_some_and(|record| record.verdict != Verdict::Applied)
+        };
+        let end = |(feed, seq): (usize, &u64)| (0..=*seq).rev().find(|seq| !refused(feed, *seq)).unwrap_or(0);
+        cut.iter().enumerate().map(end).collect()
+    }
+
     /// What a frontier holds of the feeds here.
     pub(super) fn cut(&self, frontier: &Frontier) -> Cut {
         self.feeds.iter().map(|feed| frontier.seq(feed.id)).collect()

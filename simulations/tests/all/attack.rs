@@ -2,8 +2,10 @@
 
 use ed25519_dalek::SigningKey;
 use tombolo_crdt::entity::Write;
+use tombolo_crdt::entry::ENTRY_DEPS_MAX;
 use tombolo_crdt::feed::{FeedKind, Position};
 use tombolo_crdt::json::Json;
+use tombolo_crdt::rules::Role;
 use tombolo_crdt::{ChainHash, SpaceId};
 use tombolo_sim::hand::{Pen, World};
 
@@ -63,23 +65,77 @@ fn a_relay_that_swaps_the_opening_of_a_feed_blocks_nobody() {
 }
 
 #[test]
-fn however_many_rules_heads_there_are_everybody_judges_alike() {
+fn refused_rules_entries_are_nobodys_heads() {
     let (mut world, space, heads) = line(73);
-    // Refused rules entries of somebody who is no member, brought in by one: every one of them becomes a head.
-    let mut stranger = Pen::new(&SigningKey::from_bytes(&[9; 32]), space, 1, FeedKind::Rules);
-    for _ in 0..1_100 {
+    // Rules entries of somebody who is no member, brought in by one.
+    for epoch in 0..300 {
+        let mut stranger = Pen::new(&SigningKey::from_bytes(&[9; 32]), space, epoch, FeedKind::Rules);
         let range = stranger.rule(heads.clone(), &[]);
         world.inject(2, 1, space, vec![range]);
     }
     world.settle();
-    assert!(world.engine(1).rules_heads(space).expect("held").len() > 1_024);
-    let put = Write::Put { value: Json::parse(br#"{"n":1}"#).expect("JSON"), base: None };
-    world.write(1, space, "x", "honest", [put]).expect("written");
+    assert_eq!(world.space(1, space).refused, 300);
+    assert_eq!(world.engine(1).rules_heads(space), Some(heads));
+    world.write(1, space, "x", "honest", [put()]).expect("written");
     world.settle();
     let (a, b) = (world.space(0, space), world.space(1, space));
     assert_eq!((a.frontier, a.state), (b.frontier, b.state));
     assert_eq!(world.export(0, space), world.export(1, space));
     assert_eq!(world.export(0, space).len(), 1);
+}
+
+fn put() -> Write {
+    Write::Put { value: Json::parse(br#"{"n":1}"#).expect("JSON"), base: None }
+}
+
+/// Core review 3: the joining entry listed all heads, more than an entry may; its author applied it, everybody else refused
+/// it, and the states were unequal for ever.
+#[test]
+fn more_heads_than_an_entry_may_name_are_joined_in_pieces_and_states_stay_equal() {
+    let (mut world, space, heads) = line(77);
+    let feeds = 2 * ENTRY_DEPS_MAX + 10;
+    for epoch in 0..feeds as u64 {
+        let mut pen = Pen::new(world.key(2), space, epoch, FeedKind::Data);
+        let range = pen.write(heads.clone(), Vec::new(), &format!("e{epoch}"));
+        world.inject(2, 1, space, vec![range]);
+    }
+    world.settle();
+    let before = world.space(1, space);
+    assert_eq!((before.applied, before.refused), (world.space(0, space).applied, 0));
+    let written = world.write(1, space, "x", "joined", [put()]).expect("written");
+    assert_eq!(written.receipt.map(|receipt| receipt.seq), Some(3), "two empty entries come before it");
+    world.settle();
+    let all = [0, 1, 2].map(|node| world.space(node, space));
+    for space in &all {
+        assert_eq!((space.refused, &space.frontier, &space.state), (0, &all[1].frontier, &all[1].state));
+        assert_eq!(space.applied, before.applied + 3);
+    }
+    // From here on there is one head.
+    let written = world.write(0, space, "x", "next", [put()]).expect("written");
+    assert_eq!(written.receipt.map(|receipt| receipt.seq), Some(1));
+}
+
+/// Attacks §2: each was a head, and the next honest write named them all.
+#[test]
+fn refused_entries_are_named_by_nobody() {
+    let mut world = World::new(78, 3);
+    let space = world.found_space_with("refused", |node| if node == 2 { Role::Reader } else { Role::Writer });
+    world.connect(0, 1);
+    world.connect(1, 2);
+    world.settle();
+    let heads = world.engine(1).rules_heads(space).expect("held");
+    for epoch in 0..ENTRY_DEPS_MAX as u64 + 4 {
+        let mut pen = Pen::new(world.key(2), space, epoch, FeedKind::Data);
+        let range = pen.write(heads.clone(), Vec::new(), "lie");
+        world.inject(2, 1, space, vec![range]);
+    }
+    world.settle();
+    let written = world.write(1, space, "x", "honest", [put()]).expect("written");
+    assert_eq!(written.receipt.map(|receipt| receipt.seq), Some(1), "nothing has to be joined");
+    world.settle();
+    let (a, b) = (world.space(0, space), world.space(1, space));
+    assert_eq!((a.frontier, a.state, a.refused), (b.frontier, b.state, b.refused));
+    assert_eq!((a.refused, world.export(0, space).len()), (ENTRY_DEPS_MAX as u64 + 4, 1));
 }
 
 #[test]

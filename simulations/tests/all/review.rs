@@ -31,7 +31,7 @@ fn v1_a_refused_entry_poisons_nobody() {
     let heads = rules_heads(&world, 0, space);
     let range = mallory.write(heads, Vec::new(), "mallory");
     world.inject(3, 0, space, vec![range]);
-    // Ann, who holds the refused entry, writes to another entity: her entry names it among its dependencies.
+    // Ann, who holds the refused entry, writes to another entity: what is refused she does not name.
     world.write(0, space, "x", "ann", put(r#"{"ann":1}"#)).expect("written");
     world.settle();
     for node in 0..3 {

@@ -81,6 +81,13 @@ impl Change {
         Self::read(bytes, actor, Budget::of(bytes.len()))
     }
 
+    /// Hash of the change in a chunk; none: the bytes are no chunk. What is in the chunk is not looked at: for changes
+    /// that are refused.
+    #[must_use]
+    pub fn hash_of(bytes: &[u8]) -> Option<ChangeHash> {
+        (bytes.len() <= CHANGE_BYTES_MAX).then(|| chunk::open(bytes).ok()).flatten().map(|(hash, _)| hash)
+    }
+
     /// What [`Change::parse`] gives, as long as it takes at most some `memory` bytes; `None`: it takes more, or has more than a change may.
     pub(crate) fn parse_within(bytes: &[u8], actor: FeedId, memory: usize) -> Option<Result<Self, ChangeError>> {
         let all = Budget::of(bytes.len());

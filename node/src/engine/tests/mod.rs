@@ -2,6 +2,7 @@
 
 mod damage;
 mod growth;
+mod judging;
 mod poison;
 mod rotten;
 mod shared;

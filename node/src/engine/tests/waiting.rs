@@ -1,7 +1,7 @@
 //! What is held costs nothing until what it waits for comes.
 
 use super::*;
-use crate::engine::held::Blocker;
+use tombolo_crdt::verdict::Wait;
 
 /// Feeds that change `e` on top of a change that is never sent, each of its own.
 fn waiting(bed: &Bed, state: &EntityState, epochs: std::ops::Range<u64>) -> Vec<Pen> {
@@ -28,7 +28,7 @@ fn what_is_held_for_a_change_costs_nothing_until_that_comes() {
     let waits = |bed: &Bed| {
         let space = &bed.engine.spaces[&bed.space];
         let blockers = space.held.feeds().into_iter().filter_map(|feed| space.held.blocker(feed));
-        blockers.filter(|blocker| matches!(blocker, Blocker::Change(..))).count()
+        blockers.filter(|wait| matches!(wait, Wait::Change(..))).count()
     };
     assert_eq!(waits(&bed), 20);
     let whole = state.encode();

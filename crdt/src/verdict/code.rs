@@ -1,4 +1,4 @@
-//! Verdicts: what becomes of an entry, as a pure function of the entry, its past and the rules.
+//! The verdict of a settled entry, as one byte.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ pub enum Verdict {
     Applied,
     /// Refused: sizes, names, change bytes or known records that fail the gate.
     Structure,
-    /// Refused: its rules heads lack those of its predecessor or of a dependency.
+    /// Refused: its rules heads are no statement of what its author had newly seen, or lack those of its predecessor.
     Rules,
     /// Refused: the author's role did not allow it under the rules it had seen.
     Role,
