@@ -2,6 +2,7 @@
 
 mod damage;
 mod growth;
+mod planning;
 mod poison;
 mod rotten;
 mod shared;
