@@ -53,6 +53,11 @@ impl DataDir {
         self.file("identity").exists()
     }
 
+    /// Whether there is a store. A directory with a key and without one is made whole by `init`.
+    pub(crate) fn has_store(&self) -> bool {
+        self.file("store.redb").exists()
+    }
+
     /// The file of the running node. A node that was killed leaves it behind: asking the address shows it.
     pub(crate) fn node_file(&self) -> Result<NodeFile, CliError> {
         let path = self.file("node.json");

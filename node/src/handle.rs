@@ -9,8 +9,9 @@ use std::task::{Context, Poll};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::feed::VerifiedRange;
+use tombolo_crdt::hash::Tagged;
 
-use crate::engine::{Command, Input, Reply};
+use crate::engine::{Command, Input, PlanOutcome, Refusal, Reply, WriteCommand};
 
 /// Items that wait for the engine or are being taken, per source (local, network).
 pub const QUEUE_ITEMS: usize = 4_096;
@@ -130,6 +131,38 @@ impl Size {
     }
 }
 
+/// Plans made of one write before the engine plans it itself.
+const PLANS_MAX: usize = 8;
+/// Writes planned at once: each takes a thread, and memory for its rows and operations.
+const PLANS_AT_ONCE: usize = 4;
+/// Turns that large writes take, by their first entity; entities of one turn wait for each other, too.
+const TURNS: usize = 64;
+
+/// The places where writes are planned, and the turns of those that had to be planned again.
+#[derive(Debug)]
+pub(super) struct Planning {
+    places: Semaphore,
+    turns: Vec<Arc<tokio::sync::Mutex<()>>>,
+}
+
+impl Planning {
+    pub(super) fn new() -> Self {
+        let turns = std::iter::repeat_with(Arc::default).take(TURNS).collect();
+        Self { places: Semaphore::new(PLANS_AT_ONCE), turns }
+    }
+
+    /// The turn of a write's first entity.
+    fn turn(&self, command: &WriteCommand) -> Arc<tokio::sync::Mutex<()>> {
+        let first = command.writes.first();
+        let hash = Tagged::new("tombolo/1 turn").bytes(command.space.as_bytes());
+        let hash = first
+            .into_iter()
+            .fold(hash, |hash, write| hash.sized(write.collection.as_bytes()).sized(write.id.as_bytes()));
+        let [low, ..] = hash.finish();
+        self.turns.get(usize::from(low) % TURNS).map(Arc::clone).unwrap_or_default()
+    }
+}
+
 /// Journal positions by space.
 pub type Journals = BTreeMap<SpaceId, u64>;
 
@@ -139,6 +172,7 @@ pub struct EngineHandle {
     pub(super) inbox: Inbox,
     pub(super) journal: watch::Receiver<Journals>,
     pub(super) acks: watch::Receiver<u64>,
+    pub(super) planning: Arc<Planning>,
 }
 
 impl EngineHandle {
@@ -163,6 +197,47 @@ impl EngineHandle {
         let (sender, reply) = oneshot::channel();
         self.inbox.put(What::Command(command, sender), Size::of(bytes, entries)).await?;
         Ok(Pending(reply))
+    }
+
+    /// Has a write with a body of about `bytes` bytes carried out. One that takes long to plan is planned on a thread of
+    /// its own, and again if the entities have been written meanwhile; from the second time on in turn with others of the
+    /// same entity. After eight plans the engine plans it itself: small writes cannot keep a large one out for ever.
+    ///
+    /// # Errors
+    /// [`Stopped`].
+    pub async fn write(&self, command: WriteCommand, bytes: usize) -> Result<Reply, Stopped> {
+        let turn = self.planning.turn(&command);
+        let mut held = None;
+        let mut command = command;
+        for _ in 0..PLANS_MAX {
+            let plan = match self.submit(Command::Offer(command, bytes), bytes).await?.await? {
+                Reply::Plan(plan) => plan,
+                reply => return Ok(reply),
+            };
+            let place = self.planning.places.acquire().await.map_err(|_| Stopped)?;
+            let made = tokio::task::spawn_blocking(move || plan.make()).await;
+            drop(place);
+            let planned = match made {
+                Ok(PlanOutcome::Planned(planned)) => planned,
+                Ok(PlanOutcome::Refused(refusal)) => return Ok(Reply::Written(Err(refusal))),
+                Ok(PlanOutcome::Back(back)) => {
+                    command = back;
+                    break;
+                }
+                Err(failed) => {
+                    let reason = format!("its planning failed: {failed}");
+                    return Ok(Reply::Failed(Refusal::Unreadable { what: "the write".to_owned(), reason }));
+                }
+            };
+            command = match self.submit(Command::Planned(planned), bytes).await?.await? {
+                Reply::Moved(command) => command,
+                reply => return Ok(reply),
+            };
+            if held.is_none() {
+                held = Some(turn.lock().await);
+            }
+        }
+        self.submit(Command::Write(command), bytes).await?.await
     }
 
     /// Positions of the journals; changes when one grows. A space that has not moved since the start is not in it.

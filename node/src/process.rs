@@ -19,10 +19,12 @@ use crate::api;
 use crate::engine::{Engine, EngineConfig, EngineError};
 use crate::handle::EngineHandle;
 use crate::runtime::{Addresses, Clock, Core, CoreConfig, DataDir, DataError, RunningNode, Traffic, check_name};
-use crate::store::{CACHE_BYTES, Store, StoreOptions};
+use crate::store::CACHE_BYTES;
 
 /// How long requests under way may take to end when the node stops; streams are ended at once.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
+/// How often a note that found no room is tried again.
+const NOTE_RETRY: Duration = Duration::from_secs(2);
 /// How long peers may take to be told that the node stops.
 const CLOSE_GRACE: Duration = Duration::from_secs(2);
 
@@ -72,7 +74,7 @@ pub enum StartError {
     #[error(transparent)]
     Data(#[from] DataError),
     /// The UDP address cannot be listened on.
-    #[error(transparent)]
+    #[error("{0}; choose another with --listen")]
     Bind(#[from] BindError),
     /// The HTTP address cannot be listened on.
     #[error("cannot serve HTTP on {address}: {source}; choose another with --http")]
@@ -130,9 +132,8 @@ impl Node {
         let token = data.load_token()?;
         let name = config.name.clone().map_or_else(|| data.load_name(), Ok)?;
         check_name(&name)?;
-        let options =
-            StoreOptions { create: false, cache_bytes: config.cache_bytes, ..StoreOptions::new(data.store()) };
-        let store = Store::open(options).map_err(DataError::Store)?;
+        data.warn_if_open();
+        let store = data.open_store(config.cache_bytes, identity.node_id())?;
         let reader = store.reader();
 
         let endpoint = Endpoint::bind(identity.clone(), config.listen, Settings::default())?;
@@ -141,6 +142,12 @@ impl Node {
         let listener = TcpListener::bind(config.http).await.map_err(refused)?;
         let http = listener.local_addr().map_err(refused)?;
         let addresses = Addresses { node: identity.node_id(), listen, http };
+        if !http.ip().is_loopback() {
+            tracing::warn!(
+                %http,
+                "the API is served in plain text beyond this machine: whoever listens on the way reads the token; serve it on 127.0.0.1 behind a proxy with TLS"
+            );
+        }
 
         let clock = Clock::start();
         let contact = Contact { name, addrs: advertised(&config.advertise, listen)? };
@@ -166,7 +173,8 @@ impl Node {
             dials: core.dials(),
             closing: closed.clone(),
         });
-        data.write_running(&RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() })?;
+        let running = RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() };
+        note_running(&data, running, closed.clone())?;
         let http = tokio::spawn(serve_http(listener, app, closed));
         tracing::info!(node = %addresses.node, %listen, http = %addresses.http, "running");
         Ok(Self { data, addresses, core, endpoint, http, thread, ended, closing, stop })
@@ -217,6 +225,25 @@ impl Node {
         data.remove_running();
         tracing::info!("stopped");
     }
+}
+
+/// Writes down where the node is. A volume without a free byte stops no start: the note is written once there is room.
+fn note_running(data: &DataDir, running: RunningNode, mut closed: watch::Receiver<bool>) -> Result<(), DataError> {
+    match data.write_running(&running) {
+        Err(error) if error.says_full() => {
+            tracing::warn!(%error, http = %running.http, "commands do not find this node until there is room; it serves what it has");
+        }
+        done => return done,
+    }
+    let data = data.clone();
+    tokio::spawn(async move {
+        while tokio::time::timeout(NOTE_RETRY, closed.wait_for(|closed| *closed)).await.is_err() {
+            if data.write_running(&running).is_ok() {
+                return;
+            }
+        }
+    });
+    Ok(())
 }
 
 fn random() -> Result<[u8; 32], StartError> {

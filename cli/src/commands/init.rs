@@ -20,7 +20,7 @@ pub(crate) struct InitArgs {
 }
 
 pub(crate) fn run(ui: &mut Ui, context: &Context, args: &InitArgs) -> Result<(), CliError> {
-    if context.data.is_initialised() {
+    if context.data.is_initialised() && context.data.has_store() {
         return Err(CliError::failed(format!("{} already holds a node", context.data.path().display()))
             .hint(format!("start it with `tombolo --data {} run`", human::path(context.data.path()))));
     }

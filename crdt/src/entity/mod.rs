@@ -55,7 +55,7 @@ pub use places::{PATHS_MAX, Places, Touched};
 pub use row::RowError;
 pub use size::{NUMBERS_WARN, Removed};
 pub use write::{
-    NUMBERS_RESERVED, PLAN_VISITS_MAX, PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteError, Writer,
+    Draft, NUMBERS_RESERVED, PLAN_VISITS_MAX, PatchOp, PatchOpError, TypedOp, VIEW_BYTES_MAX, Write, WriteError, Writer,
 };
 
 use crate::defect::{self, Defect};

@@ -90,8 +90,12 @@ fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
 }
 
 fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    signed(registry, name, help, value.cast_signed());
+}
+
+fn signed(registry: &mut Registry, name: &str, help: &str, value: i64) {
     let gauge: Gauge = Gauge::default();
-    gauge.set(value.cast_signed());
+    gauge.set(value);
     registry.register(name, help, gauge);
 }
 
@@ -104,6 +108,8 @@ fn node(registry: &mut Registry, status: &Status) {
     counter(registry, "held_entries", "Entries that had to wait for a dependency", counters.held);
     counter(registry, "dropped_entries", "Held entries dropped because the buffer was full", counters.dropped);
     gauge(registry, "connections", "Connections to other nodes", status.connections.len() as u64);
+    let clock_off = status.clock_off.unwrap_or_default() / 1_000;
+    signed(registry, "clock_off_seconds", "Seconds by which this node's clock is ahead, as most peers say", clock_off);
     gauge(registry, "full", "Whether writes are refused because the disk is full", u64::from(status.full.is_some()));
 }
 

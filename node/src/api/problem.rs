@@ -119,7 +119,7 @@ impl Kind {
             Self::InvalidArgument => ("invalid-argument", StatusCode::BAD_REQUEST, "An argument is wrong"),
             Self::Damaged => ("damaged", StatusCode::INTERNAL_SERVER_ERROR, "A stored value is damaged"),
             Self::Store => ("store", StatusCode::SERVICE_UNAVAILABLE, "The store cannot be used at present"),
-            Self::Full => ("full", StatusCode::INSUFFICIENT_STORAGE, "The disk is full"),
+            Self::Full => ("full", StatusCode::INSUFFICIENT_STORAGE, "The node takes no writes now"),
         }
     }
 
@@ -141,7 +141,7 @@ impl Kind {
             Self::RevisionUnknown => {
                 "`tombolo history` lists the revisions it had here; a receipt or a moment means the same on every node"
             }
-            Self::Full => "make room on the disk; reads go on, and writes are taken again by themselves",
+            Self::Full => "if the disk is full, make room: reads go on, and writes are taken again by themselves",
             Self::Store => "try again in a moment; the node reopens its store by itself",
             Self::Damaged => {
                 "what can be rebuilt from its entries is, within seconds: try again; `tombolo status` says what cannot"
@@ -223,7 +223,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let kind = match &error {
             StoreError::Corrupt { .. } => Kind::Damaged,
-            StoreError::Full { .. } => Kind::Full,
+            StoreError::Full { .. } | StoreError::Gone { .. } => Kind::Full,
             _ => Kind::Store,
         };
         Self::new(kind, error.to_string())

@@ -12,7 +12,7 @@ use super::problem::{Kind, Problem};
 use super::spaces::unexpected;
 use super::{SharedApp, history, request, rows};
 use crate::chain::{BASE_STEPS_MAX, PastError, Until};
-use crate::engine::{Command, Idempotency, Reply, WriteCommand, WriteOutcome, Written};
+use crate::engine::{Idempotency, Reply, WriteCommand, WriteOutcome, Written};
 
 /// What kinds of partial writes there are, by content type.
 pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -71,7 +71,7 @@ pub(super) fn idempotency(
 /// Has writes made that are one entry.
 pub(super) async fn make(app: &SharedApp, command: WriteCommand, bytes: usize) -> Result<Outcome, Problem> {
     debug_assert!(command.atomic, "outcomes of single writes are taken apart by imports");
-    match app.engine.submit(Command::Write(command), bytes).await?.await? {
+    match app.engine.write(command, bytes).await? {
         Reply::Written(Ok(WriteOutcome { writes, replayed })) => {
             let writes = writes.into_iter().collect::<Result<Vec<Written>, _>>()?;
             Ok(Outcome { writes, replayed })

@@ -1,6 +1,5 @@
 //! Settled entries go into the store here, own ones and others' alike: entry, journal, frontier, heads, seals.
 
-use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entry::{Body, Entry};
 use tombolo_crdt::feed::{STRIDE_ENTRIES_MAX, Signature, chain, seal_message};
 use tombolo_crdt::verdict::{Situation, Verdict, in_force};
@@ -9,7 +8,7 @@ use tombolo_crdt::{ChainHash, FeedId};
 use super::Work;
 use super::space::Space;
 use super::spaces::Spaces;
-use crate::store::{Batch, ChangeLink, EntryRow, JournalKind, JournalRow, StoreError};
+use crate::store::{Batch, ChangeLink, EntryRow, JournalKind, StoreError};
 
 /// A settled entry about to be stored.
 #[derive(Debug)]
@@ -28,18 +27,12 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
     let Settled { feed, seq, chain, bytes, entry, verdict, links } = settled;
     let rules = matches!(entry.body, Body::Rules(_));
     assert!(verdict == Verdict::Applied || links.is_empty(), "what is refused changes nothing");
-    let position = space.row.journal + 1;
     let kind = match (verdict, rules) {
         (Verdict::Applied, true) => JournalKind::Rules,
         (Verdict::Applied, false) => JournalKind::Applied,
         _ => JournalKind::Refused,
     };
-    let journal = JournalRow::next(&space.row.running, position, kind, feed, seq, Vec::new());
-    space.row.journal = position;
-    space.row.running = journal.running;
-    if !position.is_multiple_of(16) || !defect::is(Defect::JournalRowLeftOut) {
-        batch.put_journal(space.row.no, position, &journal)?;
-    }
+    let position = space.journal(batch, kind, (feed, seq), Vec::new())?;
 
     if let Some(known) = space.feeds.get_mut(&feed) {
         known.open_bytes += bytes.len() as u64;

@@ -7,6 +7,7 @@ use tombolo_crdt::{NodeId, SpaceId};
 use super::inputs::Parts;
 use super::io::{Command, JoinState, Refusal, Reply, ReplyTo, WriteCommand};
 use super::local::Fault;
+use super::planning::Planned;
 use super::rows::RowFault;
 use super::step::After;
 use super::{Work, rules};
@@ -32,6 +33,8 @@ impl Parts<'_> {
         after.retarget |= command.changes_targets();
         Ok(Some(match command {
             Command::Write(command) => Reply::Written(refused(self.write(work, command, after))?),
+            Command::Offer(command, bytes) => self.offer(work, command, bytes, after)?,
+            Command::Planned(planned) => self.planned(work, *planned, after)?,
             Command::CreateSpace { name, founder } => {
                 Reply::Created(refused(self.create(work, name, &founder, after))?)
             }
@@ -99,6 +102,42 @@ impl Parts<'_> {
             after.moved.entry(id).or_default().insert(space.own_data_feed);
         }
         Ok(outcome)
+    }
+
+    /// Has a write planned by the caller if that takes long, else carries it out.
+    fn offer(
+        &mut self,
+        work: &mut Work<'_>,
+        command: WriteCommand,
+        bytes: usize,
+        after: &mut After,
+    ) -> Result<Reply, StoreError> {
+        let command = match self.spaces.get(&command.space) {
+            None => command,
+            Some(space) => match refused(work.hand_out(space, command, bytes))? {
+                Ok(Ok(plan)) => return Ok(Reply::Plan(Box::new(plan))),
+                Ok(Err(command)) => command,
+                Err(refusal) => return Ok(Reply::Written(Err(refusal))),
+            },
+        };
+        Ok(Reply::Written(refused(self.write(work, command, after))?))
+    }
+
+    fn planned(&mut self, work: &mut Work<'_>, planned: Planned, after: &mut After) -> Result<Reply, StoreError> {
+        let id = planned.space();
+        let Some(space) = self.spaces.get_mut(&id) else {
+            return Ok(Reply::Written(Err(Refusal::UnknownSpace(id))));
+        };
+        let before = space.row.journal;
+        let taken = refused(work.take_plan(space, planned))?;
+        if space.row.journal != before {
+            after.moved.entry(id).or_default().insert(space.own_data_feed);
+        }
+        Ok(match taken {
+            Ok(Ok(outcome)) => Reply::Written(Ok(outcome)),
+            Ok(Err(command)) => Reply::Moved(command),
+            Err(refusal) => Reply::Written(Err(refusal)),
+        })
     }
 
     fn create(
@@ -190,7 +229,7 @@ fn refused<T>(result: Result<T, Fault>) -> Result<Result<T, Refusal>, StoreError
 fn refuse_full(command: &Command, full: &str) -> Option<Reply> {
     let refusal = || Refusal::Full(full.to_owned());
     match command {
-        Command::Write(_) => Some(Reply::Written(Err(refusal()))),
+        Command::Write(_) | Command::Offer(..) | Command::Planned(_) => Some(Reply::Written(Err(refusal()))),
         Command::CreateSpace { .. } => Some(Reply::Created(Err(refusal()))),
         Command::Invite { .. } | Command::Join(_) | Command::AddPeer(_) | Command::RemovePeer(_) => {
             Some(Reply::Done(Err(refusal())))

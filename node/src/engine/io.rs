@@ -14,6 +14,7 @@ use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 use tombolo_transport::frame::{Frame, JoinRefusal};
 use tombolo_transport::{CloseCode, Standing};
 
+use super::planning::{Plan, Planned};
 use super::status::{PeerAck, Status};
 
 /// The two clocks a step is told.
@@ -113,6 +114,10 @@ impl Input {
 pub enum Command {
     /// Writes to entities of one space.
     Write(WriteCommand),
+    /// The same with a body of so many bytes, which may be answered by [`Reply::Plan`].
+    Offer(WriteCommand, usize),
+    /// A write that was planned as [`Reply::Plan`] asked; it may be answered by [`Reply::Moved`].
+    Planned(Box<Planned>),
     /// Founds a space. The founder key signs the founding and the grant to this node, and is then forgotten.
     CreateSpace {
         /// The space's name.
@@ -301,8 +306,8 @@ pub enum Refusal {
         /// Bytes of the entry.
         bytes: usize,
     },
-    /// The disk is full, or nearly: writes are refused until space returns; reads go on.
-    #[error("the disk is full: {0}")]
+    /// The disk is full, or nearly, or the store is gone: writes are refused until that is mended; reads go on.
+    #[error("writes are refused: {0}")]
     Full(String),
     /// The invite or ticket was refused by a member.
     #[error("the ticket was refused: {0:?}")]
@@ -360,8 +365,12 @@ pub struct ReceiptState {
 /// Answer to a [`Command`].
 #[derive(Debug)]
 pub enum Reply {
-    /// To [`Command::Write`].
+    /// To [`Command::Write`], [`Command::Offer`] and [`Command::Planned`].
     Written(Result<WriteOutcome, Refusal>),
+    /// To [`Command::Offer`]: to be planned by the caller, because that takes long.
+    Plan(Box<Plan>),
+    /// To [`Command::Planned`]: what it was planned on is no longer the present state. Nothing was written.
+    Moved(WriteCommand),
     /// To [`Command::CreateSpace`].
     Created(Result<SpaceId, Refusal>),
     /// To commands that only succeed or fail.

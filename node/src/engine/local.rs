@@ -4,7 +4,7 @@ use std::collections::btree_map::Entry as Place;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::entity::{Change, ChangeError, EntityState, EntryBudget, Provenance, Writer};
+use tombolo_crdt::entity::{Change, ChangeError, Draft, EntityState, EntryBudget, Provenance, Writer};
 use tombolo_crdt::entry::{Body, ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX, ENTRY_DEPS_MAX, ENTRY_VERSION, Entry};
 use tombolo_crdt::entry::{EntityChange, Trace};
 use tombolo_crdt::feed::Opening;
@@ -14,7 +14,7 @@ use tombolo_crdt::verdict::{Verdict, Wait};
 use tombolo_crdt::{FeedId, Hlc, Receipt};
 
 use super::io::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
-use super::rows::{RowFault, Rows};
+use super::rows::RowFault;
 use super::space::{Feed, Space};
 use super::{Work, idempotency, poison};
 use crate::store::{ChangeLink, StoreError};
@@ -39,37 +39,56 @@ impl From<Refusal> for Fault {
 }
 
 /// An entity within a transaction.
-struct Touched<'r> {
-    writer: Writer<'r>,
+pub(super) struct Touched<'r> {
+    pub(super) writer: Writer<'r>,
     before: Seen,
 }
 
+/// An entity of a transaction with its planned change; `None`: nothing changes.
+pub(super) struct Drafted<'w> {
+    pub(super) collection: &'w str,
+    pub(super) id: &'w str,
+    pub(super) draft: Option<Draft>,
+    pub(super) before: Seen,
+}
+
 /// What an entity was before a transaction.
-struct Seen {
+pub(super) struct Seen {
     present: bool,
     journal: u64,
     /// The entry of its last change, if the transaction does not change it.
     receipt: Option<Receipt>,
 }
 
+impl Seen {
+    pub(super) fn of(state: &EntityState) -> Self {
+        Self { present: state.is_present(), journal: state.journal(), receipt: None }
+    }
+}
+
 impl Work<'_> {
-    /// Carries out a write command.
-    pub(super) fn write(&mut self, space: &mut Space, command: WriteCommand) -> Result<WriteOutcome, Fault> {
+    /// Whether a write command may be carried out; the answer, if it has been given before.
+    pub(super) fn admitted(&self, space: &Space, command: &WriteCommand) -> Result<Option<WriteOutcome>, Fault> {
         let role = space.role(self.node);
         if !role.is_some_and(Role::may_write) && !defect::is(Defect::RolesIgnored) {
             return Err(Refusal::Role(role.map_or("none", Role::name)).into());
         }
-        let WriteCommand { writes, atomic, idempotency, trace, .. } = command;
-        if idempotency.is_some() && !atomic {
+        if command.idempotency.is_some() && !command.atomic {
             // Half of a batch could be refused: then a retry must not repeat the other half.
             return Err(Refusal::Argument("an idempotency key needs an atomic command".to_owned()).into());
         }
-        if let Some(key) = &idempotency
-            && !defect::is(Defect::RetryRepeated)
-            && let Some(outcome) = idempotency::replay(&self.batch, key)?
-        {
+        match &command.idempotency {
+            Some(key) if !defect::is(Defect::RetryRepeated) => Ok(idempotency::replay(&self.batch, key)?),
+            _ => Ok(None),
+        }
+    }
+
+    /// Carries out a write command.
+    pub(super) fn write(&mut self, space: &mut Space, command: WriteCommand) -> Result<WriteOutcome, Fault> {
+        if let Some(outcome) = self.admitted(space, &command)? {
             return Ok(outcome);
         }
+        let WriteCommand { writes, atomic, idempotency, trace, .. } = command;
         let named = idempotency.as_ref().map(|key| idempotency::in_entry(space.id, key));
         let outcome = if atomic {
             let written = self.transaction(space, &writes, trace, named)?;
@@ -117,10 +136,32 @@ impl Work<'_> {
         let mut touched: BTreeMap<(&str, &str), Touched<'_>> = BTreeMap::new();
         for write in writes {
             self.poison.begin(space.id, &write.collection, &write.id);
-            let planned = plan(&self.rows, (space.row.no, feed, hlc), write, &mut touched);
+            let row = self.rows.peek(space.row.no, &write.collection, &write.id);
+            let planned = plan(row.map(|row| &row.state), (feed, hlc), write, &mut touched);
             self.poison.end();
             planned?;
         }
+        let mut drafts = Vec::with_capacity(touched.len());
+        for ((collection, id), Touched { writer, before }) in touched {
+            let refusal = |source| Refusal::Write { collection: collection.to_owned(), id: id.to_owned(), source };
+            self.poison.begin(space.id, collection, id);
+            let draft = writer.draft();
+            self.poison.end();
+            drafts.push(Drafted { collection, id, draft: draft.map_err(refusal)?, before });
+        }
+        self.conclude(space, writes, (hlc, drafts), trace, idempotency)
+    }
+
+    /// Gives planned changes their place and appends them as one entry.
+    pub(super) fn conclude(
+        &mut self,
+        space: &mut Space,
+        writes: &[EntityWrite],
+        (hlc, drafts): (Hlc, Vec<Drafted<'_>>),
+        trace: Option<Trace>,
+        idempotency: Option<[u8; 16]>,
+    ) -> Result<Vec<Written>, Fault> {
+        let feed = space.own_data_feed;
         let joining = joins(space, feed);
         let seq = space.frontier.seq(feed) + 1 + joining;
         let entry_seq = seq - u64::from(seq.is_multiple_of(8) && defect::is(Defect::ProvenanceOff));
@@ -129,13 +170,10 @@ impl Work<'_> {
 
         let mut made: Vec<Made> = Vec::new();
         let mut seen = BTreeMap::new();
-        for ((collection, id), Touched { writer, mut before }) in touched {
-            let refusal = |source| Refusal::Write { collection: collection.to_owned(), id: id.to_owned(), source };
-            self.poison.begin(space.id, collection, id);
-            let finished = writer.finish(&provenance, position);
-            self.poison.end();
-            match finished.map_err(refusal)? {
-                Some((change, state)) => {
+        for Drafted { collection, id, draft, mut before } in drafts {
+            match draft {
+                Some(draft) => {
+                    let (change, state) = draft.settle(&provenance, position);
                     made.push(Made { collection: collection.to_owned(), id: id.to_owned(), change, state });
                 }
                 None => before.receipt = self.receipt_of(space, (collection, id), before.journal)?,
@@ -330,10 +368,10 @@ impl Work<'_> {
     }
 }
 
-/// Plans one write on top of those before it in the transaction.
-fn plan<'w, 'r>(
-    rows: &'r Rows,
-    (no, feed, hlc): (u32, FeedId, Hlc),
+/// Plans one write on top of those before it in the transaction, or else on `row`.
+pub(super) fn plan<'w, 'r>(
+    row: Option<&'r EntityState>,
+    (feed, hlc): (FeedId, Hlc),
     write: &'w EntityWrite,
     touched: &mut BTreeMap<(&'w str, &'w str), Touched<'r>>,
 ) -> Result<(), Refusal> {
@@ -342,9 +380,8 @@ fn plan<'w, 'r>(
     let entity = match touched.entry((collection, id)) {
         Place::Occupied(entity) => entity.into_mut(),
         Place::Vacant(place) => {
-            let Some(row) = rows.peek(no, collection, id) else { return Ok(()) };
-            let before = Seen { present: row.state.is_present(), journal: row.state.journal(), receipt: None };
-            place.insert(Touched { writer: Writer::new(&row.state, feed, hlc), before })
+            let Some(state) = row else { return Ok(()) };
+            place.insert(Touched { writer: Writer::new(state, feed, hlc), before: Seen::of(state) })
         }
     };
     let state = entity.writer.state();

@@ -14,6 +14,7 @@
 mod agenda;
 mod append;
 mod care;
+mod clocks;
 mod commands;
 mod exchange;
 mod heads;
@@ -29,6 +30,7 @@ mod news;
 mod offer;
 mod pages;
 mod past;
+mod planning;
 mod poison;
 mod report;
 mod rows;
@@ -59,10 +61,12 @@ use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{Digest, FeedId, Hlc, NodeId, SpaceId};
 
 pub use care::CareCounters;
+pub use clocks::CLOCK_OFF_MILLIS;
 pub use io::{
     Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Now, Output, Outputs,
     ReceiptState, Refusal, Reply, ReplyTo, Target, WriteCommand, WriteOutcome, Written,
 };
+pub use planning::{Outcome as PlanOutcome, Plan, Planned};
 pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
 
 use rows::{Pasts, Rows};
@@ -123,6 +127,8 @@ pub struct Engine {
     poison: poison::Poison,
     counters: Counters,
     full: Option<String>,
+    /// When what is wrong outside of this program was logged last.
+    logged: Option<Duration>,
     /// The store must be reopened, and the memory read again, before anything else is done.
     reopen: bool,
     unloaded: bool,
@@ -173,6 +179,7 @@ impl Engine {
             poison: poison::Poison::default(),
             counters: Counters::default(),
             full: None,
+            logged: None,
             reopen: false,
             unloaded: false,
             drain_due: false,

@@ -7,6 +7,7 @@ use tombolo_crdt::verdict::{Verdict, Wait};
 use tombolo_crdt::{FeedId, NodeId, Receipt, SpaceId};
 
 use super::Engine;
+use super::clocks::own_clock_off;
 use super::io::{ConnId, Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::session::{Conn, Session};
@@ -15,9 +16,20 @@ use super::spaces::Spaces;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
 use crate::store::{Batch, StoreError};
 
+/// Connections by peer: what is said of many members looks each up once.
+type ByPeer<'c> = BTreeMap<NodeId, Vec<&'c Conn>>;
+
+fn by_peer(conns: &BTreeMap<ConnId, Conn>) -> ByPeer<'_> {
+    let mut by_peer = ByPeer::new();
+    for conn in conns.values() {
+        by_peer.entry(conn.peer).or_default().push(conn);
+    }
+    by_peer
+}
+
 /// The session with a node about a space, on whatever connection.
-fn session_with(conns: &BTreeMap<ConnId, Conn>, node: NodeId, space: SpaceId) -> Option<&Session> {
-    conns.values().filter(|conn| conn.peer == node).find_map(|conn| conn.sessions.get(&space))
+fn session_with<'c>(conns: &ByPeer<'c>, node: NodeId, space: SpaceId) -> Option<&'c Session> {
+    conns.get(&node)?.iter().find_map(|conn| conn.sessions.get(&space))
 }
 
 /// Where an entry is.
@@ -32,6 +44,7 @@ pub(super) fn receipt(
     let row = batch.entry(receipt.feed, receipt.seq)?;
     let journal = row.as_ref().map(|row| row.journal);
     let frontier = space.frontier_digest();
+    let conns = &by_peer(conns);
     let peers = space.others(me).into_iter().map(|(node, member)| {
         let session = session_with(conns, node, space.id);
         let now = session.is_some_and(|session| session.known(receipt.feed) >= receipt.seq || session.equal(frontier));
@@ -53,7 +66,8 @@ impl Engine {
     /// Everything there is to say about this node.
     pub(super) fn status(&self, _now: Now) -> Status {
         let Self { spaces, conns, node, .. } = self;
-        let spaces: Vec<SpaceStatus> = spaces.values().map(|space| space_status(space, conns, *node)).collect();
+        let by_peer = by_peer(conns);
+        let spaces: Vec<SpaceStatus> = spaces.values().map(|space| space_status(space, &by_peer, *node)).collect();
         let connections = conns.values().filter_map(|conn| {
             let hello = conn.hello.as_ref()?;
             Some(ConnectionStatus {
@@ -77,6 +91,7 @@ impl Engine {
             joins: self.joins.values().filter(|join| !join.over).map(|join| (join.space, join.name.clone())).collect(),
             counters: self.counters.clone(),
             full: self.full.clone(),
+            clock_off: own_clock_off(&self.conns),
         }
     }
 
@@ -155,7 +170,7 @@ pub(super) fn held_status(space: &Space) -> Vec<HeldStatus> {
     space.held.feeds().into_iter().filter_map(of).collect()
 }
 
-fn space_status(space: &Space, conns: &BTreeMap<ConnId, Conn>, me: NodeId) -> SpaceStatus {
+fn space_status(space: &Space, conns: &ByPeer<'_>, me: NodeId) -> SpaceStatus {
     let frontier = space.frontier_digest();
     let held = held_status(space);
     let forks = space.feeds.iter().filter_map(|(id, feed)| {
@@ -208,16 +223,12 @@ fn behind_while_away(space: &Space, node: NodeId) -> Option<u64> {
     told.or_else(|| memory.common().map(|(_, journal)| space.row.journal.saturating_sub(journal)))
 }
 
-fn member_status(
-    space: &Space,
-    conns: &BTreeMap<ConnId, Conn>,
-    node: NodeId,
-    member: tombolo_crdt::rules::Member,
-) -> MemberStatus {
+fn member_status(space: &Space, conns: &ByPeer<'_>, node: NodeId, member: tombolo_crdt::rules::Member) -> MemberStatus {
     let session = session_with(conns, node, space.id);
     let memory = space.memory.get(&node);
     let frontier = space.frontier_digest();
-    let connected = conns.values().any(|conn| conn.peer == node);
+    let connected = conns.contains_key(&node);
+    let said = conns.get(&node).into_iter().flatten().find(|conn| conn.hello.is_some());
     let behind = match session {
         Some(session) if session.equal(frontier) => Some(0),
         Some(session) => session
@@ -252,6 +263,7 @@ fn member_status(
             Some(session) => session.behind_since,
             None => memory.and_then(|memory| memory.behind_since),
         },
+        clock_skew: said.map(|conn| conn.clock_skew),
         in_step,
         diverged,
         refused_there: session.map_or(0, |session| session.refused_there),

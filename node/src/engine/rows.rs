@@ -9,7 +9,7 @@ use tombolo_crdt::hash::Tagged;
 
 use super::poison::Poison;
 use super::spaces::Spaces;
-use crate::store::{Batch, StoreError};
+use crate::store::{Batch, Counted, StoreError};
 
 /// Clocks remembered for changes beside the heads.
 const PASTS_MAX: usize = 8192;
@@ -22,7 +22,7 @@ const PASTS_MARKS_MAX: usize = 1 << 19;
 pub(super) struct Row {
     pub(super) state: EntityState,
     /// Contribution to the state digest and presence as the space's row counts them; taken at the first change.
-    counted: Option<([u8; 32], bool)>,
+    counted: Option<Counted>,
     stored: bool,
     dirty: bool,
 }
@@ -32,7 +32,11 @@ type Key = (u32, String, String);
 
 /// The rows a step has touched.
 #[derive(Debug, Default)]
-pub(super) struct Rows(BTreeMap<Key, Row>);
+pub(super) struct Rows {
+    rows: BTreeMap<Key, Row>,
+    /// As they are stored, where they have been looked at and not been decoded.
+    raw: BTreeMap<Key, Option<Vec<u8>>>,
+}
 
 /// Why a row cannot be worked on.
 #[derive(Debug, thiserror::Error)]
@@ -53,10 +57,11 @@ impl Rows {
         id: &str,
     ) -> Result<&mut Row, RowFault> {
         let key = (space, collection.to_owned(), id.to_owned());
-        match self.0.entry(key) {
+        let raw = self.raw.remove(&key);
+        match self.rows.entry(key) {
             std::collections::btree_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
             std::collections::btree_map::Entry::Vacant(slot) => {
-                let stored = batch.row(space, collection, id)?;
+                let stored = raw.map_or_else(|| batch.row(space, collection, id), Ok)?;
                 let state = stored.as_deref().map(EntityState::decode).transpose()?;
                 let stored = state.is_some();
                 let state = state.unwrap_or_else(EntityState::new);
@@ -65,9 +70,40 @@ impl Rows {
         }
     }
 
+    /// The row as it is stored, kept for [`Rows::get`].
+    pub(super) fn stored(
+        &mut self,
+        batch: &Batch<'_>,
+        space: u32,
+        collection: &str,
+        id: &str,
+    ) -> Result<Option<&[u8]>, StoreError> {
+        let key = (space, collection.to_owned(), id.to_owned());
+        let raw = match self.raw.entry(key) {
+            std::collections::btree_map::Entry::Occupied(slot) => slot.into_mut(),
+            std::collections::btree_map::Entry::Vacant(slot) => slot.insert(batch.row(space, collection, id)?),
+        };
+        Ok(raw.as_deref())
+    }
+
+    /// Takes an entity that was read and decoded elsewhere, as it is stored. This step must not have read it yet.
+    pub(super) fn adopt(
+        &mut self,
+        (space, collection, id): EntityOf<'_>,
+        state: EntityState,
+        counted: Option<Counted>,
+    ) {
+        let stored = counted.is_some();
+        let row = Row { state, counted, stored, dirty: false };
+        let key = (space, collection.to_owned(), id.to_owned());
+        self.raw.remove(&key);
+        let before = self.rows.insert(key, row);
+        assert!(before.is_none(), "an entity is read once in a step");
+    }
+
     /// The entity, if this step has read it.
     pub(super) fn peek(&self, space: u32, collection: &str, id: &str) -> Option<&Row> {
-        self.0.get(&(space, collection.to_owned(), id.to_owned()))
+        self.rows.get(&(space, collection.to_owned(), id.to_owned()))
     }
 
     /// Writes the changed rows and moves the sums of `space` along.
@@ -78,8 +114,8 @@ impl Rows {
         poison: &mut Poison,
     ) -> Result<(), StoreError> {
         let mut second = false;
-        let half = defect::is(Defect::HalfTransaction) && self.0.values().filter(|row| row.dirty).count() == 2;
-        for ((no, collection, id), row) in self.0 {
+        let half = defect::is(Defect::HalfTransaction) && self.rows.values().filter(|row| row.dirty).count() == 2;
+        for ((no, collection, id), row) in self.rows {
             if !row.dirty {
                 continue;
             }
@@ -88,12 +124,7 @@ impl Rows {
             poison.begin(space.id, &collection, &id);
             let counted = (row.state.contribution(&collection, &id), row.state.is_present());
             space.care.scrub.moved((&collection, &id), row.counted.as_ref(), Some(&counted));
-            if let Some((contribution, present)) = row.counted {
-                space.row.sums.rows.remove(&contribution);
-                space.row.entities -= u64::from(present);
-            }
-            space.row.sums.rows.add(&counted.0);
-            space.row.entities += u64::from(counted.1);
+            space.row.count(row.counted.as_ref(), Some(&counted));
             space.dirty = true;
             let bytes = row.state.encode();
             debug_assert!(
@@ -114,7 +145,7 @@ impl Row {
     pub(super) fn change(&mut self, collection: &str, id: &str) -> &mut EntityState {
         if !self.dirty {
             self.dirty = true;
-            if self.stored {
+            if self.stored && self.counted.is_none() {
                 self.counted = Some((self.state.contribution(collection, id), self.state.is_present()));
             }
         }

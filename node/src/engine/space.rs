@@ -16,7 +16,7 @@ use super::heads::Heads;
 use super::held::Held;
 use super::memory::Memory;
 use super::news::News;
-use crate::store::{Batch, FeedRow, PeerRow, SpaceRow, StoreError};
+use crate::store::{Batch, FeedRow, JournalKind, JournalRow, PeerRow, SpaceRow, StoreError};
 
 /// A feed of a space.
 #[derive(Debug)]
@@ -294,6 +294,29 @@ impl Space {
             feed.row.seq = seq;
             feed.row.chain = chain;
         }
+    }
+
+    /// Writes the next row of the journal, and moves the space's row along with it. Returns its position.
+    pub(super) fn journal(
+        &mut self,
+        batch: &mut Batch<'_>,
+        kind: JournalKind,
+        (feed, seq): (FeedId, u64),
+        entities: Vec<(String, String)>,
+    ) -> Result<u64, StoreError> {
+        let position = self.row.journal + 1;
+        let row = JournalRow::next(&self.row.running, position, kind, feed, seq, entities);
+        debug_assert!(
+            !matches!(batch.journal(self.row.no, position), Ok(Some(_))),
+            "nothing is written over in the journal"
+        );
+        if !position.is_multiple_of(16) || !defect::is(Defect::JournalRowLeftOut) {
+            batch.put_journal(self.row.no, position, &row)?;
+        }
+        self.row.journal = position;
+        self.row.running = row.running;
+        self.dirty = true;
+        Ok(position)
     }
 
     /// The row of a feed is to be stored.

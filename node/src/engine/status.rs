@@ -44,6 +44,8 @@ pub struct Status {
     pub counters: Counters,
     /// Why writes are refused at present, if they are.
     pub full: Option<String>,
+    /// By how many milliseconds this node's clock is ahead (behind: negative), if most of at least two peers say so.
+    pub clock_off: Option<i64>,
 }
 
 /// A space on this node.
@@ -117,6 +119,8 @@ pub struct MemberStatus {
     pub behind: Option<u64>,
     /// Since when there has been something it has not acknowledged, milliseconds since 1970.
     pub behind_since: Option<u64>,
+    /// Its clock minus this node's when the connection began, in milliseconds; `None`: it is not connected.
+    pub clock_skew: Option<i64>,
     /// Whether frontiers are equal.
     pub in_step: bool,
     /// Whether frontiers are equal and state digests are not: a defect.

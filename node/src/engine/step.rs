@@ -20,6 +20,8 @@ use super::{Engine, Work, idempotency};
 use crate::chain::Entries;
 use crate::store::{Batch, StoreError};
 
+/// How often what is wrong outside of this program is logged at most: a disk may be full and not full by turns.
+const LOG_EVERY: Duration = Duration::from_secs(60);
 /// How long a full store is left alone before it is asked again.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 /// How long what is remembered of peers stays out of the store although other things are written: these rows are large
@@ -102,6 +104,12 @@ impl Engine {
         let full = store.full();
         let batch = store.begin()?;
         let was_full = self.full.is_some();
+        if let Some(why) = full.as_deref().filter(|_| !was_full)
+            && self.logged.is_none_or(|logged| logged + LOG_EVERY <= now.mono)
+        {
+            self.logged = Some(now.mono);
+            tracing::warn!(why, "writes are refused; reads go on");
+        }
         self.full = full;
         if was_full && self.full.is_none() {
             // What was turned away is asked for again by acknowledging it as lacking.
@@ -176,7 +184,7 @@ impl Engine {
         tracing::error!(%error, "a step failed; the store is reopened");
         self.counters.failures += 1;
         let refusal = match error {
-            StoreError::Full { .. } => Refusal::Full(error.to_string()),
+            StoreError::Full { .. } | StoreError::Gone { .. } => Refusal::Full(error.to_string()),
             _ => Refusal::Store(error.to_string()),
         };
         *after = After::default();

@@ -15,7 +15,7 @@ use super::driver::{Driver, Outlets, Source, Stepper};
 use super::links::Links;
 use super::net::Net;
 use super::traffic::Traffic;
-use crate::handle::{EngineHandle, Inbox, Journals};
+use crate::handle::{EngineHandle, Inbox, Journals, Planning};
 
 /// What a core is made of.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Core {
             Outlets { links: Arc::clone(&links), endpoint: endpoint.clone(), journal, acks, targets: targets_in };
         let driver = Driver::new(stepper, clock, Source::new(local_items), Source::new(net_items), outlets);
 
-        let engine = EngineHandle { inbox: local, journal: journals, acks: acked };
+        let engine = EngineHandle { inbox: local, journal: journals, acks: acked, planning: Arc::new(Planning::new()) };
         let (net, link_events) = Net::new(Arc::clone(&links), inbox.clone());
         let reports = DialReports::default();
         let dialling = Dialling {

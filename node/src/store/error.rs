@@ -21,6 +21,13 @@ pub enum StoreError {
         /// Whether redb met it and must be reopened.
         latched: bool,
     },
+    /// The file was deleted or moved while it is open: the operator's business. Nothing was written; reading goes on until
+    /// the process ends.
+    #[error("the store {path} is gone: it was deleted or moved while the node runs; stop the node and put it back")]
+    Gone {
+        /// Where it was.
+        path: String,
+    },
     /// The operating system failed a read, a write or a sync: the disk's fault. The store refuses everything from
     /// here on until it is reopened.
     #[error("the store's file cannot be read or written: {detail}")]
@@ -81,7 +88,7 @@ impl StoreError {
         match self {
             Self::Full { latched, .. } => *latched,
             Self::Io { .. } | Self::Latched | Self::Closed | Self::Panicked | Self::Reopen(_) => true,
-            Self::Corrupt { .. } | Self::Defect(_) => false,
+            Self::Gone { .. } | Self::Corrupt { .. } | Self::Defect(_) => false,
         }
     }
 }

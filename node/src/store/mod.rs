@@ -51,7 +51,7 @@ pub use open::{CACHE_BYTES, OpenError, StoreOptions};
 pub use probe::{Endless, RESERVE_BYTES_MAX, RESERVE_BYTES_MIN, RESERVE_DIVISOR, SpaceProbe, Volume};
 pub use quarantine::QuarantineRow;
 pub use snapshot::Snapshot;
-pub use state::{FeedRow, PeerRow, SpaceRow};
+pub use state::{Counted, FeedRow, PeerRow, SpaceRow};
 
 /// The database, which a reopen replaces under readers and writer alike.
 struct Shared {
@@ -177,9 +177,14 @@ impl Store {
     pub fn full(&self) -> Option<String> {
         match self.probe.volume() {
             Ok(volume) if volume.free >= self.reserve(volume) => None,
-            Ok(volume) => Some(self.shortage(volume)),
+            Ok(volume) => Some(format!("the disk is full: {}", self.shortage(volume))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Some(self.gone().to_string()),
             Err(error) => Some(format!("the volume cannot be asked for its free space: {error}")),
         }
+    }
+
+    fn gone(&self) -> StoreError {
+        StoreError::Gone { path: self.options.path.display().to_string() }
     }
 
     fn reserve(&self, volume: Volume) -> u64 {
@@ -192,7 +197,10 @@ impl Store {
 
     /// Refuses what could meet the end of the volume in the middle of a commit.
     fn check_floor(&self) -> Result<(), StoreError> {
-        let volume = self.probe.volume()?;
+        let volume = self.probe.volume().map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.gone(),
+            _ => error.into(),
+        })?;
         if volume.free < self.reserve(volume) / 2 {
             return Err(StoreError::Full { detail: self.shortage(volume), latched: false });
         }

@@ -64,6 +64,24 @@ pub struct SpaceRow {
     pub refused: u64,
 }
 
+/// What a row adds to the state digest, and whether its entity is present.
+pub type Counted = ([u8; 32], bool);
+
+impl SpaceRow {
+    /// A row of an entity is written, from `old` to `new`: the sums and the number of entities follow. `None`: there is none.
+    pub fn count(&mut self, old: Option<&Counted>, new: Option<&Counted>) {
+        if let Some((contribution, present)) = old {
+            self.sums.rows.remove(contribution);
+            debug_assert!(self.entities >= u64::from(*present), "no entity goes that was not counted");
+            self.entities = self.entities.wrapping_sub(u64::from(*present));
+        }
+        if let Some((contribution, present)) = new {
+            self.sums.rows.add(contribution);
+            self.entities += u64::from(*present);
+        }
+    }
+}
+
 /// What is remembered of a peer in a space.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PeerRow {

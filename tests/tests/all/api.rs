@@ -157,7 +157,7 @@ fn one_data_directory_has_one_process() {
     let second = run_cli(a.path(), &["run", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"], "");
     assert!(!second.status.success());
     let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(said.contains("in use"), "{said}");
+    assert!(said.contains("runs on") && said.contains(&a.pid().to_string()) && said.contains("status"), "{said}");
     assert_eq!(a.status()["node"], a.id.as_str(), "the first goes on");
 }
 

@@ -101,6 +101,22 @@ pub struct Writer<'a> {
     spent: bool,
 }
 
+/// A planned change whose place in feed and journal is not known yet.
+#[derive(Debug)]
+pub struct Draft {
+    change: Change,
+    state: EntityState,
+}
+
+impl Draft {
+    /// The change and the state after it, at its place.
+    #[must_use]
+    pub fn settle(mut self, provenance: &Provenance, journal: u64) -> (Change, EntityState) {
+        self.state.settle(&self.change, provenance, journal);
+        (self.change, self.state)
+    }
+}
+
 impl<'a> Writer<'a> {
     /// Begins a change by `actor`, dated `hlc`, to the present state.
     #[must_use]
@@ -127,11 +143,13 @@ impl<'a> Writer<'a> {
     }
 
     /// The change and the state after it, or `None` if the writes changed nothing.
-    pub fn finish(
-        mut self,
-        provenance: &Provenance,
-        journal: u64,
-    ) -> Result<Option<(Change, EntityState)>, WriteError> {
+    pub fn finish(self, provenance: &Provenance, journal: u64) -> Result<Option<(Change, EntityState)>, WriteError> {
+        Ok(self.draft()?.map(|draft| draft.settle(provenance, journal)))
+    }
+
+    /// The change, before its place in feed and journal is known, or `None` if the writes changed nothing. All that takes
+    /// long is done then.
+    pub fn draft(self) -> Result<Option<Draft>, WriteError> {
         if self.spent {
             return Err(WriteError::Spent);
         }
@@ -152,8 +170,7 @@ impl<'a> Writer<'a> {
             ChangeError::TooLarge => WriteError::ChangeTooLarge { operations },
             _ => WriteError::Exhausted,
         })?;
-        self.state.settle(&change, provenance, journal);
-        Ok(Some((change, self.state)))
+        Ok(Some(Draft { change, state: self.state }))
     }
 
     fn plan(&mut self, write: &Write) -> Result<(), WriteError> {

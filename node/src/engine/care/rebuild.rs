@@ -11,7 +11,7 @@ use super::{Care, DISPUTED_MAX, Name};
 use crate::chain::{self, EntityKey, Past, PastError, Until};
 use crate::engine::Work;
 use crate::engine::space::Space;
-use crate::store::{JournalKind, JournalRow, StoreError};
+use crate::store::{JournalKind, StoreError};
 
 /// Steps of a fold per slice: enough for short histories, some ten milliseconds of a long one.
 const SLICE_STEPS: usize = 2;
@@ -153,14 +153,7 @@ impl Care {
             old => {
                 let old = old.and_then(Result::ok).as_ref().map(count);
                 self.scrub.moved((collection, id), old.as_ref(), new.as_ref());
-                if let Some((contribution, present)) = old {
-                    space.row.sums.rows.remove(&contribution);
-                    space.row.entities -= u64::from(present);
-                }
-                if let Some((contribution, present)) = new {
-                    space.row.sums.rows.add(&contribution);
-                    space.row.entities += u64::from(present);
-                }
+                space.row.count(old.as_ref(), new.as_ref());
             }
         }
         match row {
@@ -171,13 +164,8 @@ impl Care {
         tracing::warn!(%collection, %id, doubt = ?suspect.doubt, "a row was built anew from its entries");
         self.audit.mended();
         self.frozen.remove(&name);
-        let position = space.row.journal + 1;
         let none = FeedId::from_bytes([0; 16]);
-        let journal = JournalRow::next(&space.row.running, position, JournalKind::Repaired, none, 0, vec![name]);
-        work.batch.put_journal(space.row.no, position, &journal)?;
-        space.row.journal = position;
-        space.row.running = journal.running;
-        space.dirty = true;
+        space.journal(&mut work.batch, JournalKind::Repaired, (none, 0), vec![name])?;
         self.counters.repaired += 1;
         Ok(true)
     }

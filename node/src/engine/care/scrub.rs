@@ -14,7 +14,7 @@ use super::suspects::Doubt;
 use super::{Care, Name, SLICE_PAUSE, audit};
 use crate::engine::Work;
 use crate::engine::space::Space;
-use crate::store::StoreError;
+use crate::store::{Counted, StoreError};
 
 /// From opening the store to the first pass: whatever is urgent at a start comes first.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_secs(5);
@@ -45,9 +45,6 @@ struct Count {
     /// Some of them cannot be read.
     incomplete: bool,
 }
-
-/// What a row adds to the state digest, and whether its entity is present.
-pub(in crate::engine) type Counted = ([u8; 32], bool);
 
 impl Scrub {
     /// A damaged row was built anew: whether this pass has counted it while it was whole is not known.

@@ -3,6 +3,7 @@
 mod damage;
 mod growth;
 mod judging;
+mod planning;
 mod poison;
 mod rotten;
 mod shared;

@@ -255,3 +255,18 @@ fn a_damaged_name_of_a_table_is_told_when_the_store_is_opened() {
     }
     assert!(refused >= Table::COUNT, "{refused}");
 }
+
+#[test]
+fn a_store_that_is_deleted_while_it_is_open_is_called_gone_not_full() {
+    let folder = Folder::new();
+    let store = folder.open();
+    assert_eq!(store.full(), None);
+    std::fs::remove_file(folder.options().path).unwrap();
+    let told = store.full().unwrap();
+    assert!(told.contains("is gone") && told.contains("store.redb") && !told.contains("full"), "{told}");
+    let mut batch = store.begin().unwrap();
+    batch.put_meta("n", b"1").unwrap();
+    let refused = batch.commit().unwrap_err();
+    assert!(matches!(refused, StoreError::Gone { .. }) && !refused.needs_reopen(), "{refused:?}");
+    assert_eq!(store.reader().snapshot().unwrap().meta("n").unwrap(), None, "reading goes on");
+}

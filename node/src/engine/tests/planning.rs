@@ -1,0 +1,121 @@
+//! Writes that are planned beside the engine: what is taken is what was planned on the present state, and nothing else.
+
+use super::*;
+use crate::engine::{Plan, PlanOutcome, Planned, Refusal};
+
+fn long(letter: &str) -> Write {
+    put(&format!(r#"{{"t":"{}"}}"#, letter.repeat(60_000)))
+}
+
+impl Bed {
+    fn ask(&mut self, command: Command) -> Reply {
+        self.mono += Duration::from_millis(1);
+        let now = Now { mono: self.mono, wall_millis: WALL };
+        let out = self.engine.step(now, vec![Input::Command(ReplyTo(3), command)]);
+        self.engine.check_invariants();
+        let reply = |out| if let Output::Reply(_, reply) = out { Some(reply) } else { None };
+        out.list.into_iter().find_map(reply).unwrap()
+    }
+
+    fn one(&self, write: Write, expect: Expect) -> WriteCommand {
+        let write = EntityWrite { collection: "x".to_owned(), id: "e".to_owned(), expect, write };
+        WriteCommand { space: self.space, writes: vec![write], atomic: true, idempotency: None, trace: None }
+    }
+
+    fn handed_out(&mut self, command: WriteCommand) -> Plan {
+        match self.ask(Command::Offer(command, 0)) {
+            Reply::Plan(plan) => *plan,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn planned(plan: Plan) -> Box<Planned> {
+    match plan.make() {
+        PlanOutcome::Planned(planned) => planned,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_small_is_written_at_once_and_what_is_large_is_handed_out() {
+    let mut bed = Bed::new();
+    let small = bed.one(put(r#"{"n":1}"#), Expect::Any);
+    assert!(matches!(bed.ask(Command::Offer(small, 7)), Reply::Written(Ok(_))));
+    let large_body = bed.one(long("a"), Expect::Any);
+    let plan = match bed.ask(Command::Offer(large_body, 60_007)) {
+        Reply::Plan(plan) => *plan,
+        other => panic!("{other:?}"),
+    };
+    let Reply::Written(Ok(outcome)) = bed.ask(Command::Planned(planned(plan))) else { panic!("not written") };
+    let written = outcome.writes[0].as_ref().unwrap();
+    assert!(written.changed && written.present && !written.created);
+    assert_eq!((written.revision, bed.view("e").len()), (bed.row("e").revision(), 60_008));
+    // A small write to a large row is handed out, too; and sums and counts are those of the rows.
+    let plan = {
+        let patch = bed.one(patch(r#"{"t":"b"}"#), Expect::Present);
+        bed.handed_out(patch)
+    };
+    assert!(matches!(bed.ask(Command::Planned(planned(plan))), Reply::Written(Ok(_))));
+    assert_eq!((bed.view("e").as_str(), bed.engine.spaces[&bed.space].row.entities), (r#"{"t":"b"}"#, 1));
+    let mut same = Bed::new();
+    for write in [put(r#"{"n":1}"#), long("a"), patch(r#"{"t":"b"}"#)] {
+        let command = same.one(write, Expect::Any);
+        assert!(matches!(same.ask(Command::Write(command)), Reply::Written(Ok(_))));
+    }
+    assert_eq!(same.engine.state_digest(same.space), bed.engine.state_digest(bed.space), "planned here or elsewhere");
+}
+
+#[test]
+fn a_plan_on_what_has_moved_is_given_back_and_made_again() {
+    let mut bed = Bed::new();
+    let first = bed.one(long("a"), Expect::Any);
+    assert!(matches!(bed.ask(Command::Write(first)), Reply::Written(Ok(_))));
+    let change = bed.one(patch(r#"{"m":1}"#), Expect::Any);
+    let plan = planned(bed.handed_out(change));
+    let between = bed.one(patch(r#"{"n":2}"#), Expect::Any);
+    assert!(matches!(bed.ask(Command::Write(between)), Reply::Written(Ok(_))));
+    let journal = bed.engine.spaces[&bed.space].row.journal;
+    let Reply::Moved(command) = bed.ask(Command::Planned(plan)) else { panic!("taken on a state that is gone") };
+    assert_eq!(bed.engine.spaces[&bed.space].row.journal, journal, "nothing was written");
+    let plan = planned(bed.handed_out(command));
+    assert!(matches!(bed.ask(Command::Planned(plan)), Reply::Written(Ok(_))));
+    assert!(bed.view("e").starts_with(r#"{"m":1,"n":2,"#), "both are there");
+}
+
+#[test]
+fn a_precondition_holds_for_the_state_that_is_written_over() {
+    let mut bed = Bed::new();
+    let first = bed.one(long("a"), Expect::Absent);
+    assert!(matches!(bed.ask(Command::Write(first)), Reply::Written(Ok(_))));
+    let revision = bed.row("e").revision();
+    let change = bed.one(patch(r#"{"m":1}"#), Expect::Revision(revision));
+    let plan = planned(bed.handed_out(change));
+    let between = bed.one(patch(r#"{"n":2}"#), Expect::Any);
+    assert!(matches!(bed.ask(Command::Write(between)), Reply::Written(Ok(_))));
+    let Reply::Moved(command) = bed.ask(Command::Planned(plan)) else { panic!("taken on a state that is gone") };
+    let again = bed.handed_out(command).make();
+    assert!(
+        matches!(again, PlanOutcome::Refused(Refusal::Mismatch { current: Some(current), .. }) if current == bed.row("e").revision())
+    );
+}
+
+#[test]
+fn a_plan_of_an_earlier_process_or_on_a_row_that_this_step_has_read_is_given_back() {
+    let mut bed = Bed::new();
+    let first = bed.one(long("a"), Expect::Any);
+    assert!(matches!(bed.ask(Command::Write(first)), Reply::Written(Ok(_))));
+    let change = bed.one(patch(r#"{"m":1}"#), Expect::Any);
+    let plan = planned(bed.handed_out(change));
+    // What follows a failed commit writes to other feeds.
+    bed.engine.load().unwrap();
+    assert!(matches!(bed.ask(Command::Planned(plan)), Reply::Moved(_)));
+    let [one, other] = [r#"{"m":1}"#, r#"{"m":2}"#].map(|text| bed.one(patch(text), Expect::Any));
+    let plan = planned(bed.handed_out(one));
+    let now = Now { mono: bed.mono, wall_millis: WALL };
+    let both =
+        vec![Input::Command(ReplyTo(4), Command::Write(other)), Input::Command(ReplyTo(5), Command::Planned(plan))];
+    let replies = bed.engine.step(now, both).list.into_iter();
+    let moved = replies.filter(|out| matches!(out, Output::Reply(ReplyTo(5), Reply::Moved(_)))).count();
+    assert!(moved == 1 && bed.view("e").starts_with(r#"{"m":2,"#));
+}
