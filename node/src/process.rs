@@ -26,7 +26,7 @@ const HTTP_GRACE: Duration = Duration::from_secs(5);
 /// How often a note that found no room is tried again.
 const NOTE_RETRY: Duration = Duration::from_secs(2);
 /// How long peers may take to be told that the node stops.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// How a node runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

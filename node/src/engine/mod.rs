@@ -16,6 +16,7 @@ mod append;
 mod care;
 mod clocks;
 mod commands;
+mod contacts;
 mod exchange;
 mod heads;
 mod held;
@@ -67,7 +68,7 @@ pub use io::{
     ReceiptState, Refusal, Reply, ReplyTo, Target, WriteCommand, WriteOutcome, Written,
 };
 pub use planning::{Outcome as PlanOutcome, Plan, Planned};
-pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
+pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
 
 use rows::{Pasts, Rows};
 use session::Conn;
@@ -112,6 +113,7 @@ pub struct Engine {
     strangers: BTreeSet<ConnId>,
     agenda: agenda::Agenda,
     joins: BTreeMap<SpaceId, rules::PendingJoin>,
+    contacts: contacts::Contacts,
     added: BTreeSet<String>,
     discovered: BTreeMap<NodeId, Vec<String>>,
     targets: Vec<Target>,
@@ -166,6 +168,7 @@ impl Engine {
             strangers: BTreeSet::new(),
             agenda: agenda::Agenda::default(),
             joins: BTreeMap::new(),
+            contacts: contacts::Contacts::default(),
             added: BTreeSet::new(),
             discovered: BTreeMap::new(),
             targets: Vec::new(),
@@ -209,6 +212,7 @@ impl Engine {
         }
         self.joins = rules::load_joins(&batch)?;
         self.added = rules::load_added(&batch)?;
+        self.contacts.load(&batch)?;
         // Nothing is written but that damaged rows are gone which can be done without. If it fails they are met again.
         if let Err(error) = batch.commit() {
             tracing::error!(%error, "damaged rows cannot be removed");

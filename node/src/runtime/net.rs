@@ -1,6 +1,7 @@
 //! Connections: one task each, which decodes, verifies, and hands over.
 
 use std::any::Any;
+use std::net::{SocketAddr, UdpSocket};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tombolo_crdt::feed::{Range, RangeError, ReadAhead, VerifiedRange};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
-use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event, Events, Standing};
+use tombolo_transport::{Channel, CloseCode, ConnectError, Connection, Endpoint, Event, Events, Standing};
 
-use super::links::{Link, Links};
+use super::links::{Link, Links, pack_all};
 use crate::engine::{ConnId, Input};
 use crate::handle::{Inbox, Size, Stopped};
 
@@ -43,6 +44,8 @@ pub(super) struct Net {
     events: mpsc::Sender<LinkEvent>,
     /// As many verifications at once as there are cores.
     verifiers: Arc<Semaphore>,
+    /// Where this node listens.
+    listen: Option<SocketAddr>,
     /// One at a time for all who are no members.
     strange_verifier: Arc<Semaphore>,
     /// A frame of this length makes the program fail.
@@ -82,12 +85,17 @@ impl Fault {
 }
 
 impl Net {
-    pub(super) fn new(links: Arc<Links>, inbox: Inbox) -> (Self, mpsc::Receiver<LinkEvent>) {
+    pub(super) fn new(
+        links: Arc<Links>,
+        inbox: Inbox,
+        listen: Option<SocketAddr>,
+    ) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (events, receiver) = mpsc::channel(LINK_EVENTS);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let net = Self {
             links,
             inbox,
+            listen,
             events,
             verifiers: Arc::new(Semaphore::new(cores)),
             strange_verifier: Arc::new(Semaphore::new(1)),
@@ -105,10 +113,24 @@ impl Net {
                 let from = accepting.remote_address();
                 match accepting.establish().await {
                     Ok(connection) => net.serve(connection).await,
+                    Err(ConnectError::Ourselves { address }) => net.met_own_key(address),
                     Err(error) => tracing::debug!(%from, %error, "no connection"),
                 }
             });
         }
+    }
+
+    /// Somebody at that address has this node's own key: this node itself, or a copy of it.
+    pub(super) fn met_own_key(&self, address: SocketAddr) {
+        if is_here(address, self.listen) {
+            return tracing::debug!(%address, "this node met itself");
+        }
+        tracing::warn!(%address, "another process runs with this node's key");
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            // Nobody hears this only when the node is stopping.
+            let _ = inbox.input(Input::Twin(address.to_string()), Size::of(0, 1)).await;
+        });
     }
 
     /// Runs a connection to its end. Whatever ends it, the engine and the dialler hear of it: a connection that nobody
@@ -117,7 +139,8 @@ impl Net {
         let (peer, dialled) = (connection.peer(), connection.dialled_by_us());
         let address = connection.remote_address().to_string();
         let (handle, mut events) = connection.split();
-        let (conn, link) = self.links.insert(handle);
+        let (conn, link, unpacked) = self.links.insert(handle);
+        let packing = tokio::spawn(pack_all(Arc::clone(&link), unpacked));
         tracing::info!(%peer, %address, dialled, "connected");
         // Nobody hears this only when the node is stopping.
         let _ = self.events.send(LinkEvent::Up(peer)).await;
@@ -132,6 +155,7 @@ impl Net {
             link.handle().close(fault.code(), &reason);
             reason
         });
+        packing.abort();
         drop(events);
         let met = link.is_member();
         self.links.remove(conn);
@@ -215,11 +239,14 @@ impl Net {
                 if !link.handle().stands(Standing::Guest).await {
                     return Ok(());
                 }
-                let _turn = match is_member {
-                    true => None,
-                    false => Some(self.strange_verifier.acquire().await.map_err(|_| Stopped)?),
+                let ranges = match is_member {
+                    true => self.verify(space, ranges).await?,
+                    false => {
+                        // The places for verifying are for members: all others share this one.
+                        let _turn = self.strange_verifier.acquire().await.map_err(|_| Stopped)?;
+                        verify_aside(space, ranges).await?
+                    }
                 };
-                let ranges = self.verify(space, ranges).await?;
                 let size = Size::of_ranges(length, &ranges);
                 (Input::RulesRanges { conn, space, ranges, last }, size)
             }
@@ -235,16 +262,30 @@ impl Net {
 
     /// Proves every range, off the engine's thread. A runtime of one thread has none to spare.
     async fn verify(&self, space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
-        let wrong = |source| Fault::Range { space, source };
-        let bytes = entry_bytes(&ranges);
-        let alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
-        if alone || (bytes <= INLINE_BYTES && ranges.len() <= INLINE_RANGES) {
-            return verify_all(ranges).map_err(wrong);
+        if entry_bytes(&ranges) <= INLINE_BYTES && ranges.len() <= INLINE_RANGES {
+            return verify_all(ranges).map_err(|source| Fault::Range { space, source });
         }
         let _place = self.verifiers.acquire().await.map_err(|_| Stopped)?;
-        let verified = tokio::task::spawn_blocking(move || verify_all(ranges)).await;
-        verified.map_err(|error| Fault::Panic(error.to_string()))?.map_err(wrong)
+        verify_aside(space, ranges).await
     }
+}
+
+/// Proves every range on a thread of its own, where there is one.
+async fn verify_aside(space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
+    let wrong = |source| Fault::Range { space, source };
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return verify_all(ranges).map_err(wrong);
+    }
+    let verified = tokio::task::spawn_blocking(move || verify_all(ranges)).await;
+    verified.map_err(|error| Fault::Panic(error.to_string()))?.map_err(wrong)
+}
+
+/// Whether an address leads back to this process. Its dials leave from the port it listens on, and nobody else on this
+/// machine has that.
+fn is_here(address: SocketAddr, listen: Option<SocketAddr>) -> bool {
+    let same_port = listen.is_none_or(|listen| listen.port() == address.port());
+    // An address of this machine can be bound, whatever it is called.
+    same_port && UdpSocket::bind(SocketAddr::new(address.ip(), 0)).is_ok()
 }
 
 /// What a panic said.
@@ -290,12 +331,59 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_copy_of_this_node_is_told_from_the_node_itself() {
+        let listen = "0.0.0.0:7700".parse().unwrap();
+        let table = [("127.0.0.1:7700", true), ("127.0.0.1:7701", false), ("192.0.2.1:7700", false)];
+        for (address, here) in table {
+            assert_eq!(is_here(address.parse().unwrap(), Some(listen)), here, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_breaks_the_protocol_hears_how() {
+        let (ours, theirs) = (endpoint(1), endpoint(2));
+        let (inbox, mut items) = Inbox::new();
+        let (net, mut events) = Net::new(Arc::new(Links::new(Arc::new(Traffic::default()))), inbox, None);
+        let (address, us) = (ours.local_addr().unwrap(), ours.node_id());
+        tokio::spawn(net.accept(ours));
+        let contact = tombolo_crdt::rules::Contact { name: String::new(), addrs: Vec::new() };
+        let hello = tombolo_transport::frame::Hello {
+            version: 1,
+            contact,
+            process: [0; 16],
+            counter: 1,
+            wall_millis: 1,
+            ext: Vec::new(),
+        };
+        let hello = Frame::Hello(hello).encode();
+        let cases = [(vec![vec![2, 0]], "malformed frame of kind 2"), (vec![hello.clone(), hello], "a second hello")];
+        for (frames, expected) in cases {
+            let (handle, mut heard) = theirs.connect(address, Some(us)).await.unwrap().split();
+            assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
+            frames.into_iter().for_each(|frame| handle.send_control(frame).unwrap());
+            let mut told = None;
+            while let Some(event) = heard.next().await {
+                if let Event::Closed(lost) = event {
+                    told = Some(lost);
+                }
+            }
+            let reason = match told.unwrap() {
+                tombolo_transport::Lost::ByPeer { code: CloseCode::Protocol, reason } => reason,
+                other => panic!("{other}"),
+            };
+            assert_eq!(reason, expected);
+            while !matches!(input(&mut items).await, Input::Closed(..)) {}
+            assert!(matches!(events.recv().await, Some(LinkEvent::Down(_, false))));
+        }
+    }
+
     #[tokio::test]
     async fn a_connection_whose_task_panics_is_told_to_be_gone() {
         let (ours, theirs) = (endpoint(1), endpoint(2));
         let (inbox, mut items) = Inbox::new();
         let links = Arc::new(Links::new(Arc::new(Traffic::default())));
-        let (mut net, mut events) = Net::new(Arc::clone(&links), inbox);
+        let (mut net, mut events) = Net::new(Arc::clone(&links), inbox, None);
         net.trap = Some(13);
         let (address, us, peer) = (ours.local_addr().unwrap(), ours.node_id(), theirs.node_id());
         tokio::spawn(net.accept(ours));

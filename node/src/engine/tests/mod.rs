@@ -7,6 +7,7 @@ mod planning;
 mod poison;
 mod rotten;
 mod shared;
+mod strangers;
 mod talking;
 mod verifying;
 mod waiting;
