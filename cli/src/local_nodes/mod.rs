@@ -43,6 +43,7 @@ pub(crate) struct LocalNode {
 /// What a process takes, in bytes.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
+    #[cfg(feature = "bench")]
     pub(crate) resident: u64,
     pub(crate) peak: u64,
 }
@@ -100,7 +101,11 @@ impl LocalNode {
             let line = text.lines().find_map(|line| line.strip_prefix(name))?;
             line.trim().trim_end_matches(" kB").trim().parse::<u64>().ok().map(|kib| kib * 1024)
         };
-        Memory { resident: field("VmRSS:").unwrap_or_default(), peak: field("VmHWM:").unwrap_or_default() }
+        Memory {
+            #[cfg(feature = "bench")]
+            resident: field("VmRSS:").unwrap_or_default(),
+            peak: field("VmHWM:").unwrap_or_default(),
+        }
     }
 
     pub(crate) async fn status(&self) -> Result<Status, CliError> {

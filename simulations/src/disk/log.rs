@@ -27,7 +27,7 @@ enum Change {
     },
 }
 
-/// A change that is made again after it was undone.
+/// A change as it was made, where [`Change`] has what was there before it.
 enum Redo {
     Write { offset: usize, new: Vec<u8> },
     Length(usize),

@@ -79,6 +79,6 @@ mod tests {
         let joined = Joined { name: "shop".to_owned(), expires: 1_796_000_000_000, ..Joined::default() };
         assert!(!waiting(&joined, 1_795_999_999_999).to_text().contains("clock"));
         let text = waiting(&joined, 1_830_560_000_000).to_text();
-        assert!(text.contains("good until 2026-11-30 01:33:20 UTC") && text.contains("says 2028-01-04"), "{text}");
+        assert!(text.contains("good until 2026-11-30 00:53:20 UTC") && text.contains("says 2028-01-04"), "{text}");
     }
 }
