@@ -101,14 +101,14 @@ fn more_heads_than_an_entry_may_name_are_joined_in_pieces_and_states_stay_equal(
     }
     world.settle();
     let before = world.space(1, space);
-    assert_eq!((before.applied, before.refused), (world.space(0, space).applied, 0));
+    assert_eq!((before.journal, before.refused), (world.space(0, space).journal, 0));
     let written = world.write(1, space, "x", "joined", [put()]).expect("written");
     assert_eq!(written.receipt.map(|receipt| receipt.seq), Some(3), "two empty entries come before it");
     world.settle();
     let all = [0, 1, 2].map(|node| world.space(node, space));
     for space in &all {
         assert_eq!((space.refused, &space.frontier, &space.state), (0, &all[1].frontier, &all[1].state));
-        assert_eq!(space.applied, before.applied + 3);
+        assert_eq!(space.journal, before.journal + 3);
     }
     // From here on there is one head.
     let written = world.write(0, space, "x", "next", [put()]).expect("written");
