@@ -1,6 +1,7 @@
 //! Frontiers: how far every feed of a space is settled. Only this is compared, sent and promised.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use crate::feed::Position;
 use crate::hash::{Tagged, tag};
@@ -34,6 +35,19 @@ impl Frontier {
         self.0.iter().map(|(feed, (seq, chain))| Position { feed: *feed, seq: *seq, chain: *chain })
     }
 
+    /// Where `feed` is, if anything of it is settled.
+    #[must_use]
+    pub fn position(&self, feed: FeedId) -> Option<Position> {
+        self.0.get(&feed).map(|(seq, chain)| Position { feed, seq: *seq, chain: *chain })
+    }
+
+    /// The positions of the feeds after `feed`, by feed; `None`: all. O(log feeds) to begin.
+    pub fn positions_after(&self, feed: Option<FeedId>) -> impl Iterator<Item = Position> + '_ {
+        let after = feed.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.0.range((after, Bound::Unbounded));
+        rest.map(|(feed, (seq, chain))| Position { feed: *feed, seq: *seq, chain: *chain })
+    }
+
     /// Number of feeds.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -65,5 +79,24 @@ impl Frontier {
 impl FromIterator<Position> for Frontier {
     fn from_iter<I: IntoIterator<Item = Position>>(positions: I) -> Self {
         Self(positions.into_iter().map(|position| (position.feed, (position.seq, position.chain))).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frontier_is_read_from_any_feed_on() {
+        let feed = |n| FeedId::from_bytes([n; 16]);
+        let chain = ChainHash::from_bytes([7; 32]);
+        let frontier: Frontier =
+            [4, 1, 2].map(|n| Position { feed: feed(n), seq: n.into(), chain }).into_iter().collect();
+        let after =
+            |n: Option<u8>| frontier.positions_after(n.map(feed)).map(|position| position.seq).collect::<Vec<_>>();
+        assert_eq!(after(None), [1, 2, 4]);
+        assert_eq!([after(Some(0)), after(Some(1)), after(Some(3))], [vec![1, 2, 4], vec![2, 4], vec![4]]);
+        assert_eq!(after(Some(4)), [0; 0]);
+        assert_eq!((frontier.position(feed(2)), frontier.position(feed(3))), (frontier.positions().nth(1), None));
     }
 }

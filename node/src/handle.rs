@@ -11,6 +11,8 @@ use tombolo_crdt::SpaceId;
 use tombolo_crdt::feed::VerifiedRange;
 use tombolo_crdt::hash::Tagged;
 
+use crate::acks::AckBoard;
+pub use crate::acks::{Topic, Waiter};
 use crate::engine::{Command, Input, PlanOutcome, Refusal, Reply, WriteCommand};
 
 /// Items that wait for the engine or are being taken, per source (local, network).
@@ -171,7 +173,7 @@ pub type Journals = BTreeMap<SpaceId, u64>;
 pub struct EngineHandle {
     pub(super) inbox: Inbox,
     pub(super) journal: watch::Receiver<Journals>,
-    pub(super) acks: watch::Receiver<u64>,
+    pub(crate) acks: AckBoard,
     pub(super) planning: Arc<Planning>,
 }
 
@@ -246,10 +248,10 @@ impl EngineHandle {
         self.journal.clone()
     }
 
-    /// Changes when receipts or joins may have changed.
+    /// Waits for changes of receipts or joins.
     #[must_use]
-    pub fn acks(&self) -> watch::Receiver<u64> {
-        self.acks.clone()
+    pub fn acks(&self, topics: &[Topic]) -> Waiter {
+        self.acks.waiter(topics)
     }
 }
 

@@ -10,6 +10,7 @@
 //!   [`stream`] is what readers of changes are told.
 //! * [`process::Node::start`] brings a node up in a process.
 
+mod acks;
 pub mod api;
 pub mod chain;
 pub mod engine;

@@ -147,7 +147,7 @@ impl Mesh {
                     self.send(at, node, conn, &frame);
                 }
                 Output::Close(conn, ..) => self.cut(conn),
-                Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
+                Output::Journal(..) | Output::Acknowledged(_) | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}
             }
         }

@@ -20,6 +20,7 @@ use super::request::{Params, PathParts, clip, duration, read_small};
 use super::spaces::{random_key, resolve, unexpected};
 use super::{App, SharedApp, status};
 use crate::engine::{Command, JoinState, Refusal, Reply};
+use crate::handle::Topic;
 use crate::moment::rfc3339;
 use crate::runtime::Clock;
 use crate::ticket::Ticket;
@@ -99,7 +100,7 @@ pub(super) async fn join(
     let ticket: Ticket = ticket.parse()?;
     let space = ticket.space;
     let deadline = Instant::now() + wait;
-    let mut acks = app.engine.acks();
+    let acks = app.engine.acks(&[Topic::Space(space)]);
     let mut journal = app.engine.journal();
     // Whether its time is over is for a member to say, by its clock: this machine's own may be years off.
     let already = app.join_state(space).await? == JoinState::Joined;
@@ -107,7 +108,6 @@ pub(super) async fn join(
         app.done(Command::Join(ticket.request(app.addresses.node))).await?;
     }
     loop {
-        acks.mark_unchanged();
         journal.mark_unchanged();
         let (status, state) = match app.join_state(space).await? {
             JoinState::Joined => (StatusCode::OK, "joined"),
@@ -124,7 +124,7 @@ pub(super) async fn join(
             return Ok((status, answer()));
         }
         tokio::select! {
-            moved = acks.changed() => moved.map_err(|_| crate::handle::Stopped)?,
+            () = acks.woken() => {}
             moved = journal.changed() => moved.map_err(|_| crate::handle::Stopped)?,
             () = tokio::time::sleep_until(deadline) => return Ok((status, answer())),
             () = app.closed() => return Ok((status, answer())),

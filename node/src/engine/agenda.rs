@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use tombolo_crdt::SpaceId;
 
+use super::conn::Conn;
 use super::io::ConnId;
-use super::session::{Conn, Session};
+use super::session::Session;
 
 /// One session: a space on a connection.
 pub(super) type SessionId = (ConnId, SpaceId);
@@ -16,16 +17,16 @@ pub(super) type SessionId = (ConnId, SpaceId);
 #[derive(Debug, Default)]
 pub(super) struct Agenda {
     moments: BTreeSet<(Duration, SessionId, &'static str)>,
-    prompt: BTreeSet<SessionId>,
+    prompt: BTreeSet<(SpaceId, ConnId)>,
 }
 
 impl Agenda {
     /// Enters when a session wants to be looked at next, in place of what was entered before. O(log sessions).
     pub(super) fn enter(&mut self, id: SessionId, session: &mut Session) {
         // A peer that relies on us for a feed waits for it.
-        match session.relied.is_empty() {
-            true => self.prompt.remove(&id),
-            false => self.prompt.insert(id),
+        match session.relaying.is_relied_on() {
+            true => self.prompt.insert((id.1, id.0)),
+            false => self.prompt.remove(&(id.1, id.0)),
         };
         let next = session.next_moment();
         if session.entered == next {
@@ -48,13 +49,14 @@ impl Agenda {
     pub(super) fn forget(&mut self, id: ConnId, conn: &Conn) {
         for (space, session) in &conn.sessions {
             self.strike((id, *space), session);
-            self.prompt.remove(&(id, *space));
+            self.prompt.remove(&(*space, id));
         }
     }
 
-    /// Sessions that must hear at once of what moves.
-    pub(super) fn prompt(&self) -> impl Iterator<Item = SessionId> + '_ {
-        self.prompt.iter().copied()
+    /// Sessions that must hear at once of what moves in a space.
+    pub(super) fn prompt(&self, space: SpaceId) -> impl Iterator<Item = SessionId> + '_ {
+        let of_space = self.prompt.range((space, ConnId(0))..).take_while(move |(of, _)| *of == space);
+        of_space.map(|(space, conn)| (*conn, *space))
     }
 
     /// The first moment, and why.

@@ -47,7 +47,7 @@ impl Parts<'_> {
                         work.invite(space, invite)
                     }
                 };
-                after.introduce = true;
+                after.introduce.spaces.insert(space);
                 Reply::Done(refused(done)?)
             }
             Command::Join(request) => Reply::Done(self.join(work, request, after)?),
@@ -168,7 +168,7 @@ impl Parts<'_> {
         let space = work.create_space(&found, founder, self.spaces.next_no(), self.author, self.contact)?;
         self.spaces.insert(id, space);
         after.moved.entry(id).or_default();
-        after.introduce = true;
+        after.introduce.spaces.insert(id);
         Ok(id)
     }
 
@@ -191,7 +191,7 @@ impl Parts<'_> {
         for conn in self.conns.values_mut() {
             conn.asked_to_join.remove(&space);
         }
-        after.introduce = true;
+        after.introduce.joins = true;
         Ok(Ok(()))
     }
 

@@ -9,7 +9,7 @@ use tombolo_crdt::NodeId;
 use tombolo_crdt::rules::{ADDR_BYTES_MAX, ADDRS_MAX, Contact, NAME_BYTES_MAX};
 use tombolo_transport::frame::Hello;
 
-use super::session::Conn;
+use super::conn::Conn;
 use super::status::Twin;
 use crate::store::{Batch, StoreError};
 

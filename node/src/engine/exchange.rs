@@ -19,14 +19,16 @@ use tombolo_transport::{CloseCode, Link, Which, keep};
 
 use super::Engine;
 use super::agenda::SessionId;
+use super::conn::{Conn, SPACES_MAX};
 use super::io::{ConnId, Now, Output};
 use super::news::NEWS_MAX;
 use super::pages::Pages;
-use super::session::{Conn, PAGES_MAX, PROBES_ASKED_MAX, SPACES_MAX, Session, have_wait};
+use super::session::acknowledge::have_wait;
+use super::session::talk::Talk;
+use super::session::{PAGES_MAX, Session};
 use super::space::Space;
 use super::spaces::Spaces;
-use super::step::After;
-use super::talk::Talk;
+use super::step::{After, Introduce};
 use crate::store::{Snapshot, StoreError};
 
 /// The first frame on a connection.
@@ -42,50 +44,50 @@ pub(super) fn hello(contact: &Contact, process: [u8; 16], counter: u64, now: Now
 }
 
 /// Takes note of a frame. Nothing is answered here.
-pub(super) fn note(conn: &mut Conn, frame: Frame, spaces: &mut Spaces, now: Now, after: &mut After) {
+pub(super) fn note(id: ConnId, conn: &mut Conn, frame: Frame, spaces: &mut Spaces, now: Now, after: &mut After) {
     match frame {
         Frame::Hello(hello) => {
             conn.clock_skew = hello.wall_millis.cast_signed().wrapping_sub(now.wall_millis.cast_signed());
-            conn.hello.get_or_insert(hello);
-            after.introduce = true;
+            if conn.hello.is_none() {
+                conn.hello = Some(hello);
+                after.introduce.greeted.insert(id);
+            }
         }
         Frame::Rules(space, _) => {
             if conn.theirs.len() < SPACES_MAX {
                 conn.theirs.insert(space);
             }
-            begin(conn, space);
-            after.introduce = true;
+            conn.begin(space);
         }
         Frame::RulesDone => {
-            conn.named_all = true;
-            after.introduce = true;
+            if !std::mem::replace(&mut conn.named_all, true) {
+                after.introduce.named.insert(id);
+            }
         }
         Frame::Summary(summary) => {
             // It may overtake, within a step, what would have begun the session.
-            begin(conn, summary.space);
+            conn.begin(summary.space);
             if let Some(session) = conn.sessions.get_mut(&summary.space) {
-                session.heard = Some((summary.frontier, summary.state));
-                session.summary = Some(summary);
+                session.heard.stated = Some((summary.frontier, summary.state));
+                session.heard.fresh = true;
+                session.heard.summary = Some(summary);
             }
         }
         Frame::Frontier(page) => note_page(conn, page),
         Frame::FrontierRequest(space) => {
             if let Some(session) = conn.sessions.get_mut(&space) {
-                session.want_all = true;
-                session.frontier_told = false;
+                session.said.telling.ask();
             }
         }
         Frame::Have(have) => note_have(conn, have, spaces, now, after),
         Frame::Refused(space, refused) => {
             if let Some(session) = conn.sessions.get_mut(&space) {
-                session.refused_there += refused.len() as u64;
+                session.heard.refused += refused.len() as u64;
             }
         }
         Frame::Probe(probe) => {
-            if let Some(session) = conn.sessions.get_mut(&probe.space)
-                && session.asked.len() < PROBES_ASKED_MAX
-            {
-                session.asked.push(probe);
+            if let Some(session) = conn.sessions.get_mut(&probe.space) {
+                session.probing.note(probe);
             }
         }
         Frame::Audit(audit) => {
@@ -117,14 +119,6 @@ pub(super) fn concerns(frame: &Frame) -> Option<SpaceId> {
     }
 }
 
-/// Begins the session of a space that both sides have named.
-fn begin(conn: &mut Conn, space: SpaceId) {
-    if conn.ours.contains(&space) && conn.theirs.contains(&space) && !conn.sessions.contains_key(&space) {
-        let room = conn.room.remove(&space).unwrap_or(0);
-        conn.sessions.insert(space, Session { room, ..Session::default() });
-    }
-}
-
 /// First wait before a session that neither moves nor agrees is begun anew; doubles up to [`STALL_WAIT_MAX`].
 const STALL_WAIT_MIN: Duration = Duration::from_secs(30);
 /// Longest such wait.
@@ -132,79 +126,79 @@ const STALL_WAIT_MAX: Duration = Duration::from_secs(3600);
 
 fn note_page(conn: &mut Conn, page: FrontierPage) {
     let Some(session) = conn.sessions.get_mut(&page.space) else { return };
-    if page.positions.len() > FRONTIER_PAGE_MAX || session.pages.len() >= PAGES_MAX {
-        session.pages.clear();
-        return;
+    if page.positions.len() <= FRONTIER_PAGE_MAX && session.heard.pages.len() < PAGES_MAX {
+        session.heard.pages.push(page);
     }
-    if session.pages_done {
-        session.pages.clear();
-        session.pages_done = false;
-    }
-    session.pages_done = page.last;
-    session.pages.push(page);
 }
 
 fn note_have(conn: &mut Conn, have: Have, spaces: &mut Spaces, now: Now, after: &mut After) {
     let Some(space) = spaces.get_mut(&have.space) else { return };
     let Some(session) = conn.sessions.get_mut(&have.space) else { return };
-    after.acknowledged = true;
     let mut moved = false;
     for FeedHave { feed, settled, .. } in &have.feeds {
-        // Of feeds that are not known here nothing could be sent: what the peer says of them takes no memory.
-        if space.feeds.contains_key(feed) {
-            moved |= session.known(*feed) < *settled;
-            session.learn(*feed, *settled);
-            if session.lag.contains(feed) && space.frontier.seq(*feed) <= session.reached(*feed) {
-                // It has got everything from elsewhere.
-                session.lag.remove(feed);
-            }
+        if session.learn(space, *feed, *settled) {
+            moved = true;
+            after.acks.feeds([*feed]);
+        }
+        if session.sending.lag.contains(feed) && space.frontier.seq(*feed) <= session.reached(space, *feed) {
+            // It has got everything from elsewhere.
+            session.sending.lag.remove(feed);
         }
     }
+    let of_feed: BTreeMap<FeedId, &FeedHave> = have.feeds.iter().map(|have| (have.feed, have)).collect();
     let held = |feed: FeedId, seq: u64| {
-        let of_feed = have.feeds.iter().find(|have| have.feed == feed);
-        of_feed.is_some_and(|have| have.held.iter().any(|(first, last)| (*first..=*last).contains(&seq)))
+        let runs = of_feed.get(&feed).into_iter().flat_map(|have| &have.held);
+        runs.into_iter().any(|(first, last)| (*first..=*last).contains(&seq))
     };
-    while session.in_flight.front().is_some_and(|flight| flight.number <= have.number) {
-        let Some(flight) = session.in_flight.pop_front() else { break };
+    while session.sending.in_flight.front().is_some_and(|flight| flight.number <= have.number) {
+        let Some(flight) = session.sending.in_flight.pop_front() else { break };
         if flight.number == have.number {
-            session.acknowledged(now.mono.saturating_sub(flight.sent));
+            session.relaying.acknowledged(now.mono.saturating_sub(flight.sent));
         }
         for (feed, last) in flight.carried {
-            if session.known(feed) < last && !held(feed, last) {
+            let settled = session.settled(space, feed);
+            if settled < last && !held(feed, last) {
                 // Neither settled nor held: dropped there, so it is lacking and is sent again, after a while.
-                session.send_again(feed, session.known(feed), now.mono);
+                session.sending.again(feed, settled, now.mono);
             }
         }
     }
-    // What was held there once and is no longer named has been dropped.
+    drop_unkept(session, &have, now);
+    if moved {
+        session.sending.resend_wait = Duration::ZERO;
+    }
+    session.heard.stated = Some((have.frontier, have.state));
+    session.heard.fresh = true;
+    let silent = session.answering.taken() <= 16 || have.frontier != space.frontier_digest();
+    if !silent && defect::is(Defect::NeverSilent) {
+        session.answering.hurry();
+    }
+}
+
+/// What was held there once and is no longer named has been dropped, and is sent again.
+fn drop_unkept(session: &mut Session, have: &Have, now: Now) {
+    let sending = &mut session.sending;
+    let flying: BTreeSet<FeedId> =
+        sending.in_flight.iter().flat_map(|flight| flight.carried.iter().map(|(feed, _)| *feed)).collect();
     for FeedHave { feed, settled, held } in &have.feeds {
-        let on_its_way = session.in_flight.iter().any(|flight| flight.carried.iter().any(|(known, _)| known == feed));
-        let kept = held
-            .iter()
-            .fold(*settled, |end, (first, last)| if end.checked_add(1) == Some(*first) { *last } else { end });
-        if !on_its_way && have.number != 0 && session.cursor.get(feed).is_some_and(|sent| *sent > kept) {
-            session.send_again(*feed, kept, now.mono);
+        // What a peer says may be any number.
+        let next = |end: u64, first: u64| end.checked_add(1) == Some(first);
+        let kept = held.iter().fold(*settled, |end, (first, last)| if next(end, *first) { *last } else { end });
+        if !flying.contains(feed) && have.number != 0 && sending.cursor.get(feed).is_some_and(|sent| *sent > kept) {
+            sending.again(*feed, kept, now.mono);
         }
     }
-    if moved {
-        session.resend_wait = Duration::ZERO;
-    }
-    session.heard = Some((have.frontier, have.state));
-    session.answer_due |=
-        session.taken > 16 && have.frontier == space.frontier_digest() && defect::is(Defect::NeverSilent);
 }
 
 impl Engine {
     /// Everything that has to be said after a commit.
     pub(super) fn exchange(&mut self, now: Now, after: &mut After) {
-        if after.introduce {
-            self.settle_duplicates(after);
-            self.introduce(after);
-        }
+        self.introduce(after);
         self.strangers(now, after);
         let have_wait = have_wait(self.conns.len());
-        let (visits, told) = self.visits(now, have_wait, after);
         self.note_absent(now, after);
+        let (visits, told) = self.visits(now, have_wait, after);
+        self.part(after);
         if visits.is_empty() && after.owed.is_empty() && after.roomy.is_empty() && told.is_empty() {
             return;
         }
@@ -215,71 +209,107 @@ impl Engine {
         if let Err(error) = self.owed_rules(&snapshot, after) {
             tracing::error!(%error, "rules could not be read");
         }
+        for id in self.visit(visits, now, have_wait, &snapshot, after) {
+            self.drop_conn(id);
+            let reason = "frontiers differ and nothing moves: starting over".to_owned();
+            after.outputs.push(Output::Close(id, CloseCode::Done, reason));
+        }
+        for id in told {
+            self.spaces.get_mut(&id).into_iter().for_each(|space| space.news.clear());
+        }
+    }
+
+    /// Visits sessions. Returns the connections of those that have stalled.
+    fn visit(
+        &mut self,
+        visits: BTreeSet<SessionId>,
+        now: Now,
+        have_wait: Duration,
+        snapshot: &Snapshot,
+        after: &mut After,
+    ) -> BTreeSet<ConnId> {
         let mut memory_moved = false;
         let mut stalled = BTreeSet::new();
-        let Self { conns, spaces, patience, agenda, .. } = self;
+        let Self { conns, spaces, patience, agenda, counters, .. } = self;
+        counters.visits += visits.len() as u64;
+        let After { outputs, acks, .. } = after;
         for (id, space_id) in visits {
             let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
             let (Some(session), Some(space)) = (conn.sessions.get_mut(&space_id), spaces.get_mut(&space_id)) else {
                 continue;
             };
-            let mut talk = Talk { conn: id, peer, now, have_wait, snapshot: &snapshot, out: &mut after.outputs };
+            let looked = &mut counters.compared;
+            let mut talk =
+                Talk { conn: id, peer, now, have_wait, snapshot, out: &mut *outputs, acks: &mut *acks, looked };
             match talk.session(space, session) {
                 Ok(moved) => memory_moved |= moved,
                 Err(error) => {
                     tracing::error!(%error, space = %space_id, "an exchange failed");
-                    let reason = "the store failed".to_owned();
-                    after.outputs.push(Output::Close(id, CloseCode::Overloaded, reason));
+                    // What it was about to note of the peer is not known; nothing may be claimed.
+                    session.forget(space);
+                    outputs.push(Output::Close(id, CloseCode::Overloaded, "the store failed".to_owned()));
                 }
             }
-            let equal = session.equal(space.frontier_digest());
-            if watch(session, equal, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
+            if watch(session, space, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
                 stalled.insert(id);
             }
             agenda.enter((id, space_id), session);
         }
-        for space in told {
-            spaces.get_mut(&space).into_iter().for_each(|space| space.news.clear());
-        }
-        for id in stalled {
-            self.drop_conn(id);
-            let reason = "frontiers differ and nothing moves: starting over".to_owned();
-            after.outputs.push(Output::Close(id, CloseCode::Done, reason));
-        }
         if memory_moved {
             self.flush_memory_soon(now);
         }
+        stalled
     }
 
     /// Sessions in which something may have to be said: something has happened in them, their time has come, or they have to
     /// hear at once of what moved. And the spaces all of whose sessions are among them.
     fn visits(&mut self, now: Now, have_wait: Duration, after: &mut After) -> (BTreeSet<SessionId>, BTreeSet<SpaceId>) {
         let mut visits = std::mem::take(&mut after.touched);
+        // A frame may name a space of which there is no session.
+        visits.retain(|(id, space)| self.conns.get(id).is_some_and(|conn| conn.sessions.contains_key(space)));
         visits.extend(self.agenda.due(now.mono));
         let mut told = BTreeSet::new();
-        let mut concerned: BTreeSet<SpaceId> = after.moved.keys().copied().collect();
-        concerned.extend(now.mono.checked_sub(have_wait).into_iter().flat_map(|since| self.spaces.news_due(since)));
         if after.touched_all {
-            concerned.extend(self.spaces.keys());
+            told.extend(self.spaces.keys().copied());
         }
-        for id in &concerned {
+        told.extend(now.mono.checked_sub(have_wait).into_iter().flat_map(|since| self.spaces.news_due(since)));
+        for (id, moved) in &after.moved {
             let Some(space) = self.spaces.get_mut(id) else { continue };
-            let moved = after.moved.get(id);
-            moved.into_iter().flatten().for_each(|feed| space.news.add(*feed, now));
+            let mut moves = std::mem::take(&mut space.moves);
+            // Of some nothing settled, but something is held now.
+            for feed in moved {
+                moves.entry(*feed).or_insert_with(|| space.frontier.seq(*feed));
+            }
+            moves.iter().for_each(|(feed, from)| space.news.add(*feed, *from, now));
+            after.acks.feeds(moves.into_keys());
             let own = [space.own_data_feed, space.own_rules_feed];
-            let urgent = moved.is_some_and(|moved| moved.is_empty() || own.iter().any(|own| moved.contains(own)));
-            let late = space.news.oldest().is_some_and(|at| at + have_wait <= now.mono);
-            if after.touched_all || urgent || late || space.news.len() >= NEWS_MAX {
+            let urgent = moved.is_empty() || own.iter().any(|own| moved.contains(own));
+            if urgent || space.news.len() >= NEWS_MAX {
                 told.insert(*id);
-            } else if moved.is_some() {
-                visits.extend(self.agenda.prompt().filter(|(_, space)| space == id));
+            } else {
+                visits.extend(self.agenda.prompt(*id));
             }
         }
         for (id, conn) in self.conns.iter().filter(|_| !told.is_empty()) {
-            visits.extend(conn.sessions.keys().filter(|space| told.contains(space)).map(|space| (*id, *space)));
+            visits.extend(told.iter().filter(|space| conn.sessions.contains_key(space)).map(|space| (id, *space)));
         }
         (visits, told)
+    }
+
+    /// Keeps what was known of peers whose connections ended.
+    fn part(&mut self, after: &mut After) {
+        for conn in std::mem::take(&mut after.parted) {
+            for (id, session) in conn.sessions {
+                let Some(space) = self.spaces.get_mut(&id) else { continue };
+                let behind_since = session.behind_since;
+                let known = session.part(space);
+                let by_another = |feed| space.feeds.get(&feed).is_none_or(|feed| feed.opening.node != conn.peer);
+                let lacks = known.as_ref().map_or(0, |known| known.lacking(&space.frontier, by_another));
+                let journal = space.row.journal;
+                space.memory.entry(conn.peer).or_default().parted(known, journal, lacks, behind_since);
+            }
+        }
     }
 
     pub(super) fn drop_conn(&mut self, id: ConnId) {
@@ -291,46 +321,50 @@ impl Engine {
     /// Members that are away fall behind from the first entry on that they miss.
     fn note_absent(&mut self, now: Now, after: &After) {
         let Self { conns, spaces, node, .. } = self;
-        for (id, feeds) in &after.moved {
-            let Some(space) = spaces.get_mut(id).filter(|_| !feeds.is_empty()) else { continue };
+        for id in after.moved.keys() {
+            let Some(space) = spaces.get_mut(id).filter(|space| !space.moves.is_empty()) else { continue };
             let roster = space.roster();
-            let with = conns.values().filter(|conn| conn.sessions.contains_key(id));
-            if with.clone().count() + 1 == roster.members().count() {
-                continue; // nobody is away, but for the moment in which two connections lead to one peer
-            }
-            let here: BTreeSet<NodeId> = with.map(|conn| conn.peer).collect();
+            let Space { memory, feeds, moves, frontier, .. } = space;
             for (member, _) in roster.members().filter(|(member, _)| member != node) {
-                if !here.contains(&member) {
-                    space.memory.entry(member).or_default().behind_since.get_or_insert(now.wall_millis);
+                if conns.session_with(member, *id).is_some() {
+                    continue;
+                }
+                let memory = memory.entry(member).or_default();
+                for (feed, from) in moves.iter() {
+                    if feeds.get(feed).is_none_or(|feed| feed.opening.node != member) {
+                        memory.missed(*feed, *from, frontier.seq(*feed));
+                        memory.behind_since.get_or_insert(now.wall_millis);
+                    }
                 }
             }
         }
     }
 
-    /// Of two connections with one peer, whose Hellos are both through, one goes.
-    fn settle_duplicates(&mut self, after: &mut After) {
-        let mut best: BTreeMap<_, ConnId> = BTreeMap::new();
+    /// Of the connections with the peer of `id`, whose Hellos are through, one stays.
+    fn settle_duplicates(&mut self, id: ConnId, after: &mut After) {
+        let Some(peer) = self.conns.get(&id).map(|conn| conn.peer) else { return };
+        let link = |conn: &Conn| {
+            let theirs = conn.hello.as_ref()?;
+            Some(match conn.dialled {
+                true => Link { dialled_by_us: true, process: self.process, counter: conn.counter },
+                false => Link { dialled_by_us: false, process: theirs.process, counter: theirs.counter },
+            })
+        };
+        let mut best: Option<(ConnId, Link)> = None;
         let mut losers = BTreeSet::new();
-        for (id, conn) in self.conns.iter().filter(|(_, conn)| conn.hello.is_some()) {
-            let Some(other) = best.get(&conn.peer).copied() else {
-                best.insert(conn.peer, *id);
-                continue;
+        for (id, conn) in self.conns.with(peer) {
+            let Some(new) = link(conn) else { continue };
+            best = match best {
+                Some((other, first)) if keep(self.node, peer, &first, &new) == Which::First => {
+                    losers.insert(id);
+                    Some((other, first))
+                }
+                Some((other, _)) => {
+                    losers.insert(other);
+                    Some((id, new))
+                }
+                None => Some((id, new)),
             };
-            let link = |id: ConnId| {
-                let conn = self.conns.get(&id)?;
-                let theirs = conn.hello.as_ref()?;
-                Some(match conn.dialled {
-                    true => Link { dialled_by_us: true, process: self.process, counter: conn.counter },
-                    false => Link { dialled_by_us: false, process: theirs.process, counter: theirs.counter },
-                })
-            };
-            let (Some(first), Some(second)) = (link(other), link(*id)) else { continue };
-            if keep(self.node, conn.peer, &first, &second) == Which::First {
-                losers.insert(*id);
-            } else {
-                losers.insert(other);
-                best.insert(conn.peer, *id);
-            }
         }
         for id in losers {
             self.drop_conn(id);
@@ -339,34 +373,39 @@ impl Engine {
         }
     }
 
-    /// Names spaces to peers whose roster holds them, begins sessions, offers rules, asks to join.
+    /// Names spaces to peers whose roster holds them, begins sessions, offers rules, asks to join: on the connections that
+    /// have said hello, and for the spaces whose rules changed. O(those connections × spaces + those spaces × connections).
     fn introduce(&mut self, after: &mut After) {
-        let Self { conns, spaces, joins, contact, node, .. } = self;
-        for (id, conn) in conns.iter_mut() {
-            if conn.hello.is_none() {
-                continue;
+        let Introduce { greeted, named, spaces: changed, joins: asked } = std::mem::take(&mut after.introduce);
+        for id in &greeted {
+            self.settle_duplicates(*id, after);
+        }
+        for id in &greeted {
+            let Some(conn) = self.conns.get_mut(id) else { continue };
+            for (space_id, space) in self.spaces.iter() {
+                name(*id, conn, *space_id, space, self.node, after);
             }
-            let first = conn.ours.is_empty() && conn.offered.is_empty() && conn.asked_to_join.is_empty();
-            for (space_id, space) in spaces.iter() {
-                if space.role(conn.peer).is_none() || space.role(*node).is_none() {
-                    continue;
-                }
-                if conn.ours.insert(*space_id) {
-                    after.outputs.push(Output::Control(*id, Frame::Rules(*space_id, rules_digest(space))));
-                }
-                begin(conn, *space_id);
-                after.touched.insert((*id, *space_id));
-                if conn.named_all && !conn.theirs.contains(space_id) && conn.offered.insert(*space_id) {
-                    after.owed.push((*id, *space_id));
-                }
+            after.outputs.push(Output::Control(*id, Frame::RulesDone));
+        }
+        for id in changed {
+            let Some(space) = self.spaces.get(&id) else { continue };
+            for (conn_id, conn) in self.conns.iter_mut().filter(|(_, conn)| conn.hello.is_some()) {
+                name(conn_id, conn, id, space, self.node, after);
             }
-            if first && !conn.done_named {
-                conn.done_named = true;
-                after.outputs.push(Output::Control(*id, Frame::RulesDone));
-            }
+        }
+        for id in &named {
+            let Some(conn) = self.conns.get_mut(id) else { continue };
+            let unnamed: Vec<SpaceId> = conn.ours.difference(&conn.theirs).copied().collect();
+            let offered = unnamed.into_iter().filter(|space| conn.offered.insert(*space));
+            after.owed.extend(offered.map(|space| (*id, space)));
+        }
+        let Self { conns, joins, contact, .. } = self;
+        let to: Vec<ConnId> = if asked { conns.ids().collect() } else { greeted.into_iter().collect() };
+        for id in to {
+            let Some(conn) = conns.get_mut(&id).filter(|conn| conn.hello.is_some()) else { continue };
             for join in joins.values().filter(|join| !join.over) {
                 if conn.asked_to_join.insert(join.space) {
-                    after.outputs.push(Output::Control(*id, Frame::Join(join.frame(contact))));
+                    after.outputs.push(Output::Control(id, Frame::Join(join.frame(contact))));
                 }
             }
         }
@@ -410,14 +449,31 @@ fn rules_digest(space: &Space) -> Digest {
     positions.collect::<Frontier>().digest()
 }
 
+/// Names a space to a peer whose roster holds it, and begins the session if the peer has named it too.
+fn name(id: ConnId, conn: &mut Conn, space_id: SpaceId, space: &Space, node: NodeId, after: &mut After) {
+    if space.role(conn.peer).is_none() || space.role(node).is_none() {
+        return;
+    }
+    if conn.ours.insert(space_id) {
+        after.outputs.push(Output::Control(id, Frame::Rules(space_id, rules_digest(space))));
+    }
+    if conn.begin(space_id) {
+        after.touched.insert((id, space_id));
+    }
+    if conn.named_all && !conn.theirs.contains(&space_id) && conn.offered.insert(space_id) {
+        after.owed.push((id, space_id));
+    }
+}
+
 /// Watches for a session in which both have spoken, frontiers differ and nothing is on its way. What one believes of the
 /// other is wrong then, and is stated anew on another connection. Whether its time has come.
-fn watch(session: &mut Session, equal: bool, patience: &mut Duration, now: Now) -> bool {
-    let moving = !session.lag.is_empty() || !session.in_flight.is_empty() || !session.resend.is_empty();
-    if equal {
-        *patience = STALL_WAIT_MIN;
+fn watch(session: &mut Session, space: &Space, patience: &mut Duration, now: Now) -> bool {
+    if session.known().is_none() || session.sending.is_moving() {
+        session.stalled_at = None;
+        return false;
     }
-    if equal || moving || session.known.is_none() {
+    if session.is_in_step(space) {
+        *patience = STALL_WAIT_MIN;
         session.stalled_at = None;
         return false;
     }

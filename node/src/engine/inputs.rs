@@ -10,11 +10,11 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
 use super::agenda::Agenda;
+use super::conn::{Conn, Conns};
 use super::contacts::Contacts;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
 use super::offer::Offer;
-use super::session::Conn;
 use super::settle::Taken;
 use super::space::Author;
 use super::spaces::Spaces;
@@ -26,7 +26,7 @@ use crate::store::StoreError;
 /// The engine's memory while its store is in a transaction.
 pub(super) struct Parts<'e> {
     pub(super) spaces: &'e mut Spaces,
-    pub(super) conns: &'e mut BTreeMap<ConnId, Conn>,
+    pub(super) conns: &'e mut Conns,
     pub(super) strangers: &'e mut BTreeSet<ConnId>,
     pub(super) agenda: &'e mut Agenda,
     pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
@@ -67,7 +67,7 @@ impl Parts<'_> {
                 after.touched.insert((conn, space));
                 if let Some(conn) = self.conns.get_mut(&conn) {
                     match conn.sessions.get_mut(&space) {
-                        Some(session) => session.room = bytes,
+                        Some(session) => session.sending.room = bytes,
                         None => drop(conn.room.insert(space, bytes)),
                     }
                 }
@@ -83,29 +83,16 @@ impl Parts<'_> {
                 self.strangers.remove(&id);
                 if let Some(conn) = self.conns.remove(&id) {
                     self.agenda.forget(id, &conn);
-                    self.parted(&conn);
+                    let flying = conn.sessions.values().any(|session| !session.sending.in_flight.is_empty());
+                    let empty = !flying || !defect::is(Defect::PartingAsserted);
+                    assert!(empty, "nothing is on its way when a connection ends");
                     tracing::info!(peer = %conn.peer, %reason, "disconnected");
-                    after.acknowledged = true;
+                    after.parted.push(conn);
                 }
             }
             Input::Timer => {}
         }
         Ok(())
-    }
-
-    /// Keeps what was known of a peer whose connection ended.
-    fn parted(&mut self, conn: &Conn) {
-        for (id, session) in &conn.sessions {
-            let empty = session.in_flight.is_empty() || !defect::is(Defect::PartingAsserted);
-            assert!(empty, "nothing is on its way when a connection ends");
-            let Some(space) = self.spaces.get_mut(id) else { continue };
-            let known = match (&session.known, session.equal(space.frontier_digest())) {
-                (_, true) => space.frontier.positions().map(|position| (position.feed, position.seq)).collect(),
-                (Some(known), false) => known.clone(),
-                (None, false) => continue,
-            };
-            space.memory.entry(conn.peer).or_default().parted(known, session.behind_since);
-        }
     }
 
     fn frame(&mut self, work: &mut Work<'_>, conn: ConnId, frame: Frame, after: &mut After) -> Result<(), StoreError> {
@@ -124,7 +111,7 @@ impl Parts<'_> {
                     known.door.names |= self.spaces.contains_key(space) || self.joins.contains_key(space);
                 }
                 after.touched.extend(super::exchange::concerns(&frame).map(|space| (conn, space)));
-                super::exchange::note(known, frame, self.spaces, work.now, after);
+                super::exchange::note(conn, known, frame, self.spaces, work.now, after);
                 Ok(())
             }
         }
@@ -144,7 +131,7 @@ impl Parts<'_> {
             return Ok(());
         }
         join.refused = Some(refusal);
-        after.acknowledged = true;
+        after.acks.space(space);
         after.retarget = true;
         if known.peer == join.inviter {
             join.over = true;
@@ -173,7 +160,7 @@ impl Parts<'_> {
             Ok(Ok(true)) => {
                 after.moved.entry(id).or_default().insert(space.own_rules_feed);
                 after.owed.push((conn, id));
-                after.introduce = true;
+                after.introduce.spaces.insert(id);
             }
             Ok(Ok(false)) | Err(Fault::Refused(_)) => {}
             Ok(Err(refusal)) => after.outputs.push(Output::Control(conn, Frame::JoinRefused(id, refusal))),
@@ -197,8 +184,7 @@ impl Parts<'_> {
             return Ok(());
         }
         let Some(session) = known.sessions.get_mut(&id) else { return Ok(()) };
-        session.taken = number;
-        session.answer_due = true;
+        session.answering.take(number);
         after.touched.insert((conn, id));
         let mut taken = Taken::default();
         for range in ranges {
@@ -206,14 +192,16 @@ impl Parts<'_> {
                 continue;
             }
             let feed = range.feed();
-            session.have_due.insert(feed);
+            session.answering.carried(feed);
             let end = range.entries().last().map_or(0, |entry| entry.seq);
-            session.learn(feed, end);
             if self.full.is_some() {
+                session.learn(space, feed, end);
                 continue;
             }
             let mut of_range = work.take_range(space, range)?;
-            session.refusals.extend(of_range.refused.drain(..).map(|(seq, verdict)| (feed, seq, verdict.code())));
+            // Now that the feed is known here, if it was not.
+            session.learn(space, feed, end);
+            session.answering.refused(of_range.refused.drain(..).map(|(seq, verdict)| (feed, seq, verdict.code())));
             taken.rules |= of_range.rules;
             if of_range.any {
                 after.moved.entry(id).or_default().insert(feed);
@@ -237,7 +225,10 @@ impl Parts<'_> {
             let moved = waiting.into_iter().filter(|(feed, before)| space.frontier.seq(*feed) != *before);
             after.moved.entry(id).or_default().extend(moved.map(|(feed, _)| feed));
         }
-        after.introduce |= taken.rules;
+        if taken.rules {
+            after.introduce.spaces.insert(id);
+            after.acks.space(id);
+        }
         Ok(())
     }
 
@@ -295,8 +286,8 @@ impl Parts<'_> {
             self.spaces.insert(id, space);
             self.joins.remove(&id);
             rules::forget_join(&mut work.batch, id)?;
-            after.introduce = true;
-            after.acknowledged = true;
+            after.introduce.spaces.insert(id);
+            after.acks.space(id);
         }
         Ok(())
     }

@@ -14,6 +14,7 @@ use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 use tombolo_transport::frame::{Frame, JoinRefusal};
 use tombolo_transport::{CloseCode, Standing};
 
+use super::acks::Acks;
 use super::planning::{Plan, Planned};
 use super::status::{PeerAck, Status};
 
@@ -414,8 +415,8 @@ pub enum Output {
     Known(BTreeSet<NodeId>),
     /// The journal of a space has grown up to this position.
     Journal(SpaceId, u64),
-    /// A peer's acknowledged frontier moved: receipts may have changed.
-    Acknowledged,
+    /// Receipts or joins may have changed: these.
+    Acknowledged(Acks),
     /// The set of nodes to dial, complete.
     Targets(Vec<Target>),
 }

@@ -1,14 +1,26 @@
 //! What a node remembers of its last meetings with a peer: digests of settled states, each with the journal position
 //! at which it was true. It makes reconnecting cost what moved since, not what there is.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use tombolo_crdt::{Digest, FeedId};
 
+use super::session::known::Known;
 use crate::store::PeerRow;
 
 /// Digests remembered per peer and space (40 bytes each).
 pub(super) const REMEMBERED_MAX: usize = 64;
+
+/// How far a peer was when its last connection ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Parted {
+    /// Relative to the frontier at the journal position `journal`.
+    known: Known,
+    journal: u64,
+    /// How many entries it lacks that are here now and that it did not write; `None`: it has been here since, and nothing
+    /// was learnt of it.
+    lacks: Option<u64>,
+}
 
 /// Remembered states of one space with one peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -16,9 +28,9 @@ pub(super) struct Memory {
     remembered: VecDeque<(Digest, u64)>,
     common: Option<(Digest, u64)>,
     dirty: bool,
-    /// How far the peer was settled when its last connection ended. Not stored: after a restart only what both had in
-    /// common is known.
-    known: Option<BTreeMap<FeedId, u64>>,
+    /// How far the peer was when its last connection ended. Not stored: after a restart only what both had in common is
+    /// known.
+    parted: Option<Parted>,
     /// Since when there has been something that the peer, while away, does not have; milliseconds since 1970.
     pub(super) behind_since: Option<u64>,
 }
@@ -59,15 +71,38 @@ impl Memory {
         self.common
     }
 
-    /// Keeps what was known of the peer when its connection ended.
-    pub(super) fn parted(&mut self, known: BTreeMap<FeedId, u64>, behind_since: Option<u64>) {
-        self.known = Some(known);
-        self.behind_since = behind_since;
+    /// Keeps what was known of the peer when its connection ended, relative to the frontier at the journal position
+    /// `journal`; `None`: nothing was. `lacks`: how many entries it lacked then. Copies nothing.
+    pub(super) fn parted(&mut self, known: Option<Known>, journal: u64, lacks: u64, behind_since: Option<u64>) {
+        match known {
+            Some(known) => {
+                self.parted = Some(Parted { known, journal, lacks: Some(lacks) });
+                self.behind_since = behind_since;
+            }
+            None => self.parted.iter_mut().for_each(|parted| parted.lacks = None),
+        }
     }
 
-    /// How far the peer was settled in a feed when its connection ended; `None`: nothing is known of it.
-    pub(super) fn known(&self, feed: FeedId) -> Option<u64> {
-        self.known.as_ref().map(|known| known.get(&feed).copied().unwrap_or(0))
+    /// While the peer was away a feed that it does not write moved from `from` to `to`. Call it for each such move.
+    pub(super) fn missed(&mut self, feed: FeedId, from: u64, to: u64) {
+        if let Some(Parted { known, lacks: Some(lacks), .. }) = &mut self.parted {
+            let ahead = known.of(feed).unwrap_or(from).max(from);
+            *lacks += to.saturating_sub(ahead);
+        }
+    }
+
+    /// Whether the peer had the entry `seq` of `feed`, settled here at the journal position `journal`, when its connection
+    /// ended.
+    pub(super) fn had(&self, feed: FeedId, seq: u64, journal: u64) -> bool {
+        self.parted.as_ref().is_some_and(|parted| match parted.known.of(feed) {
+            Some(known) => known >= seq,
+            None => journal <= parted.journal,
+        })
+    }
+
+    /// How many entries the peer lacks that it did not write, as far as its last connection told.
+    pub(super) fn lacks(&self) -> Option<u64> {
+        self.parted.as_ref().and_then(|parted| parted.lacks)
     }
 
     /// Journal position at which this node had the state `digest`.

@@ -11,11 +11,13 @@
 //!
 //! Start reading at [`Engine::step`], then [`settle`].
 
+mod acks;
 mod agenda;
 mod append;
 mod care;
 mod clocks;
 mod commands;
+mod conn;
 mod contacts;
 mod exchange;
 mod heads;
@@ -43,7 +45,6 @@ mod spaces;
 mod status;
 mod step;
 mod strangers;
-mod talk;
 #[cfg(test)]
 mod tests;
 mod transfer;
@@ -61,6 +62,7 @@ use tombolo_crdt::rules::Contact;
 use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{Digest, FeedId, Hlc, NodeId, SpaceId};
 
+pub use acks::Acks;
 pub use care::CareCounters;
 pub use clocks::CLOCK_OFF_MILLIS;
 pub use io::{
@@ -70,8 +72,8 @@ pub use io::{
 pub use planning::{Outcome as PlanOutcome, Plan, Planned};
 pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
 
+use conn::Conns;
 use rows::{Pasts, Rows};
-use session::Conn;
 use space::{Author, Space, Stored};
 use spaces::Spaces;
 
@@ -108,7 +110,7 @@ pub struct Engine {
     draws: u64,
     author: Author,
     spaces: Spaces,
-    conns: BTreeMap<ConnId, Conn>,
+    conns: Conns,
     /// Connections that are no member's yet.
     strangers: BTreeSet<ConnId>,
     agenda: agenda::Agenda,
@@ -164,7 +166,7 @@ impl Engine {
             draws: 0,
             author: Author { node, epoch: 0 },
             spaces: Spaces::default(),
-            conns: BTreeMap::new(),
+            conns: Conns::default(),
             strangers: BTreeSet::new(),
             agenda: agenda::Agenda::default(),
             joins: BTreeMap::new(),
@@ -304,9 +306,15 @@ impl Engine {
         let turn = self.checked.get();
         self.checked.set(turn.wrapping_add(1));
         let some = |count: usize| turn.checked_rem(count.div_ceil(CHECKED_AT_ONCE)).unwrap_or(0) * CHECKED_AT_ONCE;
-        let conns = self.conns.values().skip(some(self.conns.len())).take(CHECKED_AT_ONCE);
-        conns.for_each(Conn::check_bounds);
+        self.conns.check_index();
+        for conn in self.conns.values().skip(some(self.conns.len())).take(CHECKED_AT_ONCE) {
+            assert!(conn.theirs.len() <= conn::SPACES_MAX, "the spaces a peer names are bounded");
+            for (id, session) in &conn.sessions {
+                self.spaces.get(id).into_iter().for_each(|space| session.check_bounds(space));
+            }
+        }
         for space in self.spaces.values() {
+            assert!(space.moves.is_empty(), "what moved in a step is told in it");
             for (id, feed) in space.feeds.iter().skip(some(space.feeds.len())).take(CHECKED_AT_ONCE) {
                 // A hash per feed and step is for debug builds.
                 debug_assert_eq!(*id, feed.opening.feed(), "a feed is filed under its id");

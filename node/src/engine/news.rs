@@ -1,7 +1,7 @@
 //! Feeds of a space that have moved and of which not every session has heard: so that an entry costs the sessions it
 //! concerns at once, and the others together, a while later.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tombolo_crdt::FeedId;
@@ -15,6 +15,8 @@ pub(super) const NEWS_MAX: usize = 1024;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Moved {
     pub(super) feed: FeedId,
+    /// How far it was before.
+    pub(super) from: u64,
     pub(super) at: Duration,
     pub(super) wall_millis: u64,
 }
@@ -23,17 +25,26 @@ pub(super) struct Moved {
 #[derive(Debug, Default)]
 pub(super) struct News {
     moved: VecDeque<Moved>,
+    /// The number of each of them, by feed.
+    by_feed: BTreeSet<(FeedId, u64)>,
     /// How many there have been before the first.
     gone: u64,
 }
 
 impl News {
-    pub(super) fn add(&mut self, feed: FeedId, now: Now) {
-        self.moved.push_back(Moved { feed, at: now.mono, wall_millis: now.wall_millis });
+    /// A feed has moved from `from` on.
+    pub(super) fn add(&mut self, feed: FeedId, from: u64, now: Now) {
+        self.by_feed.insert((feed, self.total()));
+        self.moved.push_back(Moved { feed, from, at: now.mono, wall_millis: now.wall_millis });
     }
 
     pub(super) fn len(&self) -> usize {
         self.moved.len()
+    }
+
+    /// How many there have been.
+    pub(super) fn total(&self) -> u64 {
+        self.gone + self.moved.len() as u64
     }
 
     /// When the oldest of them moved.
@@ -41,17 +52,24 @@ impl News {
         self.moved.front().map(|moved| moved.at)
     }
 
-    /// What a session has not heard that has heard `heard` of all there ever were; and that it has heard all now.
-    pub(super) fn hear(&self, heard: &mut u64) -> impl Iterator<Item = Moved> + '_ {
+    /// What is new to a session that has heard `heard` of all there have been.
+    pub(super) fn since(&self, heard: u64) -> impl Iterator<Item = Moved> + '_ {
         let skip = usize::try_from(heard.saturating_sub(self.gone)).unwrap_or(usize::MAX);
-        *heard = self.gone + self.moved.len() as u64;
         self.moved.iter().skip(skip).copied()
+    }
+
+    /// How far a feed was when `heard` were all there had been, if it has moved since. O(log news).
+    pub(super) fn was(&self, feed: FeedId, heard: u64) -> Option<u64> {
+        let (_, number) = self.by_feed.range((feed, heard)..=(feed, u64::MAX)).next()?;
+        let index = usize::try_from(number.checked_sub(self.gone)?).ok()?;
+        self.moved.get(index).map(|moved| moved.from)
     }
 
     /// Every session has heard all.
     pub(super) fn clear(&mut self) {
-        self.gone += self.moved.len() as u64;
+        self.gone = self.total();
         self.moved.clear();
+        self.by_feed.clear();
     }
 }
 
@@ -64,16 +82,36 @@ mod tests {
         let (mut news, mut early, mut late) = (News::default(), 0, 0);
         let feed = |n| FeedId::from_bytes([n; 16]);
         let now = |millis| Now { mono: Duration::from_millis(millis), wall_millis: millis };
-        let heard = |news: &News, by: &mut u64| news.hear(by).map(|moved| moved.feed).collect::<Vec<_>>();
-        news.add(feed(1), now(5));
+        let heard = |news: &News, by: &mut u64| {
+            let heard: Vec<_> = news.since(*by).map(|moved| moved.feed).collect();
+            *by = news.total();
+            heard
+        };
+        news.add(feed(1), 0, now(5));
         assert_eq!(heard(&news, &mut early), vec![feed(1)]);
-        news.add(feed(2), now(6));
+        news.add(feed(2), 3, now(6));
         assert_eq!((heard(&news, &mut early), heard(&news, &mut late)), (vec![feed(2)], vec![feed(1), feed(2)]));
         assert_eq!((news.len(), news.oldest()), (2, Some(Duration::from_millis(5))));
         news.clear();
         assert_eq!((heard(&news, &mut early), news.oldest()), (Vec::new(), None));
-        news.add(feed(3), now(7));
+        news.add(feed(3), 0, now(7));
         let mut new = 0;
         assert_eq!((heard(&news, &mut late), heard(&news, &mut new)), (vec![feed(3)], vec![feed(3)]));
+    }
+
+    #[test]
+    fn how_far_a_feed_was_depends_on_what_was_heard() {
+        let mut news = News::default();
+        let feed = |n| FeedId::from_bytes([n; 16]);
+        let now = Now { mono: Duration::ZERO, wall_millis: 0 };
+        news.add(feed(1), 3, now);
+        news.clear();
+        for (n, from) in [(1, 4), (2, 7), (1, 6)] {
+            news.add(feed(n), from, now);
+        }
+        let was = |n| [1, 2, 3, 4].map(|heard| news.was(feed(n), heard));
+        assert_eq!(was(1), [Some(4), Some(6), Some(6), None]);
+        assert_eq!(was(2), [Some(7), Some(7), None, None]);
+        assert_eq!(was(3), [None; 4]);
     }
 }

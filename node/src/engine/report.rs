@@ -2,41 +2,23 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tombolo_crdt::feed::Position;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::verdict::{Verdict, Wait};
-use tombolo_crdt::{FeedId, NodeId, Receipt, SpaceId};
+use tombolo_crdt::{FeedId, NodeId, Receipt};
 
 use super::Engine;
 use super::clocks::own_clock_off;
-use super::io::{ConnId, Now, ReceiptState, Target};
-use super::memory::Memory;
-use super::session::{Conn, Session};
+use super::conn::Conns;
+use super::io::{Now, ReceiptState, Target};
 use super::space::Space;
 use super::spaces::Spaces;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
 use crate::store::{Batch, StoreError};
 
-/// Connections by peer: what is said of many members looks each up once.
-type ByPeer<'c> = BTreeMap<NodeId, Vec<&'c Conn>>;
-
-fn by_peer(conns: &BTreeMap<ConnId, Conn>) -> ByPeer<'_> {
-    let mut by_peer = ByPeer::new();
-    for conn in conns.values() {
-        by_peer.entry(conn.peer).or_default().push(conn);
-    }
-    by_peer
-}
-
-/// The session with a node about a space, on whatever connection.
-fn session_with<'c>(conns: &ByPeer<'c>, node: NodeId, space: SpaceId) -> Option<&'c Session> {
-    conns.get(&node)?.iter().find_map(|conn| conn.sessions.get(&space))
-}
-
 /// Where an entry is.
 pub(super) fn receipt(
     spaces: &Spaces,
-    conns: &BTreeMap<ConnId, Conn>,
+    conns: &Conns,
     me: NodeId,
     receipt: Receipt,
     batch: &Batch<'_>,
@@ -44,15 +26,13 @@ pub(super) fn receipt(
     let Some(space) = spaces.values().find(|space| space.feeds.contains_key(&receipt.feed)) else { return Ok(None) };
     let row = batch.entry(receipt.feed, receipt.seq)?;
     let journal = row.as_ref().map(|row| row.journal);
-    let frontier = space.frontier_digest();
-    let conns = &by_peer(conns);
     let peers = space.others(me).into_iter().map(|(node, member)| {
-        let session = session_with(conns, node, space.id);
-        let now = session.is_some_and(|session| session.known(receipt.feed) >= receipt.seq || session.equal(frontier));
-        let memory = space.memory.get(&node);
-        let common = memory.and_then(Memory::common);
-        let earlier = journal.zip(common).is_some_and(|(entry, (_, common))| entry <= common)
-            || memory.and_then(|memory| memory.known(receipt.feed)).is_some_and(|known| known >= receipt.seq);
+        let session = conns.session_with(node, space.id);
+        let now = session.is_some_and(|session| session.settled(space, receipt.feed) >= receipt.seq);
+        let earlier = journal.zip(space.memory.get(&node)).is_some_and(|(entry, memory)| {
+            let common = memory.common().is_some_and(|(_, common)| entry <= common);
+            common || memory.had(receipt.feed, receipt.seq, entry)
+        });
         let author = space.feeds.get(&receipt.feed).is_some_and(|feed| feed.opening.node == node);
         // Of an entry that is not here nothing is claimed.
         let acknowledged = row.is_some() && (now || earlier || author);
@@ -67,9 +47,8 @@ impl Engine {
     /// Everything there is to say about this node.
     pub(super) fn status(&self, now: Now) -> Status {
         let Self { spaces, conns, node, contacts, .. } = self;
-        let by_peer = by_peer(conns);
         let about = |space: &Space| {
-            let mut status = space_status(space, &by_peer, *node);
+            let mut status = space_status(space, conns, *node);
             for member in &mut status.members {
                 let roster = Contact { name: member.name.clone(), addrs: member.addrs.clone() };
                 let Contact { name, addrs } = contacts.of(member.node, &roster);
@@ -184,7 +163,7 @@ pub(super) fn held_status(space: &Space) -> Vec<HeldStatus> {
     space.held.feeds().into_iter().filter_map(of).collect()
 }
 
-fn space_status(space: &Space, conns: &ByPeer<'_>, me: NodeId) -> SpaceStatus {
+fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
     let frontier = space.frontier_digest();
     let held = held_status(space);
     let forks = space.feeds.iter().filter_map(|(id, feed)| {
@@ -224,45 +203,35 @@ fn space_status(space: &Space, conns: &ByPeer<'_>, me: NodeId) -> SpaceStatus {
     }
 }
 
-/// How many entries held here a member lacks that is not connected: by feed as far as its last connection told, else at
-/// most what has been settled since both were equal. What it wrote itself it has.
+/// How many entries held here a member lacks that is not connected: as far as its last connection told, else at most what
+/// has been settled since both were equal. What it wrote itself it has.
 fn behind_while_away(space: &Space, node: NodeId) -> Option<u64> {
     let memory = space.memory.get(&node)?;
-    let lacking = |position: Position| {
-        let own = space.feeds.get(&position.feed).is_some_and(|feed| feed.opening.node == node);
-        let known = memory.known(position.feed)?;
-        Some(if own { 0 } else { position.seq.saturating_sub(known) })
-    };
-    let told: Option<u64> = space.frontier.positions().map(lacking).sum();
-    told.or_else(|| memory.common().map(|(_, journal)| space.row.journal.saturating_sub(journal)))
+    let since_common = || memory.common().map(|(_, journal)| space.row.journal.saturating_sub(journal));
+    memory.lacks().or_else(since_common)
 }
 
-fn member_status(space: &Space, conns: &ByPeer<'_>, node: NodeId, member: tombolo_crdt::rules::Member) -> MemberStatus {
-    let session = session_with(conns, node, space.id);
+fn member_status(space: &Space, conns: &Conns, node: NodeId, member: tombolo_crdt::rules::Member) -> MemberStatus {
+    let session = conns.session_with(node, space.id);
     let memory = space.memory.get(&node);
-    let frontier = space.frontier_digest();
-    let connected = conns.contains_key(&node);
-    let said = conns.get(&node).into_iter().flatten().find(|conn| conn.hello.is_some());
+    let connected = conns.with(node).next().is_some();
+    let said = conns.with(node).map(|(_, conn)| conn).find(|conn| conn.hello.is_some());
     let behind = match session {
-        Some(session) if session.equal(frontier) => Some(0),
-        Some(session) => session
-            .known
-            .as_ref()
-            .map(|_| space.frontier.positions().map(|p| p.seq.saturating_sub(session.known(p.feed))).sum::<u64>()),
+        Some(session) => session.behind(space),
         None => behind_while_away(space, node),
     };
-    let in_step = session.is_some_and(|session| session.equal(frontier));
+    let in_step = session.is_some_and(|session| session.is_in_step(space));
     let diverged = in_step && session.is_some_and(|session| session.diverged);
     let reason = match (connected, session) {
         (false, _) => "not connected".to_owned(),
         (true, None) => "connected; has not named this space yet".to_owned(),
         (true, Some(_)) if diverged => "frontiers are equal and states are not: a defect, please report it".to_owned(),
         (true, Some(_)) if in_step => String::new(),
-        (true, Some(session)) if session.known.is_none() => "comparing frontiers".to_owned(),
-        (true, Some(session)) if !session.resend.is_empty() => {
+        (true, Some(session)) if session.known().is_none() => "comparing frontiers".to_owned(),
+        (true, Some(session)) if !session.sending.resend.is_empty() => {
             "the peer could not take what was sent; it will be sent again".to_owned()
         }
-        (true, Some(session)) if !session.lag.is_empty() || !session.in_flight.is_empty() => "sending".to_owned(),
+        (true, Some(session)) if session.sending.is_moving() => "sending".to_owned(),
         (true, Some(_)) if behind == Some(0) => "receiving".to_owned(),
         (true, Some(_)) => "waiting for the peer".to_owned(),
     };
@@ -280,7 +249,7 @@ fn member_status(space: &Space, conns: &ByPeer<'_>, node: NodeId, member: tombol
         clock_skew: said.map(|conn| conn.clock_skew),
         in_step,
         diverged,
-        refused_there: session.map_or(0, |session| session.refused_there),
+        refused_there: session.map_or(0, |session| session.heard.refused),
         reason,
     }
 }

@@ -79,6 +79,8 @@ pub(super) struct Space {
     /// Heads of the data entries.
     pub(super) heads: Heads,
     digest: Cell<Option<Digest>>,
+    /// Feeds that moved in this step, and how far they were before it.
+    pub(super) moves: BTreeMap<FeedId, u64>,
     /// Feeds that moved and that sessions have yet to hear of.
     pub(super) news: News,
     pub(super) held: Held,
@@ -174,6 +176,7 @@ impl Space {
             frontier,
             heads: Heads::default(),
             digest: Cell::new(None),
+            moves: BTreeMap::new(),
             news: News::default(),
             held: Held::default(),
             memory: BTreeMap::new(),
@@ -277,6 +280,12 @@ impl Space {
         digest
     }
 
+    /// How far a feed was settled when `heard` were all the news there had been. O(log).
+    pub(super) fn settled_when(&self, feed: FeedId, heard: u64) -> u64 {
+        let before = self.news.was(feed, heard).or_else(|| self.moves.get(&feed).copied());
+        before.unwrap_or_else(|| self.frontier.seq(feed))
+    }
+
     /// State digest.
     pub(super) fn state_digest(&self) -> Digest {
         self.row.sums.digest()
@@ -284,6 +293,7 @@ impl Space {
 
     /// Moves a feed forward by the settled entry `seq`.
     pub(super) fn advance(&mut self, feed: FeedId, seq: u64, chain: ChainHash) {
+        self.moves.entry(feed).or_insert(seq - 1);
         self.frontier.advance(Position { feed, seq, chain });
         self.digest.set(None);
         self.dirty = true;
@@ -338,15 +348,6 @@ impl Space {
     /// Members other than `me`.
     pub(super) fn others(&self, me: NodeId) -> Vec<(NodeId, Member)> {
         self.roster().members().filter(|(node, _)| *node != me).map(|(node, member)| (node, member.clone())).collect()
-    }
-
-    /// Feeds settled beyond what `known` says, with the first position that is lacking.
-    pub(super) fn lacking(&self, known: &dyn Fn(FeedId) -> u64) -> Vec<(FeedId, u64)> {
-        self.feeds
-            .iter()
-            .filter(|(id, feed)| feed.fork.is_none() && feed.row.seq > known(**id))
-            .map(|(id, _)| (*id, known(*id) + 1))
-            .collect()
     }
 
     /// Whether anything of the space differs from the store.

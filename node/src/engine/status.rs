@@ -180,4 +180,8 @@ pub struct Counters {
     pub held: u64,
     /// Held entries dropped because the buffer was full.
     pub dropped: u64,
+    /// Sessions that were looked at.
+    pub visits: u64,
+    /// Feeds, rows of the journal and positions that were looked at to compare frontiers.
+    pub compared: u64,
 }

@@ -7,13 +7,15 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_transport::CloseCode;
 
+use super::acks::Acks;
 use super::agenda::{Agenda, SessionId};
 use super::care::TENDED_AT_ONCE;
+use super::conn::Conn;
 use super::inputs::Parts;
 use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
 use super::poison::contained;
 use super::rows::Rows;
-use super::session::have_wait;
+use super::session::acknowledge::have_wait;
 use super::settle::Taken;
 use super::spaces::Spaces;
 use super::{Engine, Work, idempotency};
@@ -36,8 +38,8 @@ pub(super) struct After {
     pub(super) outputs: Vec<Output>,
     /// Feeds that moved, by space.
     pub(super) moved: BTreeMap<SpaceId, BTreeSet<FeedId>>,
-    /// Spaces whose rules changed, or that are new.
-    pub(super) introduce: bool,
+    /// Between whom and in which spaces there may be something to name.
+    pub(super) introduce: Introduce,
     /// Connections to which rules are owed whatever they have been told: (connection, space).
     pub(super) owed: Vec<(ConnId, SpaceId)>,
     /// Connections whose control stream has room again.
@@ -47,10 +49,26 @@ pub(super) struct After {
     pub(super) touched_all: bool,
     /// Whom to dial may have changed.
     pub(super) retarget: bool,
-    pub(super) acknowledged: bool,
+    /// What others were found to have.
+    pub(super) acks: Acks,
+    /// Connections that ended.
+    pub(super) parted: Vec<Conn>,
     /// Replies are kept back until the commit stands.
     pub(super) replies: Vec<(ReplyTo, Reply)>,
     pub(super) status: Vec<ReplyTo>,
+}
+
+/// What may have to be named to peers, offered, or asked of them.
+#[derive(Debug, Default)]
+pub(super) struct Introduce {
+    /// Connections whose hello came.
+    pub(super) greeted: BTreeSet<ConnId>,
+    /// Connections whose peer has named all it has.
+    pub(super) named: BTreeSet<ConnId>,
+    /// Spaces whose rules changed, or that are new.
+    pub(super) spaces: BTreeSet<SpaceId>,
+    /// A join was asked for here.
+    pub(super) joins: bool,
 }
 
 impl Engine {
@@ -73,6 +91,7 @@ impl Engine {
                 self.trouble.failed(now);
             }
         }
+        self.targets_due |= after.retarget || after.introduce.joins || !after.introduce.spaces.is_empty();
         self.exchange(now, &mut after);
         for to in std::mem::take(&mut after.status) {
             let status = self.status(now);
@@ -86,10 +105,9 @@ impl Engine {
                 list.push(Output::Journal(space.id, space.row.journal));
             }
         }
-        if after.acknowledged {
-            list.push(Output::Acknowledged);
+        if !after.acks.is_empty() {
+            list.push(Output::Acknowledged(after.acks));
         }
-        self.targets_due |= after.retarget || after.introduce;
         if std::mem::take(&mut self.targets_due) {
             list.extend(self.new_known().map(Output::Known));
             list.extend(self.new_targets().map(Output::Targets));
@@ -113,7 +131,8 @@ impl Engine {
         self.full = full;
         if was_full && self.full.is_none() {
             // What was turned away is asked for again by acknowledging it as lacking.
-            self.conns.values_mut().flat_map(|conn| conn.sessions.values_mut()).for_each(|s| s.answer_due = true);
+            let sessions = self.conns.values_mut().flat_map(|conn| conn.sessions.values_mut());
+            sessions.for_each(|session| session.answering.hurry());
             after.touched_all = true;
         }
         let mut work = Work {
@@ -192,7 +211,7 @@ impl Engine {
         after.replies = asked.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
         self.agenda = Agenda::default();
         self.strangers.clear();
-        let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).into_keys().chain(new).collect();
+        let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).ids().chain(new).collect();
         let close = |conn| Output::Close(conn, CloseCode::Overloaded, "the store failed".to_owned());
         after.outputs.extend(open.into_iter().map(close));
         self.reopen |= error.needs_reopen();

@@ -12,10 +12,10 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::{CloseCode, Standing};
 
 use super::Engine;
+use super::conn::Conn;
 use super::io::{Now, Output};
 use super::offer::Offer;
 use super::pages::Pages;
-use super::session::Conn;
 use super::step::After;
 
 /// How long a connection may stand without anything in common.

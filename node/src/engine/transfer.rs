@@ -10,7 +10,8 @@ use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signatur
 use tombolo_transport::frame::{Frame, Ranges};
 
 use super::io::{ConnId, Now, Output};
-use super::session::{Flight, IN_FLIGHT_MAX, Session};
+use super::session::Session;
+use super::session::sending::{Flight, IN_FLIGHT_MAX};
 use super::space::{Feed, Space};
 use crate::store::{Snapshot, StoreError};
 
@@ -31,43 +32,45 @@ pub(super) fn pump(
     snapshot: &Snapshot,
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
-    rely(session, now);
-    if session.known.is_none() || session.lag.is_empty() {
+    session.relaying.release(&session.sending.lag, now.mono);
+    if session.known().is_none() || session.sending.lag.is_empty() {
         return Ok(());
     }
     let endless = defect::is(Defect::RoomIgnored);
-    while endless || (session.room > 0 && session.in_flight.len() < IN_FLIGHT_MAX) {
+    while endless || (session.sending.room > 0 && session.sending.in_flight.len() < IN_FLIGHT_MAX) {
         let mut heap = cursors(space, session, snapshot)?;
         let mut ranges = Vec::new();
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
         let mut bytes = 0;
         while let Some(Reverse((_, _, feed))) = heap.pop() {
-            if bytes >= FRAME_BYTES.min(if endless { FRAME_BYTES } else { session.room }) {
+            if bytes >= FRAME_BYTES.min(if endless { FRAME_BYTES } else { session.sending.room }) {
                 break;
             }
-            let off = defect::is(Defect::RangeOffByOne) && session.reached(feed) > 0 && feed != space.own_data_feed;
-            let from = session.reached(feed) + 1 + u64::from(off);
+            let reached = session.reached(space, feed);
+            let off = defect::is(Defect::RangeOffByOne) && reached > 0 && feed != space.own_data_feed;
+            let from = reached + 1 + u64::from(off);
             let range = space.feeds.get(&feed).map(|f| unless_damaged(next_range(f, from, snapshot))).transpose()?;
             let Some((range, last)) = range.flatten() else {
-                session.lag.remove(&feed);
+                session.sending.lag.remove(&feed);
                 continue;
             };
             bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
             ranges.push(range);
             carried.push((feed, last));
-            session.cursor.insert(feed, last);
+            session.sending.cursor.insert(feed, last);
             match unless_damaged(snapshot.entry_journal(feed, last + 1))? {
                 Some(journal) => heap.push(Reverse((1, journal, feed))),
-                None => drop(session.lag.remove(&feed)),
+                None => drop(session.sending.lag.remove(&feed)),
             }
         }
         if ranges.is_empty() {
             break;
         }
-        session.sent += 1;
-        session.room = session.room.saturating_sub(bytes);
-        session.in_flight.push_back(Flight { number: session.sent, sent: now.mono, carried });
-        let frame = Frame::Ranges(Ranges { space: space.id, number: session.sent, ranges });
+        let sending = &mut session.sending;
+        sending.count += 1;
+        sending.room = sending.room.saturating_sub(bytes);
+        sending.in_flight.push_back(Flight { number: sending.count, sent: now.mono, carried });
+        let frame = Frame::Ranges(Ranges { space: space.id, number: sending.count, ranges });
         out.push(Output::Transfer(conn, space.id, frame));
     }
     Ok(())
@@ -84,38 +87,22 @@ pub(super) fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<O
     }
 }
 
-/// Entries of others whose time has come are relayed; those the peer has got meanwhile are not.
-fn rely(session: &mut Session, now: Now) {
-    let Session { relay, relied, lag, .. } = session;
-    relay.retain(|feed, at| {
-        if !lag.contains(feed) {
-            relied.remove(feed);
-            return false;
-        }
-        if *at <= now.mono {
-            *relied.entry(*feed).or_default() += 1;
-            return false;
-        }
-        true
-    });
-}
-
 /// Feeds by (rules before data, journal position of the next entry, feed), first first.
 type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
 
 /// The next entry of every lagging feed.
 fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot) -> Result<Cursors, StoreError> {
     let mut heap = BinaryHeap::new();
-    for feed in session.lag.clone() {
-        if session.relay.contains_key(&feed) || session.resend.contains_key(&feed) {
+    for feed in session.sending.lag.clone() {
+        if session.relaying.waits(feed) || session.sending.resend.contains_key(&feed) {
             continue;
         }
-        match unless_damaged(snapshot.entry_journal(feed, session.reached(feed) + 1))? {
+        match unless_damaged(snapshot.entry_journal(feed, session.reached(space, feed) + 1))? {
             Some(journal) => {
                 let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);
                 heap.push(Reverse((u8::from(!rules), journal, feed)));
             }
-            None => drop(session.lag.remove(&feed)),
+            None => drop(session.sending.lag.remove(&feed)),
         }
     }
     Ok(heap)

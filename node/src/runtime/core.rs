@@ -15,6 +15,7 @@ use super::driver::{Driver, Outlets, Source, Stepper};
 use super::links::Links;
 use super::net::Net;
 use super::traffic::Traffic;
+use crate::acks::AckBoard;
 use crate::handle::{EngineHandle, Inbox, Journals, Planning};
 
 /// What a core is made of.
@@ -60,13 +61,18 @@ impl Core {
         let (inbox, net_items) = Inbox::new();
         let links = Arc::new(Links::new(traffic));
         let (journal, journals) = watch::channel(Journals::new());
-        let (acks, acked) = watch::channel(0);
+        let acks = AckBoard::default();
         let (targets_in, targets) = watch::channel(Vec::new());
-        let outlets =
-            Outlets { links: Arc::clone(&links), endpoint: endpoint.clone(), journal, acks, targets: targets_in };
+        let outlets = Outlets {
+            links: Arc::clone(&links),
+            endpoint: endpoint.clone(),
+            journal,
+            acks: acks.clone(),
+            targets: targets_in,
+        };
         let driver = Driver::new(stepper, clock, Source::new(local_items), Source::new(net_items), outlets);
 
-        let engine = EngineHandle { inbox: local, journal: journals, acks: acked, planning: Arc::new(Planning::new()) };
+        let engine = EngineHandle { inbox: local, journal: journals, acks, planning: Arc::new(Planning::new()) };
         let (net, link_events) = Net::new(Arc::clone(&links), inbox.clone(), endpoint.local_addr().ok());
         let reports = DialReports::default();
         let dialling = Dialling {

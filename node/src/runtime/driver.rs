@@ -11,6 +11,7 @@ use tombolo_transport::Endpoint;
 
 use super::clock::Clock;
 use super::links::Links;
+use crate::acks::AckBoard;
 use crate::engine::{Engine, Input, Now, Output, Outputs, Reply, ReplyTo, Target};
 use crate::handle::{Item, Journals, Places, What};
 
@@ -62,7 +63,7 @@ pub(super) struct Outlets {
     pub(super) links: Arc<Links>,
     pub(super) endpoint: Endpoint,
     pub(super) journal: watch::Sender<Journals>,
-    pub(super) acks: watch::Sender<u64>,
+    pub(super) acks: AckBoard,
     pub(super) targets: watch::Sender<Vec<Target>>,
 }
 
@@ -113,7 +114,7 @@ impl<S: Stepper> Driver<S> {
             let woken = if self.next.is_empty() { self.wait(&mut stop).await } else { Woken::Inputs };
             let (mut inputs, places) = self.gather();
             match woken {
-                Woken::Stop if inputs.is_empty() => return,
+                Woken::Stop if inputs.is_empty() => return self.outlets.acks.close(),
                 Woken::Timer => inputs.push(Input::Timer),
                 Woken::Stop | Woken::Inputs => {}
             }
@@ -205,7 +206,7 @@ impl<S: Stepper> Driver<S> {
                         journals.insert(space, position);
                     });
                 }
-                Output::Acknowledged => self.outlets.acks.send_modify(|count| *count += 1),
+                Output::Acknowledged(acks) => self.outlets.acks.tell(&acks),
                 Output::Targets(targets) => drop(self.outlets.targets.send_replace(targets)),
             }
         }

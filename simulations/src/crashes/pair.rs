@@ -323,7 +323,7 @@ impl Pair {
                 Output::Control(conn, frame) => self.send(side, conn, None, &frame)?,
                 Output::Transfer(conn, space, frame) => self.send(side, conn, Some(space), &frame)?,
                 Output::Close(conn, ..) => closed |= self.conn == Some(conn),
-                Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
+                Output::Journal(..) | Output::Acknowledged(_) | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}
             }
         }

@@ -297,7 +297,7 @@ impl World {
                         self.disconnect(a, b);
                     }
                 }
-                Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
+                Output::Journal(..) | Output::Acknowledged(_) | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}
             }
         }

@@ -128,7 +128,7 @@ impl World<'_> {
                 }
                 Output::Close(conn, _, reason) => self.close(pid, conn, &reason),
                 Output::Targets(targets) => self.aim(pid, &targets),
-                Output::Journal(..) | Output::Acknowledged | Output::Standing(..) | Output::Known(_) => {}
+                Output::Journal(..) | Output::Acknowledged(_) | Output::Standing(..) | Output::Known(_) => {}
             }
         }
         self.set_wake(pid, wake);

@@ -5,7 +5,8 @@ use tombolo_crdt::digest::bucket;
 use tombolo_transport::frame::{Audit, RowSum, Sums};
 
 use super::*;
-use crate::engine::session::Session;
+use crate::engine::session::known::Known;
+use crate::engine::session::{Phase, Session};
 use crate::engine::{ConnId, transfer};
 
 #[test]
@@ -191,13 +192,14 @@ fn a_feed_with_a_damaged_entry_is_not_sent_and_the_others_are() {
     let own = bed.own_feed();
     let sent = |bed: &Bed| {
         let space = &bed.engine.spaces[&bed.space];
-        let lag = space.feeds.keys().copied().collect();
-        let mut session = Session { known: Some(Default::default()), lag, room: usize::MAX, ..Session::default() };
+        let mut session = Session::with_room(usize::MAX);
+        session.phase = Phase::Streaming(Known::nothing(&space.frontier));
+        session.sending.lag = space.feeds.keys().copied().collect();
         let now = Now { mono: bed.mono, wall_millis: WALL };
         let mut out = Vec::new();
         transfer::pump(space, &mut session, now, ConnId(1), &bed.engine.reader().snapshot().unwrap(), &mut out)
             .unwrap();
-        session.cursor.into_iter().filter(|(feed, _)| [own, other.feed()].contains(feed)).collect::<Vec<_>>()
+        session.sending.cursor.into_iter().filter(|(feed, _)| [own, other.feed()].contains(feed)).collect::<Vec<_>>()
     };
     let mut both = vec![(own, 4), (other.feed(), 1)];
     both.sort_unstable();

@@ -1,8 +1,10 @@
 //! Tests of how entries of others are judged and held, on an engine whose store is in memory.
 
+mod comparing;
 mod damage;
 mod growth;
 mod judging;
+mod meeting;
 mod planning;
 mod poison;
 mod rotten;
@@ -155,6 +157,8 @@ impl Bed {
         let Work { mut batch, rows, poison, .. } = work;
         rows.flush(&mut batch, spaces, poison).unwrap();
         batch.commit().unwrap();
+        // Nobody is connected who would have to be told.
+        spaces.get_mut(&self.space).unwrap().moves.clear();
         done
     }
 

@@ -5,9 +5,9 @@ use tombolo_crdt::{ChainHash, Digest, NodeId};
 use tombolo_transport::frame::{Frame, FrontierPage, Probe, Summary};
 
 use super::*;
-use crate::engine::ConnId;
 use crate::engine::session::Session;
-use crate::engine::talk::Talk;
+use crate::engine::session::talk::Talk;
+use crate::engine::{Acks, ConnId};
 
 fn peer() -> NodeId {
     NodeId::from_bytes([8; 32])
@@ -20,7 +20,9 @@ fn talk(bed: &mut Bed, session: &mut Session) -> Vec<Frame> {
     let now = Now { mono: bed.mono, wall_millis: WALL };
     let mut out = Vec::new();
     let (conn, peer, have_wait) = (ConnId(1), peer(), Duration::ZERO);
-    let mut talk = Talk { conn, peer, now, have_wait, snapshot: &snapshot, out: &mut out };
+    let (mut acks, mut looked) = (Acks::default(), 0);
+    let (acks, looked) = (&mut acks, &mut looked);
+    let mut talk = Talk { conn, peer, now, have_wait, snapshot: &snapshot, out: &mut out, acks, looked };
     talk.session(spaces.get_mut(&bed.space).unwrap(), session).unwrap();
     let frame = |out| match out {
         Output::Control(_, frame) | Output::Transfer(_, _, frame) => Some(frame),
@@ -35,6 +37,13 @@ fn space(bed: &mut Bed) -> &mut Space {
 
 fn seq(bed: &mut Bed, feed: FeedId) -> u64 {
     space(bed).frontier.seq(feed)
+}
+
+/// Spoils the newest row of the journal.
+fn rot_journal(bed: &mut Bed) {
+    let space = space(bed);
+    let (no, last) = (space.row.no, space.row.journal);
+    bed.work(|work, _| work.batch.spoil_journal(no, last));
 }
 
 fn rot(bed: &mut Bed, feed: FeedId, seq: u64) {
@@ -60,14 +69,21 @@ fn remembered() -> (Bed, FeedId, Digest) {
 /// A session with the peer, which has stayed where it was.
 fn session(bed: &Bed, frontier: Digest) -> Session {
     let summary = Summary { space: bed.space, frontier, state: frontier, poisoned: 0, common: Some(frontier) };
-    Session { summary: Some(summary), room: usize::MAX, ..Session::default() }
+    let mut session = Session::with_room(usize::MAX);
+    session.heard.summary = Some(summary);
+    session
 }
 
 #[test]
 fn a_remembered_peer_is_told_of_every_feed_that_may_have_moved() {
     let (mut bed, other, digest) = remembered();
     let own = bed.own_feed();
-    for rotten in [None, Some(other), Some(own)] {
+    // The journal tells exactly; only where it is damaged the feeds are looked at.
+    let rotten = |feed| (true, Some(feed));
+    for (unread, rotten) in [(false, None), (true, None), rotten(other), rotten(own)] {
+        if unread {
+            rot_journal(&mut bed);
+        }
         if let Some(feed) = rotten {
             let last = seq(&mut bed, feed);
             rot(&mut bed, feed, last);
@@ -80,7 +96,7 @@ fn a_remembered_peer_is_told_of_every_feed_that_may_have_moved() {
         });
         let FrontierPage { base, positions, last, .. } = told.unwrap();
         assert_eq!((base, last), (Some(digest), true));
-        let mut feeds = if rotten.is_some() { vec![own, other] } else { vec![own] };
+        let mut feeds = if unread && rotten.is_some() { vec![own, other] } else { vec![own] };
         feeds.sort_unstable();
         assert_eq!(positions.iter().map(|position| position.feed).collect::<Vec<_>>(), feeds);
         assert!(positions.iter().all(|position| position.seq == seq(&mut bed, position.feed)));
@@ -92,18 +108,23 @@ fn what_a_peer_had_is_known_as_far_as_it_can_be_read() {
     let (mut bed, other, digest) = remembered();
     let own = bed.own_feed();
     // Of its own feed it had four, of the other three, which are all.
+    let known_as = |bed: &mut Bed| {
+        let mut session = session(bed, digest);
+        let page = FrontierPage { space: bed.space, base: Some(digest), positions: Vec::new(), last: true };
+        session.heard.pages = vec![page];
+        talk(bed, &mut session);
+        let of = |feed| session.settled(&bed.engine.spaces[&bed.space], feed);
+        (of(own), of(other))
+    };
+    assert_eq!(known_as(&mut bed), (4, 3), "the journal tells");
+    rot_journal(&mut bed);
     for (feed, rotten, known) in
         [(own, None, (4, 3)), (own, Some(4), (3, 3)), (other, Some(2), (3, 3)), (other, Some(3), (3, 1))]
     {
         if let Some(seq) = rotten {
             rot(&mut bed, feed, seq);
         }
-        let mut session = session(&bed, digest);
-        session.pages = vec![FrontierPage { space: bed.space, base: Some(digest), positions: Vec::new(), last: true }];
-        session.pages_done = true;
-        talk(&mut bed, &mut session);
-        let of = |feed| session.known.as_ref().unwrap().get(&feed).copied();
-        assert_eq!((of(own), of(other)), (Some(known.0), Some(known.1)), "{rotten:?}");
+        assert_eq!(known_as(&mut bed), known, "{rotten:?}");
     }
 }
 
@@ -116,10 +137,9 @@ fn a_rotten_entry_is_no_fork_unless_what_comes_after_it_says_so() {
     let says = |bed: &mut Bed, chain: ChainHash| {
         let mut session = session(bed, digest);
         let positions = vec![Position { feed: own, seq: 2, chain }];
-        session.pages = vec![FrontierPage { space: bed.space, base: None, positions, last: true }];
-        session.pages_done = true;
+        session.heard.pages = vec![FrontierPage { space: bed.space, base: None, positions, last: true }];
         talk(bed, &mut session);
-        session.probes.contains_key(&own)
+        session.probing.rests(own)
     };
     let another = ChainHash::from_bytes([9; 32]);
     assert_eq!((says(&mut bed, chain), says(&mut bed, another)), (false, true));
@@ -135,15 +155,17 @@ fn questions_about_a_rotten_entry_are_answered_and_answers_are_compared() {
     rot(&mut bed, own, 2);
     let probe = |bed: &Bed, seq, chain| Probe { space: bed.space, feed: own, seq, chain };
     let mut asked = session(&bed, digest);
-    asked.asked = vec![probe(&bed, 2, None), probe(&bed, 9, None)];
+    for seq in [2, 9] {
+        asked.probing.note(probe(&bed, seq, None));
+    }
     let said = talk(&mut bed, &mut asked);
     let answers: Vec<_> = said.into_iter().filter(|frame| matches!(frame, Frame::Probe(_))).collect();
     assert_eq!(answers, [2, 9].map(|seq| Frame::Probe(probe(&bed, seq, Some(None)))));
     for (theirs, bounds) in [(chain, (2, 4)), (ChainHash::from_bytes([9; 32]), (0, 2))] {
         let mut asking = session(&bed, digest);
-        asking.probes.insert(own, (0, 4));
-        asking.asked = vec![probe(&bed, 2, Some(Some(theirs)))];
+        assert!(asking.probing.begin(own, (0, 4)));
+        asking.probing.note(probe(&bed, 2, Some(Some(theirs))));
         talk(&mut bed, &mut asking);
-        assert_eq!(asking.probes[&own], bounds);
+        assert_eq!(asking.probing.bounds(own), Some(bounds));
     }
 }
