@@ -10,6 +10,7 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
 use super::agenda::Agenda;
+use super::held::Blocker;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
 use super::offer::Offer;
@@ -20,6 +21,7 @@ use super::spaces::Spaces;
 use super::step::After;
 use super::strangers::OFFERS_MAX;
 use super::{Work, rules};
+use crate::chain::Looked;
 use crate::store::StoreError;
 
 /// The engine's memory while its store is in a transaction.
@@ -85,9 +87,23 @@ impl Parts<'_> {
                     after.acknowledged = true;
                 }
             }
+            Input::Looked(looked) => self.looked(work, *looked, after)?,
             Input::Timer => {}
         }
         Ok(())
+    }
+
+    /// An entity's past has been looked at: who waited for that is tried again.
+    fn looked(&mut self, work: &mut Work<'_>, looked: Looked, after: &mut After) -> Result<(), StoreError> {
+        let Some(((no, ..), feeds)) = work.looks.answered(looked, work.now.mono) else { return Ok(()) };
+        let Some(space) = self.spaces.values_mut().find(|space| space.row.no == no) else { return Ok(()) };
+        for feed in feeds {
+            if let Some(Blocker::Looked(..)) = space.held.blocker(feed) {
+                space.held.unblock(feed);
+            }
+        }
+        let id = space.id;
+        self.drained(work, id, Taken::default(), after)
     }
 
     /// Keeps what was known of a peer whose connection ended.

@@ -8,7 +8,7 @@ use tombolo_crdt::{FeedId, NodeId};
 
 use super::suspects::{Doubt, Suspect};
 use super::{Care, DISPUTED_MAX, Name};
-use crate::chain::{self, EntityKey, Past, PastError, Until};
+use crate::chain::{EntityKey, Entries, Past, PastError, Until};
 use crate::engine::Work;
 use crate::engine::space::Space;
 use crate::store::{JournalKind, JournalRow, StoreError};
@@ -238,9 +238,10 @@ impl Care {
 
 fn begin(work: &Work<'_>, space: &Space, name: &Name, newest: u64) -> Result<Folding, StoreError> {
     let key = EntityKey { space_no: space.row.no, collection: &name.0, id: &name.1 };
-    let mut link = chain::link(&work.batch, key, newest)?;
+    let mut entries = Entries::passing();
+    let mut link = entries.link(&work.batch, key, newest)?;
     if link.previous > 0 && defect::is(Defect::RebuiltShort) {
-        link = chain::link(&work.batch, key, link.previous)?;
+        link = entries.link(&work.batch, key, link.previous)?;
     }
     let past = Past::new(key, link.journal, Until::Present).patient();
     Ok(Folding { name: name.clone(), newest, begun: 0, after: link.after, past })
