@@ -1,12 +1,15 @@
-//! A look at an entity's past that takes longer than a step may: made off the engine's thread, as a job with an answer.
+//! A look at entities' pasts that takes longer than a step may: made off the engine's thread, as a job with an answer.
 
 use std::collections::BTreeSet;
+use std::ops::ControlFlow;
 
 use tombolo_crdt::ChangeHash;
+use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::EntityState;
 
 use super::clock::{ClockAt, clock_at};
-use super::{Budget, Caught, EntityKey, Entries, Index, PastError};
+use super::search::{Name, Search};
+use super::{Budget, Caught, EntityKey, Entries, Index, Past, PastError, Until};
 use crate::store::{Reader, Snapshot, StoreError};
 
 /// What is read of a chain with one snapshot: some 10 ms, so that none is held for long.
@@ -14,20 +17,26 @@ const PIECE: Budget = Budget { changes: 2_048, bytes: 8 << 20 };
 /// Changes gone over to find one clock where none of the entity's heads meet: five seconds.
 const STEPS_MAX: usize = if cfg!(test) { 1 << 14 } else { 1 << 24 };
 
-/// Clocks of one entity that are asked for. Carry it out with [`Look::answer`], on any thread, and hand what it returns
-/// to the engine that asked.
+/// A question of the engine about the past. Carry it out with [`Look::answer`], on any thread, and hand what it returns to
+/// the engine that asked.
 #[derive(Debug)]
 pub struct Look {
     /// Which of the engine's questions this is.
     pub number: u64,
     pub(crate) reader: Reader,
     pub(crate) space_no: u32,
-    pub(crate) collection: String,
-    pub(crate) id: String,
-    /// The heads at each of the clocks.
-    pub(crate) asked: BTreeSet<Vec<ChangeHash>>,
-    /// What is known of the entity's changes.
-    pub(crate) index: Index,
+    pub(crate) what: What,
+}
+
+/// What is asked.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// The clocks at some heads of an entity; `index` is what is known of its changes.
+    Clocks { name: Name, asked: BTreeSet<Vec<ChangeHash>>, index: Index },
+    /// Where the newest changes of entities are, from a journal position backwards.
+    Search { names: BTreeSet<Name>, from: u64 },
+    /// What the changes of an entity come to, up to the one at a journal position.
+    Fold { name: Name, newest: u64 },
 }
 
 /// The answer to a [`Look`].
@@ -38,17 +47,17 @@ pub struct Looked {
     pub(crate) found: Result<Found, StoreError>,
 }
 
-impl Looked {
-    /// The answer where the program failed over the question: the entity is treated as damaged.
-    #[must_use]
-    pub fn failed(number: u64, reason: &str) -> Self {
-        Self { number, found: Err(StoreError::corrupt("entries", format!("the program failed over it: {reason}"))) }
-    }
-}
-
 /// What a look has found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) enum Found {
+    Clocks(Clocks),
+    Search(Search),
+    Fold(Box<Result<EntityState, PastError>>),
+}
+
+/// Clocks of an entity.
+#[derive(Debug)]
+pub(crate) struct Clocks {
     /// Journal position of the entity's last change then: whatever came later was not looked at.
     pub(crate) newest: u64,
     /// Per heads asked for.
@@ -57,40 +66,101 @@ pub(crate) struct Found {
     pub(crate) index: Option<Index>,
 }
 
-impl Look {
-    /// Reads what has to be read. `wanted` turns false when nobody waits any more.
-    ///
-    /// Costs one walk over what the index does not have, some 5 µs per change. Where the entity has more changes than an
-    /// index may have, a walk back to each of the heads.
-    pub fn answer(self, wanted: &dyn Fn() -> bool) -> Looked {
-        let Self { number, reader, space_no, collection, id, asked, index } = self;
-        let key = EntityKey { space_no, collection: &collection, id: &id };
-        Looked { number, found: look(&reader, key, &asked, index, wanted) }
+impl Looked {
+    /// The answer where the program failed over the question: what it was about is treated as damaged.
+    #[must_use]
+    pub fn failed(number: u64, reason: &str) -> Self {
+        Self { number, found: Err(StoreError::corrupt("entries", format!("the program failed over it: {reason}"))) }
     }
 }
 
-fn look(
+impl Look {
+    /// Reads what has to be read, with a fresh snapshot every some milliseconds. `wanted` turns false when nobody waits any
+    /// more.
+    ///
+    /// Clocks cost a walk over what the index does not have, some 5 µs per change; where the entity has more changes than
+    /// an index may have, a walk back to each of the heads. A search costs what [`Search`] says, a fold what [`Past`] does.
+    pub fn answer(self, wanted: &dyn Fn() -> bool) -> Looked {
+        let Self { number, reader, space_no, what } = self;
+        let found = match what {
+            What::Clocks { name, asked, index } => {
+                let key = EntityKey { space_no, collection: &name.0, id: &name.1 };
+                clocks(&reader, key, &asked, index, wanted).map(Found::Clocks)
+            }
+            What::Search { names, from } => {
+                search(&reader, Search::new(space_no, names, from, 0), wanted).map(Found::Search)
+            }
+            What::Fold { name, newest } => {
+                let key = EntityKey { space_no, collection: &name.0, id: &name.1 };
+                match fold(&reader, key, newest, wanted) {
+                    Err(PastError::Store(error)) if !matches!(error, StoreError::Corrupt { .. }) => Err(error),
+                    folded => Ok(Found::Fold(Box::new(folded))),
+                }
+            }
+        };
+        Looked { number, found }
+    }
+}
+
+fn search(reader: &Reader, mut search: Search, wanted: &dyn Fn() -> bool) -> Result<Search, StoreError> {
+    while !search.step(&reader.snapshot()?)? {
+        if !wanted() {
+            return Err(StoreError::Closed);
+        }
+    }
+    Ok(search)
+}
+
+/// Folds an entity from its newest change, however many there are, and sees that it comes to the heads that change says.
+fn fold(
+    reader: &Reader,
+    key: EntityKey<'_>,
+    newest: u64,
+    wanted: &dyn Fn() -> bool,
+) -> Result<EntityState, PastError> {
+    let snapshot = reader.snapshot()?;
+    let mut entries = Entries::passing();
+    let mut link = entries.link(&snapshot, key, newest)?;
+    if link.previous > 0 && defect::is(Defect::RebuiltShort) {
+        link = entries.link(&snapshot, key, link.previous)?;
+    }
+    drop(snapshot);
+    let mut past = Past::new(key, link.journal, Until::Present).patient();
+    loop {
+        match past.step(&reader.snapshot()?)? {
+            ControlFlow::Break(state) if state.heads_hash() == link.after => return Ok(state),
+            ControlFlow::Break(_) => {
+                let detail = "its changes do not give the heads they are said to give";
+                return Err(StoreError::corrupt("entries", detail).into());
+            }
+            ControlFlow::Continue(()) if wanted() => {}
+            ControlFlow::Continue(()) => return Err(StoreError::Closed.into()),
+        }
+    }
+}
+
+fn clocks(
     reader: &Reader,
     key: EntityKey<'_>,
     asked: &BTreeSet<Vec<ChangeHash>>,
     mut index: Index,
     wanted: &dyn Fn() -> bool,
-) -> Result<Found, StoreError> {
+) -> Result<Clocks, StoreError> {
     let mut entries = Entries::passing();
     let mut snapshot = reader.snapshot()?;
     let state = present(&snapshot, key)?;
     let newest = state.journal();
     let mut caught = Caught::from(newest);
     loop {
-        // An index of none leads to any chain's beginning.
         match caught.walk((&snapshot, &mut entries), key, &index, PIECE) {
             Ok(true) => break,
             Ok(false) => {}
             Err(PastError::Store(error)) => return Err(error),
+            // The row was built anew: the index is of another chain. One of no changes is of any.
             Err(PastError::Unknown) => (index, caught) = (Index::default(), Caught::from(newest)),
             Err(_) => {
                 let clocks = each(asked, |heads| walked(&snapshot, key, &state, heads))?;
-                return Ok(Found { newest, clocks, index: None });
+                return Ok(Clocks { newest, clocks, index: None });
             }
         }
         if !wanted() {
@@ -100,7 +170,7 @@ fn look(
     }
     index.add((&snapshot, &mut entries), key, caught)?;
     let clocks = each(asked, |heads| indexed((&snapshot, &mut entries), key, &index, heads, STEPS_MAX))?;
-    Ok(Found { newest, clocks, index: Some(index) })
+    Ok(Clocks { newest, clocks, index: Some(index) })
 }
 
 fn each(

@@ -13,6 +13,7 @@ mod fold;
 mod index;
 mod look;
 mod past;
+mod search;
 #[cfg(test)]
 pub(crate) mod tests;
 mod walk;
@@ -26,8 +27,9 @@ pub use entries::Entries;
 pub use fold::{Fold, Needs};
 pub use index::{Caught, INDEX_CHANGES_MAX, Index};
 pub use look::{Look, Looked};
-pub(crate) use look::{Found, indexed};
+pub(crate) use look::{Clocks, Found, What, indexed};
 pub use past::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, Past, PastError, STEP_CHANGES, Until};
+pub use search::{Name, Search, Unread, names_at};
 pub use walk::{Budget, Walk, walk};
 
 use crate::store::{Snapshot, StoreError};

@@ -13,6 +13,7 @@ use super::agenda::Agenda;
 use super::held::Blocker;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
+use super::looks::Answered;
 use super::offer::Offer;
 use super::session::Conn;
 use super::settle::Taken;
@@ -95,15 +96,24 @@ impl Parts<'_> {
 
     /// An entity's past has been looked at: who waited for that is tried again.
     fn looked(&mut self, work: &mut Work<'_>, looked: Looked, after: &mut After) -> Result<(), StoreError> {
-        let Some(((no, ..), feeds)) = work.looks.answered(looked, work.now.mono) else { return Ok(()) };
+        let Some(answered) = work.looks.answered(looked, work.now.mono) else { return Ok(()) };
+        let (Answered::Entries(no, _) | Answered::Care(no, _)) = answered;
         let Some(space) = self.spaces.values_mut().find(|space| space.row.no == no) else { return Ok(()) };
-        for feed in feeds {
-            if let Some(Blocker::Looked(..)) = space.held.blocker(feed) {
-                space.held.unblock(feed);
+        let id = space.id;
+        match answered {
+            Answered::Entries(_, feeds) => {
+                for feed in feeds {
+                    if let Some(Blocker::Looked(..)) = space.held.blocker(feed) {
+                        space.held.unblock(feed);
+                    }
+                }
+                self.drained(work, id, Taken::default(), after)
+            }
+            Answered::Care(_, found) => {
+                space.care.answered(found);
+                self.tend(work, id, after)
             }
         }
-        let id = space.id;
-        self.drained(work, id, Taken::default(), after)
     }
 
     /// Keeps what was known of a peer whose connection ended.

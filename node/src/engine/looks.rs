@@ -12,7 +12,7 @@ use tombolo_crdt::{ChangeHash, FeedId, NodeId};
 
 use super::past::ClockAt;
 use super::rows::EntityOf;
-use crate::chain::{Found, Index, Look, Looked};
+use crate::chain::{Clocks, Found, Index, Look, Looked, What};
 use crate::store::{Reader, StoreError};
 
 /// Entities that one author's entries may have asked for at a time: as many as an entry has changes.
@@ -38,6 +38,22 @@ pub(super) struct Asker {
     pub(super) feed: FeedId,
 }
 
+/// What a look under way is for.
+#[derive(Debug)]
+enum Of {
+    Entries(NodeId, Name),
+    Care(u32),
+}
+
+/// What an answer was for.
+#[derive(Debug)]
+pub(super) enum Answered {
+    /// An entity of this space, for entries of these feeds.
+    Entries(u32, BTreeSet<FeedId>),
+    /// The care of this space.
+    Care(u32, Result<Found, StoreError>),
+}
+
 /// What is asked of an entity, and who waits for it.
 #[derive(Debug, Default)]
 struct Asked {
@@ -52,7 +68,11 @@ pub(super) struct Looks {
     queued: BTreeMap<NodeId, VecDeque<Name>>,
     /// Everything asked for, the one that is being looked at included.
     asked: BTreeMap<Name, Asked>,
-    running: Option<(u64, NodeId, Name)>,
+    /// What care asks for, by space: one question each.
+    care: BTreeMap<u32, What>,
+    /// Care's turn is next: it takes turns with all entries together.
+    care_next: bool,
+    running: Option<(u64, Of)>,
     /// Whose turn was last.
     last: Option<NodeId>,
     /// Looks made so far.
@@ -111,7 +131,9 @@ impl Looks {
             if full {
                 let last = by_author.and_then(|queue| queue.back()).or_else(|| self.asked.keys().next_back());
                 let last = last.cloned().and_then(|last| self.asked.get_mut(&last));
-                last.into_iter().for_each(|asked| drop(asked.feeds.insert(asker.feed)));
+                if let Some(asked) = last {
+                    asked.feeds.insert(asker.feed);
+                }
                 return;
             }
             self.queued.entry(asker.author).or_default().push_back(name.clone());
@@ -124,16 +146,41 @@ impl Looks {
         debug_assert!(self.asked.len() <= ASKED_MAX, "questions are bounded");
     }
 
-    /// When the next look may be made; none: nothing is asked, or one is under way.
-    pub(super) fn due(&self) -> Option<Duration> {
-        (self.running.is_none() && !self.queued.is_empty() && self.pause > Duration::ZERO).then_some(self.pause)
+    /// Asks for what the care of a space needs, in place of what it asked for before.
+    pub(super) fn ask_for_care(&mut self, space_no: u32, what: What) {
+        self.care.insert(space_no, what);
     }
 
-    /// The next look, if none is under way. The author's whose turn it is.
+    /// When the next look may be made; none: nothing is asked, or one is under way.
+    pub(super) fn due(&self) -> Option<Duration> {
+        let asks = !self.queued.is_empty() || !self.care.is_empty();
+        (self.running.is_none() && asks && self.pause > Duration::ZERO).then_some(self.pause)
+    }
+
+    /// The next look, if none is under way: care's and the entries' in turn, and of the entries the author's whose turn it is.
     pub(super) fn next(&mut self, now: Duration, reader: impl FnOnce() -> Reader) -> Option<Look> {
-        if self.running.is_some() || self.pause > now {
+        if self.running.is_some() || self.pause > now || (self.queued.is_empty() && self.care.is_empty()) {
             return None;
         }
+        let care = (self.care_next || self.queued.is_empty()).then(|| self.care.pop_first()).flatten();
+        self.care_next = care.is_none();
+        let (of, space_no, what) = match care {
+            Some((space_no, what)) => (Of::Care(space_no), space_no, what),
+            None => {
+                let (author, name) = self.next_name()?;
+                let index = self.indexes.take(&name).unwrap_or_default();
+                let asked = self.asked.get(&name).map(|asked| asked.heads.clone()).unwrap_or_default();
+                debug_assert!(!asked.is_empty(), "whoever asks wants to know something");
+                let what = What::Clocks { name: (name.1.clone(), name.2.clone()), asked, index };
+                (Of::Entries(author, name.clone()), name.0, what)
+            }
+        };
+        self.number += 1;
+        self.running = Some((self.number, of));
+        Some(Look { number: self.number, reader: reader(), space_no, what })
+    }
+
+    fn next_name(&mut self) -> Option<(NodeId, Name)> {
         let after = |author: &NodeId| self.last.is_none_or(|last| *author > last);
         let author = *self.queued.keys().find(|author| after(author)).or_else(|| self.queued.keys().next())?;
         let queue = self.queued.get_mut(&author)?;
@@ -142,40 +189,42 @@ impl Looks {
             self.queued.remove(&author);
         }
         self.last = Some(author);
-        self.number += 1;
-        self.running = Some((self.number, author, name.clone()));
-        let index = self.indexes.take(&name).unwrap_or_default();
-        let asked = self.asked.get(&name).map(|asked| asked.heads.clone()).unwrap_or_default();
-        debug_assert!(!asked.is_empty(), "whoever asks wants to know something");
-        let (space_no, collection, id) = name;
-        Some(Look { number: self.number, reader: reader(), space_no, collection, id, asked, index })
+        Some((author, name))
     }
 
-    /// Takes an answer: the entity it is about, and the feeds that waited for it. None: nobody asked, or it is to be asked
-    /// again later.
-    pub(super) fn answered(&mut self, looked: Looked, now: Duration) -> Option<(Name, BTreeSet<FeedId>)> {
-        let (_, author, name) = self.running.take_if(|(number, ..)| *number == looked.number)?;
+    /// Takes an answer. None: nobody asked, or it is to be asked again later.
+    pub(super) fn answered(&mut self, looked: Looked, now: Duration) -> Option<Answered> {
+        let (_, of) = self.running.take_if(|(number, _)| *number == looked.number)?;
+        self.pause = Duration::ZERO;
+        if let Err(error) = &looked.found
+            && !matches!(error, StoreError::Corrupt { .. })
+        {
+            tracing::warn!(%error, "the past cannot be read now");
+            self.pause = now + RETRY;
+        }
+        let (author, name) = match of {
+            Of::Care(space_no) => return Some(Answered::Care(space_no, looked.found)),
+            Of::Entries(author, name) => (author, name),
+        };
         let mut fresh = Fresh { name: name.clone(), newest: 0, clocks: BTreeMap::new(), damaged: None };
         match looked.found {
-            Ok(Found { newest, clocks, index }) => {
+            Ok(Found::Clocks(Clocks { newest, clocks, index })) => {
                 fresh.newest = newest;
                 fresh.clocks = clocks.into_iter().map(|(heads, clock)| (heads_hash(&heads), clock)).collect();
                 if let Some(index) = index {
                     self.indexes.insert(name.clone(), index);
                 }
             }
+            Ok(Found::Search(_) | Found::Fold(_)) => debug_assert!(false, "an answer to another question"),
             Err(StoreError::Corrupt { detail, .. }) => fresh.damaged = Some(detail),
-            Err(error) => {
-                tracing::warn!(%error, "an entity's past cannot be read now");
-                self.pause = now + RETRY;
+            Err(_) => {
                 self.queued.entry(author).or_default().push_front(name);
                 return None;
             }
         }
-        self.pause = Duration::ZERO;
         self.fresh = Some(fresh);
         let feeds = self.asked.remove(&name).map(|asked| asked.feeds).unwrap_or_default();
-        Some((name, feeds))
+        Some(Answered::Entries(name.0, feeds))
     }
 
     /// What this step was told of the clock at `heads`, and the journal position up to which that was looked at.
@@ -296,15 +345,25 @@ mod tests {
             looks.ask(asker(1), &name(id), &heads);
         }
         looks.ask(asker(2), &name(7), &heads);
-        let mut order = Vec::new();
+        looks.ask_for_care(1, What::Search { names: BTreeSet::new(), from: 0 });
+        let mut order: Vec<(String, Vec<FeedId>)> = Vec::new();
         while let Some(look) = looks.next(Duration::ZERO, || store.reader()) {
             assert!(looks.next(Duration::ZERO, || store.reader()).is_none());
             let stale = Looked { number: look.number + 1, found: Err(StoreError::Closed) };
             assert!(looks.answered(stale, Duration::ZERO).is_none());
-            let (name, feeds) = looks.answered(look.answer(&|| true), Duration::ZERO).unwrap();
-            order.push((name.2, feeds.into_iter().collect::<Vec<_>>()));
+            let asked = match &look.what {
+                What::Clocks { name, .. } => name.1.clone(),
+                _ => "care".to_owned(),
+            };
+            let feeds = match looks.answered(look.answer(&|| true), Duration::ZERO) {
+                Some(Answered::Entries(1, feeds)) => feeds.into_iter().collect(),
+                Some(Answered::Care(1, Ok(Found::Search(_)))) => Vec::new(),
+                other => panic!("{other:?}"),
+            };
+            order.push((asked, feeds));
         }
-        let expected = [(0, 1), (7, 2), (1, 1), (2, 1)].map(|(id, of)| (name(id).2, vec![asker(of).feed]));
+        let mut expected = Vec::from([(0, 1), (7, 2), (1, 1), (2, 1)].map(|(id, of)| (name(id).2, vec![asker(of).feed])));
+        expected.insert(1, ("care".to_owned(), Vec::new()));
         assert_eq!(order, expected);
         // A store that cannot be read is asked again later.
         looks.ask(asker(1), &name(1), &heads);

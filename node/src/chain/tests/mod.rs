@@ -196,7 +196,7 @@ fn an_index_knows_the_clocks_that_walks_find() {
             assert_eq!((index.len(), index.newest()), (upto, upto as u64));
         }
         let mut ask = |heads: &[ChangeHash]| {
-            look::indexed((&snapshot, &mut entries), KEY, &index, heads, usize::MAX).unwrap()
+            indexed((&snapshot, &mut entries), KEY, &index, heads, usize::MAX).unwrap()
         };
         for row in &bed.rows {
             assert_eq!(ask(row.heads()), ClockAt::Known(row.clock().clone()), "heads that the node had, seed {seed}");
@@ -223,7 +223,7 @@ fn a_clock_far_into_an_index_is_that_of_the_row_then() {
     assert!(caught.walk((&snapshot, &mut entries), KEY, &index, Budget::UNBOUNDED).unwrap());
     index.add((&snapshot, &mut entries), KEY, caught).unwrap();
     for row in bed.rows.iter().step_by(97) {
-        let clock = look::indexed((&snapshot, &mut entries), KEY, &index, row.heads(), 0).unwrap();
+        let clock = indexed((&snapshot, &mut entries), KEY, &index, row.heads(), 0).unwrap();
         assert_eq!(clock, ClockAt::Known(row.clock().clone()));
     }
     assert!((count * 48..count * 200).contains(&index.memory()), "{} bytes", index.memory());
