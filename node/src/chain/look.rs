@@ -112,12 +112,7 @@ fn search(reader: &Reader, mut search: Search, wanted: &dyn Fn() -> bool) -> Res
 }
 
 /// Folds an entity from its newest change, however many there are, and sees that it comes to the heads that change says.
-fn fold(
-    reader: &Reader,
-    key: EntityKey<'_>,
-    newest: u64,
-    wanted: &dyn Fn() -> bool,
-) -> Result<EntityState, PastError> {
+fn fold(reader: &Reader, key: EntityKey<'_>, newest: u64, wanted: &dyn Fn() -> bool) -> Result<EntityState, PastError> {
     let snapshot = reader.snapshot()?;
     let mut entries = Entries::passing();
     let mut link = entries.link(&snapshot, key, newest)?;

@@ -127,7 +127,8 @@ impl Looks {
     pub(super) fn ask(&mut self, asker: Asker, name: &Name, heads: &[ChangeHash]) {
         if !self.asked.contains_key(name) {
             let by_author = self.queued.get(&asker.author);
-            let full = by_author.is_some_and(|queue| queue.len() >= ASKED_BY_AUTHOR_MAX) || self.asked.len() >= ASKED_MAX;
+            let full =
+                by_author.is_some_and(|queue| queue.len() >= ASKED_BY_AUTHOR_MAX) || self.asked.len() >= ASKED_MAX;
             if full {
                 let last = by_author.and_then(|queue| queue.back()).or_else(|| self.asked.keys().next_back());
                 let last = last.cloned().and_then(|last| self.asked.get_mut(&last));
@@ -362,7 +363,8 @@ mod tests {
             };
             order.push((asked, feeds));
         }
-        let mut expected = Vec::from([(0, 1), (7, 2), (1, 1), (2, 1)].map(|(id, of)| (name(id).2, vec![asker(of).feed])));
+        let mut expected =
+            Vec::from([(0, 1), (7, 2), (1, 1), (2, 1)].map(|(id, of)| (name(id).2, vec![asker(of).feed])));
         expected.insert(1, ("care".to_owned(), Vec::new()));
         assert_eq!(order, expected);
         // A store that cannot be read is asked again later.

@@ -8,7 +8,7 @@ use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::{Revision, SpaceId};
 
 use super::{Finding, Progress, VerifyError};
-use crate::chain::{EntityKey, Past, Search, Until, Unread};
+use crate::chain::{EntityKey, Past, Search, Unread, Until};
 use crate::store::{Snapshot, SpaceRow, Store, StoreOptions};
 
 /// Names an entity of a store.

@@ -108,7 +108,11 @@ fn clocks_at_older_heads_are_those_of_the_whole_past() {
             assert_eq!(ask(row.heads()), ClockAt::Known(row.clock().clone()), "heads that the node had, seed {seed}");
         }
         for one in &bed.made {
-            assert_eq!(ask(&[one.change.hash()]), ClockAt::Known(bed.clocks[&one.change.hash()].clone()), "seed {seed}");
+            assert_eq!(
+                ask(&[one.change.hash()]),
+                ClockAt::Known(bed.clocks[&one.change.hash()].clone()),
+                "seed {seed}"
+            );
             let other = &bed.made[dice.below(COUNT)].change;
             let mut heads = vec![one.change.hash(), other.hash()];
             heads.sort_unstable();
@@ -195,14 +199,17 @@ fn an_index_knows_the_clocks_that_walks_find() {
             index.add((&snapshot, &mut entries), KEY, caught).unwrap();
             assert_eq!((index.len(), index.newest()), (upto, upto as u64));
         }
-        let mut ask = |heads: &[ChangeHash]| {
-            indexed((&snapshot, &mut entries), KEY, &index, heads, usize::MAX).unwrap()
-        };
+        let mut ask =
+            |heads: &[ChangeHash]| indexed((&snapshot, &mut entries), KEY, &index, heads, usize::MAX).unwrap();
         for row in &bed.rows {
             assert_eq!(ask(row.heads()), ClockAt::Known(row.clock().clone()), "heads that the node had, seed {seed}");
         }
         for one in &bed.made {
-            assert_eq!(ask(&[one.change.hash()]), ClockAt::Known(bed.clocks[&one.change.hash()].clone()), "seed {seed}");
+            assert_eq!(
+                ask(&[one.change.hash()]),
+                ClockAt::Known(bed.clocks[&one.change.hash()].clone()),
+                "seed {seed}"
+            );
             let other = bed.made[dice.below(COUNT)].change.hash();
             let mut both = bed.clocks[&one.change.hash()].clone();
             both.join(&bed.clocks[&other]);

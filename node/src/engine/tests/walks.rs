@@ -1,8 +1,8 @@
 //! Walks over a chain to the past of a change.
 
 use super::*;
-use crate::chain::{Budget, ClockAt, EntityKey, walk};
 use crate::chain::clock::{Comparable, clock_comparing};
+use crate::chain::{Budget, ClockAt, EntityKey, walk};
 
 /// Siblings on top of a history, and a change on all of them but one: its past is right. How many hashes of heads were
 /// hashed to find it, as after a restart, when no clock is remembered.

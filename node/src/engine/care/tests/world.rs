@@ -10,12 +10,12 @@ use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{FeedId, NodeId, SpaceId};
 
+use crate::chain::Look;
 use crate::engine::care::{Care, Doubt};
 use crate::engine::{
     Command, Engine, EngineConfig, EntityWrite, Expect, Input, Now, Output, Refusal, Reply, ReplyTo, SpaceStatus,
     WriteCommand,
 };
-use crate::chain::Look;
 use crate::store::{Batch, Endless, Store, StoreOptions};
 
 const WALL: u64 = 1_800_000_000_000;
