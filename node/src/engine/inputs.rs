@@ -98,7 +98,7 @@ impl Parts<'_> {
     fn looked(&mut self, work: &mut Work<'_>, looked: Looked, after: &mut After) -> Result<(), StoreError> {
         let Some(answered) = work.looks.answered(looked, work.now.mono) else { return Ok(()) };
         let (Answered::Entries(no, _) | Answered::Care(no, _)) = answered;
-        let Some(space) = self.spaces.values_mut().find(|space| space.row.no == no) else { return Ok(()) };
+        let Some(space) = self.spaces.by_no_mut(no) else { return Ok(()) };
         let id = space.id;
         match answered {
             Answered::Entries(_, feeds) => {
