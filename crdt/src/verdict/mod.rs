@@ -86,6 +86,8 @@ pub enum Wait {
     Later,
     /// An entity whose row, or whose history as far as it is needed, is damaged here: collection, id.
     Damaged(String, String),
+    /// An entity whose past is being looked at, because what it was made on lies far back or is not here: collection, id.
+    Looked(String, String),
     /// A settled entry that is damaged here.
     Unreadable(FeedId, u64),
 }
@@ -101,6 +103,7 @@ impl std::fmt::Display for Wait {
             Self::Change(collection, id, hash) => write!(f, "waits for change {hash} of {collection}/{id}"),
             Self::Later => f.write_str("was written by a later version: upgrade this node"),
             Self::Damaged(collection, id) => write!(f, "waits for {collection}/{id}, which is damaged on this node"),
+            Self::Looked(collection, id) => write!(f, "waits for a look at the past of {collection}/{id}"),
             Self::Unreadable(feed, seq) => {
                 write!(f, "waits for entry {seq} of feed {feed}, which is damaged on this node")
             }

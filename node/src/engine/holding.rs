@@ -107,7 +107,7 @@ fn resolved(space: &Space, blocker: &Wait) -> bool {
         Wait::Entry(feed, seq) => space.frontier.seq(*feed) >= *seq,
         Wait::Rules(hash) => space.rules.knows(*hash),
         Wait::Damaged(collection, id) => !space.care.rests(collection, id),
-        // Whoever waits for a change is told when it comes; what is damaged stays so until the store is opened again.
-        Wait::Change(..) | Wait::Fork(..) | Wait::Later | Wait::Unreadable(..) => false,
+        // Whoever waits for a change or a look is told when it comes; what is damaged stays so until the store is opened again.
+        Wait::Change(..) | Wait::Looked(..) | Wait::Fork(..) | Wait::Later | Wait::Unreadable(..) => false,
     }
 }

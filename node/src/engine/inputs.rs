@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::VerifiedRange;
 use tombolo_crdt::rules::Contact;
+use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
@@ -14,6 +15,7 @@ use super::conn::{Conn, Conns};
 use super::contacts::Contacts;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
+use super::looks::Answered;
 use super::offer::Offer;
 use super::settle::Taken;
 use super::space::Author;
@@ -21,6 +23,7 @@ use super::spaces::Spaces;
 use super::step::After;
 use super::strangers::OFFERS_MAX;
 use super::{Work, rules};
+use crate::chain::Looked;
 use crate::store::StoreError;
 
 /// The engine's memory while its store is in a transaction.
@@ -90,9 +93,32 @@ impl Parts<'_> {
                     after.parted.push(conn);
                 }
             }
+            Input::Looked(looked) => self.looked(work, *looked, after)?,
             Input::Timer => {}
         }
         Ok(())
+    }
+
+    /// An entity's past has been looked at: who waited for that is tried again.
+    fn looked(&mut self, work: &mut Work<'_>, looked: Looked, after: &mut After) -> Result<(), StoreError> {
+        let Some(answered) = work.looks.answered(looked, work.now.mono) else { return Ok(()) };
+        let (Answered::Entries(no, _) | Answered::Care(no, _)) = answered;
+        let Some(space) = self.spaces.by_no_mut(no) else { return Ok(()) };
+        let id = space.id;
+        match answered {
+            Answered::Entries(_, feeds) => {
+                for feed in feeds {
+                    if let Some(Wait::Looked(..)) = space.held.blocker(feed) {
+                        space.held.unblock(feed);
+                    }
+                }
+                self.drained(work, id, Taken::default(), after)
+            }
+            Answered::Care(_, found) => {
+                space.care.answered(found);
+                self.tend(work, id, after)
+            }
+        }
     }
 
     fn frame(&mut self, work: &mut Work<'_>, conn: ConnId, frame: Frame, after: &mut After) -> Result<(), StoreError> {

@@ -17,6 +17,7 @@ use tombolo_transport::{CloseCode, Standing};
 use super::acks::Acks;
 use super::planning::{Plan, Planned};
 use super::status::{PeerAck, Status};
+use crate::chain::{Look, Looked};
 
 /// The two clocks a step is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +84,8 @@ pub enum Input {
     Twin(String),
     /// A connection ended.
     Closed(ConnId, String),
+    /// The answer to [`Output::Look`].
+    Looked(Box<Looked>),
     /// The wake-up the last step asked for, or any other moment.
     Timer,
 }
@@ -419,6 +422,8 @@ pub enum Output {
     Acknowledged(Acks),
     /// The set of nodes to dial, complete.
     Targets(Vec<Target>),
+    /// Reads what takes longer than a step may; the answer is [`Input::Looked`]. At most one is under way at a time.
+    Look(Box<Look>),
 }
 
 /// Result of a step.

@@ -11,6 +11,8 @@ use tombolo_crdt::verdict::{Base, Judgement, Known, Past, Situation, Wait, judge
 use tombolo_crdt::{ChainHash, ChangeHash, FeedId, SpaceId};
 
 use super::care::Care;
+use super::looks::Asker;
+use super::past::ClockAt;
 use super::rows::RowFault;
 use super::space::{Feed, Space};
 use super::{Work, past};
@@ -35,7 +37,9 @@ impl Work<'_> {
         let (_, before) = of.rules_at(entry.seq - 1);
         let situation = Situation { feed, author: of.opening.node, rules, before };
         let read = read.into_iter().map(Some).collect();
-        let mut here = Here { work: self, space: (*id, row.no), refusals: row.refused > 0, feeds, care, read };
+        let asker = Asker { author: of.opening.node, feed };
+        let refusals = row.refused > 0;
+        let mut here = Here { work: self, space: (*id, row.no), asker, refusals, feeds, care, read };
         let judgement = judge(entry, &situation, &mut here);
         self.poison.end();
         judgement
@@ -47,6 +51,8 @@ struct Here<'h, 'w> {
     work: &'h mut Work<'w>,
     /// Id and local number.
     space: (SpaceId, u32),
+    /// For whom an entity's past is looked at.
+    asker: Asker,
     /// Whether anything was ever refused here.
     refusals: bool,
     feeds: &'h BTreeMap<FeedId, Feed>,
@@ -99,7 +105,7 @@ impl Past for Here<'_, '_> {
     fn base(&mut self, entity: &EntityChange, change: &Change) -> Result<Known<Base>, StoreError> {
         let (collection, id) = (entity.collection.as_str(), entity.id.as_str());
         let no = self.space.1;
-        let Work { rows, batch, entries, pasts, .. } = &mut *self.work;
+        let Work { rows, batch, entries, pasts, looks, .. } = &mut *self.work;
         let row = match rows.get(batch, no, collection, id) {
             Ok(row) => row,
             Err(RowFault::Store(error)) => return Err(error),
@@ -112,9 +118,16 @@ impl Past for Here<'_, '_> {
         if change.deps() == row.state.heads() {
             return Ok(Known::Is(Base::At { here, past: row.state.clock().clone() }));
         }
-        match past::clock_at((&*batch, entries), pasts, (no, collection, id), &row.state, change.deps()) {
-            Ok(Ok(past)) => Ok(Known::Is(Base::At { here, past })),
-            Ok(Err(absent)) => Ok(Known::Is(Base::Absent(absent))),
+        // What is damaged is not looked at again and again.
+        let asker = (!self.care.rests(collection, id)).then_some(self.asker);
+        match past::clock_at((&*batch, entries), (pasts, looks), (no, collection, id), &row.state, change.deps(), asker)
+        {
+            Ok(ClockAt::Known(past)) => Ok(Known::Is(Base::At { here, past })),
+            Ok(ClockAt::Unknown(absent)) => Ok(Known::Is(Base::Absent(absent))),
+            Ok(ClockAt::NotYet) => {
+                let wait = if asker.is_some() { Wait::Looked } else { Wait::Damaged };
+                Ok(Known::Wait(wait(collection.to_owned(), id.to_owned())))
+            }
             Err(error) => self.damaged(entity, error),
         }
     }

@@ -28,6 +28,7 @@ mod inputs;
 mod io;
 mod judge;
 mod local;
+mod looks;
 mod memory;
 mod news;
 mod offer;
@@ -128,6 +129,7 @@ pub struct Engine {
     hlc_last: Hlc,
     hlc_seen: Hlc,
     pasts: Pasts,
+    looks: looks::Looks,
     poison: poison::Poison,
     counters: Counters,
     full: Option<String>,
@@ -181,6 +183,7 @@ impl Engine {
             hlc_last: Hlc::default(),
             hlc_seen: Hlc::default(),
             pasts: Pasts::default(),
+            looks: looks::Looks::default(),
             poison: poison::Poison::default(),
             counters: Counters::default(),
             full: None,
@@ -232,6 +235,7 @@ impl Engine {
         self.drain_due = true;
         self.targets_due = true;
         self.pasts = Pasts::default();
+        self.looks.forget();
         Ok(())
     }
 
@@ -350,6 +354,7 @@ struct Work<'a> {
     rows: Rows,
     entries: Entries,
     pasts: &'a mut Pasts,
+    looks: &'a mut looks::Looks,
     poison: &'a mut poison::Poison,
     key: &'a SigningKey,
     node: NodeId,

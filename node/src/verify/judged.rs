@@ -10,7 +10,7 @@ use tombolo_crdt::{ChainHash, ChangeHash, FeedId};
 
 use super::feeds::place;
 use super::{Check, pages};
-use crate::chain::{EntityKey, Entries, chain, clock_at};
+use crate::chain::{Budget, ClockAt, EntityKey, Entries, clock_at, walk};
 use crate::store::{EntryRow, FeedRow, Snapshot, SpaceRow, StoreError};
 
 /// What is known of a feed's author as its entries are judged one after the other.
@@ -158,13 +158,17 @@ impl Stored<'_> {
         let state = row.as_deref().map(tombolo_crdt::entity::EntityState::decode).transpose();
         let state = state.map_err(|error| StoreError::corrupt("entities", error.to_string()))?.unwrap_or_default();
         let at = (state.clock(), state.journal());
-        let past = match clock_at((self.snapshot, self.entries), key, at, change.deps(), &|_| None)? {
-            Ok(past) => past,
-            Err(absent) => return Ok(Base::Absent(absent)),
+        let all = Budget::UNBOUNDED;
+        let past = match clock_at((self.snapshot, self.entries), key, at, change.deps(), &|_| None, all)? {
+            ClockAt::Known(past) => past,
+            ClockAt::Unknown(absent) => return Ok(Base::Absent(absent)),
+            ClockAt::NotYet => {
+                return Err(StoreError::corrupt("journal", "a walk without a bound ended before its end"));
+            }
         };
         // What its feed had done to the entity before.
         let mut here = Mark::default();
-        for link in chain(self.snapshot, self.entries, key, state.journal()) {
+        for link in walk(self.snapshot, self.entries, key, state.journal(), all) {
             let link = link?;
             if link.feed == self.at.0 && link.seq < self.at.1 {
                 let before = link.parse()?;
