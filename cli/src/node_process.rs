@@ -38,7 +38,7 @@ pub(crate) fn run(
 ) -> Result<(), CliError> {
     let threads = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let threads = threads.map_err(|error| CliError::failed("the async runtime could not be started").cause(error))?;
-    threads.block_on(async {
+    let ended = threads.block_on(async {
         // From here on a signal stops the node in order, also while it is starting.
         let mut stop = std::pin::pin!(interrupt::signalled()?);
         let data = DataDir::at(&config.data);
@@ -53,8 +53,14 @@ pub(crate) fn run(
                 .hint("see the log above; start it again, and run `tombolo verify` if it happens again"));
         }
         told
-    })
+    });
+    // A resolver that does not answer must not hold up the end; everything else has ended.
+    threads.shutdown_timeout(RESOLVER_GRACE);
+    ended
 }
+
+/// How long threads that wait for the system may take to end.
+const RESOLVER_GRACE: std::time::Duration = std::time::Duration::from_millis(100);
 
 fn node_config(config: RunConfig) -> NodeConfig {
     NodeConfig {

@@ -24,7 +24,7 @@ use crate::store::{CACHE_BYTES, Store, StoreOptions};
 /// How long requests under way may take to end when the node stops; streams are ended at once.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 /// How long peers may take to be told that the node stops.
-const CLOSE_GRACE: Duration = Duration::from_secs(2);
+const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
 /// How a node runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

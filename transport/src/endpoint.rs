@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
@@ -105,6 +105,9 @@ impl Endpoint {
     /// # Cancel safety
     /// Safe: the attempt is given up.
     pub async fn connect(&self, address: SocketAddr, expected: Option<NodeId>) -> Result<Connection, ConnectError> {
+        if let Some(reason) = self.local_addr().ok().and_then(|listen| unreachable(listen.ip(), address.ip())) {
+            return Err(ConnectError::BadAddress { address, reason });
+        }
         let seen = Arc::new(OnceLock::new());
         let config = config::client(&self.identity, &self.settings, expected, seen.clone())?;
         let connecting = self.quinn.connect_with(config, address, SERVER_NAME).map_err(|error| match error {
@@ -140,12 +143,13 @@ impl Endpoint {
         let mut running = JoinSet::new();
         let mut worst: Option<ConnectError> = None;
         loop {
-            match rest.pop_front() {
+            let next = if running.len() < limits::DIAL_AT_ONCE_MAX { rest.pop_front() } else { None };
+            match next {
                 Some(address) => {
                     let endpoint = self.clone();
                     running.spawn(async move { endpoint.connect(address, expected).await });
                 }
-                None if running.is_empty() => {
+                None if running.is_empty() && rest.is_empty() => {
                     return Err(worst.unwrap_or(ConnectError::NoAddress { reason: "no address given".to_owned() }));
                 }
                 None => {}
@@ -160,7 +164,7 @@ impl Endpoint {
                     Ok(Err(_)) => {}
                     Err(error) => tracing::error!(%error, "a dial ended abnormally"),
                 },
-                () = tokio::time::sleep(limits::DIAL_STAGGER), if !rest.is_empty() => {}
+                () = tokio::time::sleep(limits::DIAL_STAGGER), if !rest.is_empty() && running.len() < limits::DIAL_AT_ONCE_MAX => {}
             }
         }
     }
@@ -273,12 +277,29 @@ fn failed(address: SocketAddr, cause: Lost) -> ConnectError {
     }
 }
 
+/// Why nothing at `to` can be dialled from a socket that listens at `listen`, where that is certain.
+fn unreachable(listen: IpAddr, to: IpAddr) -> Option<String> {
+    let to = to.to_canonical();
+    let family = match (listen, to) {
+        (IpAddr::V4(_), IpAddr::V6(_)) => Some("IPv4"),
+        (IpAddr::V6(ours), IpAddr::V4(_)) if !ours.is_unspecified() && ours.to_ipv4_mapped().is_none() => Some("IPv6"),
+        _ => None,
+    };
+    match family {
+        Some(family) => Some(format!("this node listens on {listen}, {family} only")),
+        None if listen.is_loopback() && !to.is_loopback() => {
+            Some(format!("this node listens on {listen}, this machine only"))
+        }
+        None => None,
+    }
+}
+
 /// Which of two errors tells more.
 fn rank(error: &ConnectError) -> u8 {
     match error {
         ConnectError::WrongPeer { .. } => 3,
         ConnectError::Ourselves { .. } | ConnectError::Failed { .. } => 2,
-        ConnectError::BadAddress { .. } => 0,
+        ConnectError::NoAnswer { .. } => 0,
         _ => 1,
     }
 }

@@ -138,7 +138,10 @@ pub const INCOMING_BUFFER_TOTAL: u64 = 4 << 20;
 pub const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(15);
 
 /// Addresses of one target that are tried; the rest is left out. A name with more is a mistake or an attack.
-pub const DIAL_ADDRESSES_MAX: usize = 8;
+pub const DIAL_ADDRESSES_MAX: usize = 16;
+
+/// Addresses of one target that are tried at once.
+pub const DIAL_AT_ONCE_MAX: usize = 4;
 
 /// Head start of an address over the next one when a target has several.
 pub const DIAL_STAGGER: Duration = Duration::from_millis(250);

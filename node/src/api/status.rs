@@ -36,6 +36,10 @@ pub(super) async fn status(State(app): State<SharedApp>) -> Result<AxumJson<Valu
         "spaces": status.spaces.iter().map(space).collect::<Vec<_>>(),
         "connections": status.connections.iter().map(connection).collect::<Vec<_>>(),
         "peers_added": status.peers_added,
+        "twins": status.twins.iter().map(|twin| {
+            let own = twin.node == status.node;
+            json!({ "node": twin.node.to_string(), "own": own, "address": twin.address, "at": twin.at })
+        }).collect::<Vec<_>>(),
         "dials": dials(&app),
         "joins": joins,
         "counters": counters(&app, &status),

@@ -179,7 +179,9 @@ fn note_have(conn: &mut Conn, have: Have, spaces: &mut Spaces, now: Now, after: 
     // What was held there once and is no longer named has been dropped.
     for FeedHave { feed, settled, held } in &have.feeds {
         let on_its_way = session.in_flight.iter().any(|flight| flight.carried.iter().any(|(known, _)| known == feed));
-        let kept = held.iter().fold(*settled, |end, (first, last)| if *first == end + 1 { *last } else { end });
+        let kept = held
+            .iter()
+            .fold(*settled, |end, (first, last)| if end.checked_add(1) == Some(*first) { *last } else { end });
         if !on_its_way && have.number != 0 && session.cursor.get(feed).is_some_and(|sent| *sent > kept) {
             session.send_again(*feed, kept, now.mono);
         }

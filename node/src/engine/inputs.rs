@@ -10,6 +10,7 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
 use super::agenda::Agenda;
+use super::contacts::Contacts;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
 use super::offer::Offer;
@@ -29,6 +30,7 @@ pub(super) struct Parts<'e> {
     pub(super) strangers: &'e mut BTreeSet<ConnId>,
     pub(super) agenda: &'e mut Agenda,
     pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
+    pub(super) contacts: &'e mut Contacts,
     pub(super) added: &'e mut BTreeSet<String>,
     pub(super) discovered: &'e mut BTreeMap<NodeId, Vec<String>>,
     pub(super) author: Author,
@@ -76,6 +78,7 @@ impl Parts<'_> {
                     after.roomy.insert(id);
                 }
             }
+            Input::Twin(address) => self.contacts.twin(work.node, address, work.now.wall_millis),
             Input::Closed(id, reason) => {
                 self.strangers.remove(&id);
                 if let Some(conn) = self.conns.remove(&id) {
@@ -111,6 +114,12 @@ impl Parts<'_> {
             Frame::JoinRefused(space, refusal) => self.join_refused(work, conn, space, refusal, after),
             frame => {
                 let Some(known) = self.conns.get_mut(&conn) else { return Ok(()) };
+                if let Frame::Hello(hello) = &frame
+                    && self.spaces.values().any(|space| space.role(known.peer).is_some())
+                {
+                    let wall = work.now.wall_millis;
+                    after.retarget |= self.contacts.hear(known, hello, &mut work.batch, wall)?;
+                }
                 if let Frame::Rules(space, _) = &frame {
                     known.door.names |= self.spaces.contains_key(space) || self.joins.contains_key(space);
                 }

@@ -76,6 +76,8 @@ pub enum Input {
     Writable(ConnId, SpaceId, usize),
     /// The control stream of a connection has room for this many bytes (an absolute figure).
     Room(ConnId, usize),
+    /// Another process answered, or came, with this node's own key: where it was met.
+    Twin(String),
     /// A connection ended.
     Closed(ConnId, String),
     /// The wake-up the last step asked for, or any other moment.

@@ -15,6 +15,7 @@ mod agenda;
 mod append;
 mod care;
 mod commands;
+mod contacts;
 mod exchange;
 mod heads;
 mod held;
@@ -62,7 +63,7 @@ pub use io::{
     Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Now, Output, Outputs,
     ReceiptState, Refusal, Reply, ReplyTo, Target, WriteCommand, WriteOutcome, Written,
 };
-pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status};
+pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
 
 use rows::{Pasts, Rows};
 use session::Conn;
@@ -107,6 +108,7 @@ pub struct Engine {
     strangers: BTreeSet<ConnId>,
     agenda: agenda::Agenda,
     joins: BTreeMap<SpaceId, rules::PendingJoin>,
+    contacts: contacts::Contacts,
     added: BTreeSet<String>,
     discovered: BTreeMap<NodeId, Vec<String>>,
     targets: Vec<Target>,
@@ -159,6 +161,7 @@ impl Engine {
             strangers: BTreeSet::new(),
             agenda: agenda::Agenda::default(),
             joins: BTreeMap::new(),
+            contacts: contacts::Contacts::default(),
             added: BTreeSet::new(),
             discovered: BTreeMap::new(),
             targets: Vec::new(),
@@ -201,6 +204,7 @@ impl Engine {
         }
         self.joins = rules::load_joins(&batch)?;
         self.added = rules::load_added(&batch)?;
+        self.contacts.load(&batch)?;
         // Nothing is written but that damaged rows are gone which can be done without. If it fails they are met again.
         if let Err(error) = batch.commit() {
             tracing::error!(%error, "damaged rows cannot be removed");

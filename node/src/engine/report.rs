@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::feed::Position;
+use tombolo_crdt::rules::Contact;
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{FeedId, NodeId, Receipt, SpaceId};
 
@@ -52,9 +53,18 @@ pub(super) fn receipt(
 
 impl Engine {
     /// Everything there is to say about this node.
-    pub(super) fn status(&self, _now: Now) -> Status {
-        let Self { spaces, conns, node, .. } = self;
-        let spaces: Vec<SpaceStatus> = spaces.values().map(|space| space_status(space, conns, *node)).collect();
+    pub(super) fn status(&self, now: Now) -> Status {
+        let Self { spaces, conns, node, contacts, .. } = self;
+        let about = |space: &Space| {
+            let mut status = space_status(space, conns, *node);
+            for member in &mut status.members {
+                let roster = Contact { name: member.name.clone(), addrs: member.addrs.clone() };
+                let Contact { name, addrs } = contacts.of(member.node, &roster);
+                (member.name, member.addrs) = (name, addrs);
+            }
+            status
+        };
+        let spaces: Vec<SpaceStatus> = spaces.values().map(about).collect();
         let connections = conns.values().filter_map(|conn| {
             let hello = conn.hello.as_ref()?;
             Some(ConnectionStatus {
@@ -74,6 +84,7 @@ impl Engine {
             addrs: self.contact.addrs.clone(),
             spaces,
             connections,
+            twins: self.contacts.twins(now.wall_millis),
             peers_added: self.added.iter().cloned().collect(),
             joins: self.joins.values().filter(|join| !join.over).map(|join| (join.space, join.name.clone())).collect(),
             counters: self.counters.clone(),
@@ -97,6 +108,9 @@ impl Engine {
         let mut members: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
         for (node, member) in self.spaces.values().flat_map(|space| space.others(self.node)) {
             members.entry(node).or_default().extend(member.contact.addrs);
+        }
+        for (node, addrs) in &mut members {
+            *addrs = self.contacts.addresses(*node, std::mem::take(addrs));
         }
         for join in self.joins.values().filter(|join| !join.over) {
             members.entry(join.inviter).or_default().extend(join.addrs.iter().cloned());

@@ -38,12 +38,25 @@ pub struct Status {
     pub connections: Vec<ConnectionStatus>,
     /// Addresses added by hand.
     pub peers_added: Vec<String>,
+    /// Keys that two processes run with: this node's own, or a member's.
+    pub twins: Vec<Twin>,
     /// Joins that wait for a member.
     pub joins: Vec<(SpaceId, String)>,
     /// Counters since this process started.
     pub counters: Counters,
     /// Why writes are refused at present, if they are.
     pub full: Option<String>,
+}
+
+/// A key that two processes run with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Twin {
+    /// The key.
+    pub node: NodeId,
+    /// Where the other one was met.
+    pub address: String,
+    /// When, milliseconds since 1970.
+    pub at: u64,
 }
 
 /// A space on this node.
@@ -109,7 +122,7 @@ pub struct MemberStatus {
     pub name: String,
     /// Its role.
     pub role: Role,
-    /// Its addresses as the roster says.
+    /// Its addresses as it said last, or as the roster says.
     pub addrs: Vec<String>,
     /// Whether it is connected.
     pub connected: bool,

@@ -128,6 +128,7 @@ impl Engine {
             strangers: &mut self.strangers,
             agenda: &mut self.agenda,
             joins: &mut self.joins,
+            contacts: &mut self.contacts,
             added: &mut self.added,
             discovered: &mut self.discovered,
             author: self.author,

@@ -67,7 +67,7 @@ impl Core {
         let driver = Driver::new(stepper, clock, Source::new(local_items), Source::new(net_items), outlets);
 
         let engine = EngineHandle { inbox: local, journal: journals, acks: acked };
-        let (net, link_events) = Net::new(Arc::clone(&links), inbox.clone());
+        let (net, link_events) = Net::new(Arc::clone(&links), inbox.clone(), endpoint.local_addr().ok());
         let reports = DialReports::default();
         let dialling = Dialling {
             clock,

@@ -157,6 +157,9 @@ impl Dialling {
                 tokio::spawn(self.net.clone().serve(connection));
             }
             Err(error) => {
+                if let ConnectError::Ourselves { address } = &error {
+                    self.net.met_own_key(*address);
+                }
                 let Some(target) = book.targets.get(&id) else { return };
                 tracing::debug!(?target, %error, "no connection");
                 self.reports.failed(id, target, error.to_string());

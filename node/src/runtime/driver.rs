@@ -196,7 +196,7 @@ impl<S: Stepper> Driver<S> {
                     let room = self.outlets.links.control(conn, &frame);
                     self.next.extend(room.map(|(space, bytes)| Input::Writable(conn, space, bytes)));
                 }
-                Output::Transfer(conn, space, frame) => self.outlets.links.transfer(conn, space, &frame),
+                Output::Transfer(conn, space, frame) => self.outlets.links.transfer(conn, space, frame),
                 Output::Close(conn, code, reason) => self.outlets.links.close(conn, code, &reason),
                 Output::Standing(conn, standing) => self.outlets.links.stand(conn, standing),
                 Output::Known(known) => self.outlets.endpoint.set_known(known),

@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Hello, offers_packing};
 use tombolo_transport::limits::{TRANSFER_SEND_BUFFER, TRANSFERS_MAX};
@@ -15,6 +17,9 @@ use crate::engine::ConnId;
 /// Frames that wait for a transfer stream whose buffer was full. The engine stops when there is no room, having gone
 /// over it by one frame per space; a channel with more than this many frames waiting is a defect.
 const WAITING_FRAMES_MAX: usize = 64;
+
+/// Frames that wait to be packed, per connection: as many as may wait for its streams.
+const UNPACKED_MAX: usize = WAITING_FRAMES_MAX * TRANSFERS_MAX;
 
 /// All running connections.
 #[derive(Debug)]
@@ -31,6 +36,7 @@ pub(super) struct Link {
     traffic: Arc<PeerTraffic>,
     /// The peer takes packed frames; it has said so if it does before any entries are sent.
     takes_packed: AtomicBool,
+    packing: mpsc::Sender<(SpaceId, Frame)>,
     greeted: AtomicBool,
     /// A page of rules went out that is not the last.
     room_wanted: AtomicBool,
@@ -57,9 +63,11 @@ impl Links {
         Self { table: RwLock::default(), traffic, numbers: AtomicU64::new(0) }
     }
 
-    pub(super) fn insert(&self, handle: ConnectionHandle) -> (ConnId, Arc<Link>) {
+    /// Files a connection. The receiver is for its [`pack_all`].
+    pub(super) fn insert(&self, handle: ConnectionHandle) -> (ConnId, Arc<Link>, Unpacked) {
         let conn = ConnId(self.numbers.fetch_add(1, Ordering::Relaxed) + 1);
         let traffic = self.traffic.of(handle.peer());
+        let (packing, unpacked) = mpsc::channel(UNPACKED_MAX);
         let link = Arc::new(Link {
             handle,
             traffic,
@@ -67,10 +75,11 @@ impl Links {
             greeted: AtomicBool::new(false),
             room_wanted: AtomicBool::new(false),
             strange_frames: AtomicUsize::new(0),
+            packing,
             transfers: Mutex::default(),
         });
         self.table.write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&link));
-        (conn, link)
+        (conn, link, unpacked)
     }
 
     pub(super) fn remove(&self, conn: ConnId) {
@@ -107,10 +116,13 @@ impl Links {
         }
     }
 
-    /// Sends entries on the space's transfer.
-    pub(super) fn transfer(&self, conn: ConnId, space: SpaceId, frame: &Frame) {
-        if let Some(link) = self.get(conn) {
-            link.transfer(space, frame);
+    /// Sends entries on the space's transfer. They are encoded and packed in the connection's own task: the engine's thread
+    /// has other things to do.
+    pub(super) fn transfer(&self, conn: ConnId, space: SpaceId, frame: Frame) {
+        let Some(link) = self.get(conn) else { return };
+        match link.packing.try_send((space, frame)) {
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(_)) => link.overloaded("too many entries wait to be packed for the peer"),
         }
     }
 
@@ -127,6 +139,16 @@ impl Links {
             tracing::info!(peer = %link.handle.peer(), reason, "closing a connection");
             link.handle.close_when_sent(code, reason);
         }
+    }
+}
+
+/// Frames of entries on their way from the engine to a connection, in order.
+pub(super) type Unpacked = mpsc::Receiver<(SpaceId, Frame)>;
+
+/// Encodes and packs what a connection is to send, in order. Ends with the connection.
+pub(super) async fn pack_all(link: Arc<Link>, mut unpacked: Unpacked) {
+    while let Some((space, frame)) = unpacked.recv().await {
+        link.transfer(space, &frame);
     }
 }
 

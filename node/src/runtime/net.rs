@@ -1,6 +1,7 @@
 //! Connections: one task each, which decodes, verifies, and hands over.
 
 use std::any::Any;
+use std::net::{SocketAddr, UdpSocket};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -10,9 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tombolo_crdt::feed::{Range, RangeError, ReadAhead, VerifiedRange};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
-use tombolo_transport::{Channel, CloseCode, Connection, Endpoint, Event, Events, Standing};
+use tombolo_transport::{Channel, CloseCode, ConnectError, Connection, Endpoint, Event, Events, Standing};
 
-use super::links::{Link, Links};
+use super::links::{Link, Links, pack_all};
 use crate::engine::{ConnId, Input};
 use crate::handle::{Inbox, Size, Stopped};
 
@@ -43,6 +44,8 @@ pub(super) struct Net {
     events: mpsc::Sender<LinkEvent>,
     /// As many verifications at once as there are cores.
     verifiers: Arc<Semaphore>,
+    /// Where this node listens.
+    listen: Option<SocketAddr>,
     /// One at a time for all who are no members.
     strange_verifier: Arc<Semaphore>,
     /// A frame of this length makes the program fail.
@@ -82,12 +85,17 @@ impl Fault {
 }
 
 impl Net {
-    pub(super) fn new(links: Arc<Links>, inbox: Inbox) -> (Self, mpsc::Receiver<LinkEvent>) {
+    pub(super) fn new(
+        links: Arc<Links>,
+        inbox: Inbox,
+        listen: Option<SocketAddr>,
+    ) -> (Self, mpsc::Receiver<LinkEvent>) {
         let (events, receiver) = mpsc::channel(LINK_EVENTS);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let net = Self {
             links,
             inbox,
+            listen,
             events,
             verifiers: Arc::new(Semaphore::new(cores)),
             strange_verifier: Arc::new(Semaphore::new(1)),
@@ -105,10 +113,24 @@ impl Net {
                 let from = accepting.remote_address();
                 match accepting.establish().await {
                     Ok(connection) => net.serve(connection).await,
+                    Err(ConnectError::Ourselves { address }) => net.met_own_key(address),
                     Err(error) => tracing::debug!(%from, %error, "no connection"),
                 }
             });
         }
+    }
+
+    /// Somebody at that address has this node's own key: this node itself, or a copy of it.
+    pub(super) fn met_own_key(&self, address: SocketAddr) {
+        if is_here(address, self.listen) {
+            return tracing::debug!(%address, "this node met itself");
+        }
+        tracing::warn!(%address, "another process runs with this node's key");
+        let inbox = self.inbox.clone();
+        tokio::spawn(async move {
+            // Nobody hears this only when the node is stopping.
+            let _ = inbox.input(Input::Twin(address.to_string()), Size::of(0, 1)).await;
+        });
     }
 
     /// Runs a connection to its end. Whatever ends it, the engine and the dialler hear of it: a connection that nobody
@@ -117,7 +139,8 @@ impl Net {
         let (peer, dialled) = (connection.peer(), connection.dialled_by_us());
         let address = connection.remote_address().to_string();
         let (handle, mut events) = connection.split();
-        let (conn, link) = self.links.insert(handle);
+        let (conn, link, unpacked) = self.links.insert(handle);
+        let packing = tokio::spawn(pack_all(Arc::clone(&link), unpacked));
         tracing::info!(%peer, %address, dialled, "connected");
         // Nobody hears this only when the node is stopping.
         let _ = self.events.send(LinkEvent::Up(peer)).await;
@@ -132,6 +155,7 @@ impl Net {
             link.handle().close(fault.code(), &reason);
             reason
         });
+        packing.abort();
         drop(events);
         let met = link.is_member();
         self.links.remove(conn);
@@ -247,6 +271,14 @@ impl Net {
     }
 }
 
+/// Whether an address leads back to this process. Its dials leave from the port it listens on, and nobody else on this
+/// machine has that.
+fn is_here(address: SocketAddr, listen: Option<SocketAddr>) -> bool {
+    let same_port = listen.is_none_or(|listen| listen.port() == address.port());
+    // An address of this machine can be bound, whatever it is called.
+    same_port && UdpSocket::bind(SocketAddr::new(address.ip(), 0)).is_ok()
+}
+
 /// What a panic said.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
@@ -295,7 +327,7 @@ mod tests {
         let (ours, theirs) = (endpoint(1), endpoint(2));
         let (inbox, mut items) = Inbox::new();
         let links = Arc::new(Links::new(Arc::new(Traffic::default())));
-        let (mut net, mut events) = Net::new(Arc::clone(&links), inbox);
+        let (mut net, mut events) = Net::new(Arc::clone(&links), inbox, None);
         net.trap = Some(13);
         let (address, us, peer) = (ours.local_addr().unwrap(), ours.node_id(), theirs.node_id());
         tokio::spawn(net.accept(ours));

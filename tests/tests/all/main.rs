@@ -7,6 +7,7 @@ mod history;
 mod import;
 mod simulation;
 mod stalled;
+mod strangers;
 mod sync;
 mod tidy;
 mod verify;

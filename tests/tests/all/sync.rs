@@ -136,3 +136,23 @@ fn concurrent_creation_delete_and_counters_on_three_nodes() {
     assert_eq!(a.export(&space), b.export(&space));
     assert_eq!(b.export(&space), c.export(&space));
 }
+
+#[test]
+fn two_that_move_in_turn_find_each_other_by_what_they_said_last() {
+    let (a, b) = (Node::new("a"), Node::new("b"));
+    let space = space_of("shop", &[&a, &b]);
+    converge(&space, &[&a, &b]);
+    // Every start takes another port. B knows where A is and dials it: A hears where B is now.
+    let b = b.stop().start();
+    let there = b.listen.clone();
+    eventually("a shows where b is now", || {
+        let status = a.status();
+        let member = &status["spaces"][0]["members"][0];
+        member["addrs"].as_array()?.iter().any(|addr| *addr == there.as_str()).then_some(())
+    });
+    // Then A moves. B looks for it where it is no more; A knows where B is, although it has been restarted.
+    let a = a.stop().start();
+    a.api.put(&format!("/v1/spaces/{space}/notes/1"), &json!({"n": 1})).expect(201);
+    converge(&space, &[&a, &b]);
+    assert_eq!(b.entity(&format!("{space}/notes/1")), Some(json!({"n": 1})));
+}

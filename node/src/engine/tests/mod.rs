@@ -5,6 +5,7 @@ mod growth;
 mod poison;
 mod rotten;
 mod shared;
+mod strangers;
 mod talking;
 mod verifying;
 mod waiting;

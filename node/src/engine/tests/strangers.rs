@@ -1,0 +1,221 @@
+//! Who is no member: how long it may stay, what it is told, what it may offer and what is offered to it.
+
+use tombolo_crdt::NodeId;
+use tombolo_crdt::hash::Tagged;
+use tombolo_crdt::rules::{Grant, Invite, Record, Role, admit_message, rules_entry};
+use tombolo_transport::frame::{Frame, Hello, Join, RULES_PAGE_BYTES};
+use tombolo_transport::{CloseCode, Standing};
+
+use super::*;
+use crate::engine::ConnId;
+use crate::engine::offer::{Offer, OfferError};
+use crate::engine::strangers::{OFFER_TIME, OFFER_WAIT, STRANGER_WAIT};
+
+const CONN: ConnId = ConnId(1);
+
+fn key(seed: u8) -> SigningKey {
+    SigningKey::from_bytes(&[seed; 32])
+}
+
+fn id(key: &SigningKey) -> NodeId {
+    NodeId::from_bytes(key.verifying_key().to_bytes())
+}
+
+fn hello() -> Frame {
+    let contact = Contact { name: "stranger".to_owned(), addrs: Vec::new() };
+    Frame::Hello(Hello { version: 1, contact, process: [1; 16], counter: 1, wall_millis: WALL, ext: Vec::new() })
+}
+
+impl Bed {
+    fn step(&mut self, inputs: Vec<Input>) -> Vec<Output> {
+        let out = self.engine.step(Now { mono: self.mono, wall_millis: WALL }, inputs);
+        self.engine.check_invariants();
+        out.list
+    }
+
+    /// Time goes by, up to the moment the engine wants to wake at, or beyond it.
+    fn wait(&mut self, time: Duration) -> Vec<Output> {
+        self.mono += time;
+        self.step(vec![Input::Timer])
+    }
+
+    fn connect(&mut self, conn: ConnId, peer: NodeId, address: &str) -> Vec<Output> {
+        self.step(vec![Input::Connected { conn, peer, dialled: false, address: address.to_owned() }])
+    }
+}
+
+/// Why a connection is closed, if it is.
+fn closed(outputs: &[Output]) -> Option<(CloseCode, &str)> {
+    outputs.iter().find_map(|output| match output {
+        Output::Close(_, code, reason) => Some((*code, reason.as_str())),
+        _ => None,
+    })
+}
+
+fn standing(outputs: &[Output], of: ConnId) -> Option<Standing> {
+    outputs.iter().find_map(|output| match output {
+        Output::Standing(conn, standing) if *conn == of => Some(*standing),
+        _ => None,
+    })
+}
+
+/// A range of rules entries, one after the other in a new feed of this key.
+fn rules_range(bed: &Bed, key: &SigningKey, epoch: u64, entries: &[Vec<Record>]) -> VerifiedRange {
+    let opening = Opening::new(id(key), bed.space, epoch, FeedKind::Rules, Vec::new());
+    let (feed, mut last) = (opening.feed(), opening.chain());
+    let parents = bed.engine.rules_heads(bed.space).unwrap();
+    let mut bytes = Vec::new();
+    for (seq, records) in (1..).zip(entries) {
+        let entry = rules_entry(seq, Hlc::from_millis(WALL), parents.clone(), records).encode();
+        last = chain(feed, seq, last, &entry);
+        bytes.push(entry.into());
+    }
+    let seal = Signature::sign(key, &seal_message(feed, entries.len() as u64, last));
+    let (opening, previous) = (opening.encode(), opening.chain());
+    Range { opening, from: 1, previous, entries: bytes, seal }.verify().unwrap()
+}
+
+#[test]
+fn who_has_nothing_in_common_is_let_go_and_hears_why() {
+    for (inputs, reason) in [(vec![], "no hello in time"), (vec![Input::Frame(CONN, hello())], "no space in common")] {
+        let mut bed = Bed::new();
+        bed.connect(CONN, id(&key(8)), "192.0.2.1:7700");
+        bed.step(inputs);
+        assert_eq!(closed(&bed.wait(STRANGER_WAIT - Duration::from_millis(2))), None);
+        assert_eq!(closed(&bed.wait(Duration::from_millis(2))), Some((CloseCode::Refused, reason)));
+        assert_eq!(closed(&bed.wait(STRANGER_WAIT)), None, "it is gone");
+    }
+}
+
+#[test]
+fn the_engine_wakes_for_the_one_that_is_to_be_let_go() {
+    let mut bed = Bed::new();
+    bed.connect(CONN, id(&key(8)), "192.0.2.1:7700");
+    let out = bed.engine.step(Now { mono: bed.mono, wall_millis: WALL }, vec![Input::Timer]);
+    let (at, _) = out.wake.unwrap();
+    assert!(at <= bed.mono + STRANGER_WAIT, "{at:?}");
+}
+
+#[test]
+fn who_joins_with_a_ticket_is_a_guest_and_gets_the_rules_in_pages() {
+    let mut bed = Bed::new();
+    let (once, newcomer) = (key(20), key(8));
+    let invite = Invite { key: *id(&once).as_bytes(), role: Role::Writer, expires: WALL + 1_000 };
+    let mut rules = |records: Vec<Record>| {
+        let command = |record| match record {
+            Record::Invite(Invite { key, role, expires }) => Command::Invite { space: bed.space, role, key, expires },
+            other => panic!("{other:?}"),
+        };
+        let inputs = records.into_iter().map(|record| Input::Command(ReplyTo(3), command(record))).collect();
+        let now = Now { mono: bed.mono, wall_millis: WALL };
+        drop(bed.engine.step(now, inputs));
+    };
+    // So many places that the rules need several pages.
+    for batch in 0..8_u64 {
+        let other = |n: u64| {
+            let hash = Tagged::new("tombolo/1 draw").number(batch * 1_000 + n).finish();
+            Record::Invite(Invite { key: hash, role: Role::Reader, expires: WALL + 1_000 })
+        };
+        rules((0..250).map(other).collect());
+    }
+    rules(vec![Record::Invite(invite.clone())]);
+    bed.connect(CONN, id(&newcomer), "192.0.2.1:7700");
+    let signature = Signature::sign(&once, &admit_message(bed.space, id(&newcomer)));
+    let contact = Contact { name: "new".to_owned(), addrs: Vec::new() };
+    let join = Frame::Join(Join { space: bed.space, key: invite.key, signature, contact });
+    let out =
+        bed.step(vec![Input::Frame(CONN, hello()), Input::Frame(CONN, Frame::RulesDone), Input::Frame(CONN, join)]);
+    assert_eq!(standing(&out, CONN), Some(Standing::Guest));
+    let pages: Vec<_> = out
+        .iter()
+        .filter_map(|output| match output {
+            Output::Control(_, Frame::RulesRanges(page)) => Some(page.clone()),
+            _ => None,
+        })
+        .collect();
+    assert!(pages.len() > 1, "{} pages", pages.len());
+    assert!(pages.iter().all(|page| Frame::RulesRanges(page.clone()).encode().len() <= RULES_PAGE_BYTES + 4_096));
+    let last: Vec<bool> = pages.iter().map(|page| page.last).collect();
+    assert!(last.iter().rev().skip(1).all(|last| !last) && last.last() == Some(&true), "{last:?}");
+    // What was offered makes it a member, judged page by page from nothing.
+    let mut offer = Offer::of(bed.space);
+    for page in pages {
+        let ranges = page.ranges.into_iter().map(|range| range.verify().unwrap()).collect();
+        offer.page(ranges).unwrap();
+    }
+    assert!(offer.admits(id(&newcomer)));
+    assert_eq!(closed(&bed.wait(OFFER_TIME * 2)), None, "a member has time");
+}
+
+#[test]
+fn what_was_refused_is_offered_to_nobody() {
+    let mut bed = Bed::new();
+    let nobody = key(8);
+    let grant = |n: u8| {
+        Record::Grant(Grant {
+            node: NodeId::from_bytes([n; 32]),
+            role: Role::Admin,
+            contact: Contact { name: "x".repeat(100), addrs: Vec::new() },
+        })
+    };
+    let refused = rules_range(&bed, &nobody, 1, &[vec![grant(1)], vec![grant(2)]]);
+    let feed = refused.feed();
+    bed.take([refused]);
+    assert_eq!(bed.engine.frontier(bed.space).unwrap().seq(feed), 2, "it is kept");
+    let snapshot = bed.engine.reader().snapshot().unwrap();
+    let space = &bed.engine.spaces[&bed.space];
+    let mut pages = crate::engine::pages::Pages::of(space, &snapshot).unwrap();
+    let (frame, last) = pages.page(space, &snapshot).unwrap();
+    let Frame::RulesRanges(page) = frame else { panic!("{frame:?}") };
+    assert!(last && page.last && !page.ranges.is_empty());
+    assert!(page.ranges.into_iter().all(|range| range.verify().unwrap().feed() != feed));
+}
+
+#[test]
+fn an_offer_ends_at_the_first_entry_of_nobody_and_at_its_bound() {
+    let mut bed = Bed::new();
+    let nobody = key(8);
+    let grant = Record::Grant(Grant {
+        node: id(&nobody),
+        role: Role::Admin,
+        contact: Contact { name: String::new(), addrs: Vec::new() },
+    });
+    let offered = rules_range(&bed, &nobody, 1, &[vec![grant]]);
+    let mut offer = Offer::onto(&bed.engine.spaces[&bed.space]);
+    assert_eq!(offer.page(vec![offered.clone()]), Err(OfferError::Stranger(id(&nobody))));
+
+    // The same from a connection: it is told, and nothing is kept of it.
+    bed.connect(CONN, id(&nobody), "192.0.2.1:7700");
+    let named = Frame::Rules(bed.space, tombolo_crdt::Digest::from_bytes([0; 32]));
+    let out = bed.step(vec![Input::Frame(CONN, hello()), Input::Frame(CONN, named)]);
+    assert_eq!(standing(&out, CONN), Some(Standing::Guest));
+    let feed = offered.feed();
+    let page = Input::RulesRanges { conn: CONN, space: bed.space, ranges: vec![offered], last: true };
+    let out = bed.step(vec![page]);
+    let (code, reason) = closed(&out).expect("it is let go");
+    assert!(code == CloseCode::Refused && reason.contains("no member"), "{reason}");
+    assert_eq!(bed.engine.frontier(bed.space).unwrap().seq(feed), 0);
+}
+
+#[test]
+fn one_address_offers_at_a_time_and_not_for_ever() {
+    let mut bed = Bed::new();
+    let named = Frame::Rules(bed.space, tombolo_crdt::Digest::from_bytes([0; 32]));
+    let conns = [(ConnId(1), 8, "192.0.2.1:1"), (ConnId(2), 9, "192.0.2.1:2"), (ConnId(3), 10, "192.0.2.2:1")];
+    let mut stands = Vec::new();
+    for (conn, seed, address) in conns {
+        bed.connect(conn, id(&key(seed)), address);
+        let out = bed.step(vec![Input::Frame(conn, hello()), Input::Frame(conn, named.clone())]);
+        stands.push(standing(&out, conn));
+    }
+    assert_eq!(stands, [Some(Standing::Guest), None, Some(Standing::Guest)]);
+    let out = bed.wait(OFFER_WAIT);
+    let gone: Vec<ConnId> = out
+        .iter()
+        .filter_map(|out| match out {
+            Output::Close(conn, ..) => Some(*conn),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(gone, [ConnId(1), ConnId(2), ConnId(3)]);
+}
