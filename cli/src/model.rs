@@ -19,7 +19,17 @@ pub(crate) struct Status {
     pub(crate) counters: Counters,
     pub(crate) dials: Vec<Dial>,
     pub(crate) connections: Vec<Connection>,
+    pub(crate) twins: Vec<Twin>,
     pub(crate) full: Option<String>,
+}
+
+/// A key that two processes run with.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Twin {
+    pub(crate) node: String,
+    pub(crate) own: bool,
+    pub(crate) address: String,
 }
 
 /// A space on the node.

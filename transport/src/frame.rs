@@ -331,6 +331,28 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_counted_before_they_are_made() {
+        let space = SpaceId::from_bytes([1; 32]);
+        let range = |entries: Vec<ByteBuf>| Range {
+            opening: vec![1; 90],
+            from: 1,
+            previous: ChainHash::from_bytes([2; 32]),
+            entries,
+            seal: Signature::from_bytes(&[3; 64]),
+        };
+        let read = |entries| {
+            let frame = Frame::Ranges(Ranges { space, number: 1, ranges: vec![range(entries)] });
+            Frame::decode(&frame.encode()).map(|_| ())
+        };
+        let malformed = Err(FrameError::Malformed { kind: 12 });
+        assert_eq!(read(vec![ByteBuf::from([7; 9]); 1_024]), Ok(()));
+        assert_eq!(read(vec![ByteBuf::from([7; 9]); 1_025]), malformed);
+        assert_eq!(read(vec![ByteBuf::from([7; 8]); 1]), malformed);
+        // The bomb: 4.7 million of them in a third of a megabyte.
+        assert_eq!(read(vec![ByteBuf::new(); 4_700_000]), malformed);
+    }
+
+    #[test]
     fn a_length_that_lies_allocates_nothing() {
         let mut bytes = vec![12, 0];
         bytes.extend([1; 32]);

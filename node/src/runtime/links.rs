@@ -282,3 +282,51 @@ impl Link {
         transfer.spaces.iter().map(|space| (*space, share)).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tombolo_crdt::Digest;
+    use tombolo_transport::frame::{Ranges, Summary};
+    use tombolo_transport::{Channel, Endpoint, Event, Identity, Settings};
+
+    use super::*;
+
+    fn endpoint(seed: u8) -> Endpoint {
+        let listen = "127.0.0.1:0".parse().unwrap();
+        Endpoint::bind(Identity::from_seed(&[seed; 32]), listen, Settings::default()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn entries_are_packed_in_order_by_their_connection_and_not_by_the_engine() {
+        let (ours, theirs) = (endpoint(1), endpoint(2));
+        let address = theirs.local_addr().unwrap();
+        let accept = async { theirs.accept().await.unwrap().establish().await.unwrap() };
+        let (dialled, accepted) = tokio::join!(ours.connect(address, None), accept);
+        let (at_theirs, mut heard) = accepted.split();
+        at_theirs.set_standing(Standing::Member);
+        let (handle, mut events) = dialled.unwrap().split();
+        let traffic = Arc::new(Traffic::default());
+        let links = Links::new(Arc::clone(&traffic));
+        let (conn, link, unpacked) = links.insert(handle);
+        let (space, digest) = (SpaceId::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
+        let summary = Summary { space, frontier: digest, state: digest, poisoned: 0, common: None };
+        assert_eq!(links.control(conn, &Frame::Summary(summary)), None);
+        while !matches!(events.next().await, Some(Event::Writable { channel: Channel::Transfer(0), .. })) {}
+
+        let frame = |number| Frame::Ranges(Ranges { space, number, ranges: Vec::new() });
+        (1..=3).for_each(|number| links.transfer(conn, space, frame(number)));
+        let packed = || traffic.read().into_iter().any(|figure| figure.kind == "ranges");
+        assert!(!packed(), "the caller has not packed anything");
+        let packing = tokio::spawn(pack_all(link, unpacked));
+        for number in 1..=3 {
+            let received = loop {
+                if let Some(Event::Frame { channel: Channel::Transfer(_), frame }) = heard.next().await {
+                    break frame;
+                }
+            };
+            assert_eq!(Frame::decode(&received), Ok(Some(frame(number))));
+        }
+        assert!(packed());
+        packing.abort();
+    }
+}

@@ -322,6 +322,53 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_copy_of_this_node_is_told_from_the_node_itself() {
+        let listen = "0.0.0.0:7700".parse().unwrap();
+        let table = [("127.0.0.1:7700", true), ("127.0.0.1:7701", false), ("192.0.2.1:7700", false)];
+        for (address, here) in table {
+            assert_eq!(is_here(address.parse().unwrap(), Some(listen)), here, "{address}");
+        }
+    }
+
+    #[tokio::test]
+    async fn who_breaks_the_protocol_hears_how() {
+        let (ours, theirs) = (endpoint(1), endpoint(2));
+        let (inbox, mut items) = Inbox::new();
+        let (net, mut events) = Net::new(Arc::new(Links::new(Arc::new(Traffic::default()))), inbox, None);
+        let (address, us) = (ours.local_addr().unwrap(), ours.node_id());
+        tokio::spawn(net.accept(ours));
+        let contact = tombolo_crdt::rules::Contact { name: String::new(), addrs: Vec::new() };
+        let hello = tombolo_transport::frame::Hello {
+            version: 1,
+            contact,
+            process: [0; 16],
+            counter: 1,
+            wall_millis: 1,
+            ext: Vec::new(),
+        };
+        let hello = Frame::Hello(hello).encode();
+        let cases = [(vec![vec![2, 0]], "malformed frame of kind 2"), (vec![hello.clone(), hello], "a second hello")];
+        for (frames, expected) in cases {
+            let (handle, mut heard) = theirs.connect(address, Some(us)).await.unwrap().split();
+            assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
+            frames.into_iter().for_each(|frame| handle.send_control(frame).unwrap());
+            let mut told = None;
+            while let Some(event) = heard.next().await {
+                if let Event::Closed(lost) = event {
+                    told = Some(lost);
+                }
+            }
+            let reason = match told.unwrap() {
+                tombolo_transport::Lost::ByPeer { code: CloseCode::Protocol, reason } => reason,
+                other => panic!("{other}"),
+            };
+            assert_eq!(reason, expected);
+            while !matches!(input(&mut items).await, Input::Closed(..)) {}
+            assert!(matches!(events.recv().await, Some(LinkEvent::Down(_, false))));
+        }
+    }
+
     #[tokio::test]
     async fn a_connection_whose_task_panics_is_told_to_be_gone() {
         let (ours, theirs) = (endpoint(1), endpoint(2));

@@ -156,3 +156,16 @@ fn two_that_move_in_turn_find_each_other_by_what_they_said_last() {
     converge(&space, &[&a, &b]);
     assert_eq!(b.entity(&format!("{space}/notes/1")), Some(json!({"n": 1})));
 }
+
+#[test]
+fn a_node_stops_at_once_while_it_dials_who_does_not_answer() {
+    let a = Node::new("a");
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+    silent.set_read_timeout(Some(std::time::Duration::from_secs(20))).expect("set");
+    let addr = silent.local_addr().expect("one").to_string();
+    a.api.post("/v1/peers", &json!({ "addr": addr })).expect(201);
+    silent.recv(&mut [0; 2_000]).expect("it is dialled");
+    let begun = std::time::Instant::now();
+    a.stop();
+    assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
+}

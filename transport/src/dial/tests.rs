@@ -11,6 +11,29 @@ fn due(dialler: &mut Dialler, now: Duration) -> Vec<TargetId> {
 }
 
 #[test]
+fn who_is_known_by_address_alone_is_due_at_once_in_a_hurry() {
+    let mut dialler = Dialler::new();
+    let address = Address::from(std::net::SocketAddr::from(([192, 0, 2, 1], 1)));
+    let named = Target { node: Some(NodeId::from_bytes([1; 32])), addresses: vec![address.clone()] };
+    for target in [named, Target { node: None, addresses: vec![address] }] {
+        let id = dialler.add(target, Duration::ZERO);
+        assert_eq!(dialler.poll(Duration::ZERO).len(), 1);
+        // It stood long, and there was nothing to say: that is no reason to come again soon.
+        dialler.connected(id, Duration::ZERO);
+        for _ in 0..8 {
+            dialler.closed(id, LASTING * 2, false, u64::MAX);
+            dialler.connected(id, Duration::ZERO);
+        }
+        dialler.closed(id, LASTING * 2, false, u64::MAX);
+    }
+    let now = LASTING * 3;
+    assert!(dialler.next_wake().is_some_and(|at| at > now));
+    dialler.hurry(now);
+    let due = dialler.poll(now);
+    assert!(matches!(due.as_slice(), [DialNow { target: Target { node: None, .. }, .. }]), "{due:?}");
+}
+
+#[test]
 fn a_target_is_dialled_once_at_a_time() {
     let mut dialler = Dialler::new();
     let id = dialler.add(target(1), SECOND);

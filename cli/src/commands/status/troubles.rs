@@ -61,6 +61,17 @@ pub(super) fn of_node(status: &Status) -> Vec<String> {
             human::some(failures, "commit")
         ));
     }
+    let twins = status.twins.iter().map(|twin| match twin.own {
+        true => format!(
+            "another process runs with this node's key, at {}: stop one of the two",
+            human::plain(&twin.address)
+        ),
+        false => {
+            let name = names.shown(&twin.node);
+            format!("{name} seems to run twice, the other time at {}: stop one of the two", human::plain(&twin.address))
+        }
+    });
+    lines.extend(limited(twins.collect(), "keys run twice: `tombolo status --json`"));
     lines.extend(clocks(&status.connections, &names));
     let concerns = |dial: &&Dial| match &dial.node {
         // Other people's nodes on this network are tried, too; that they do not answer is nobody's concern.
