@@ -17,13 +17,13 @@ use ed25519_dalek::SigningKey;
 use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::feed::{Range, Signature};
 use tombolo_crdt::rules::{Contact, Role, admit_message};
-use tombolo_crdt::{NodeId, SpaceId};
+use tombolo_crdt::{Digest, NodeId, SpaceId};
 use tombolo_node::engine::{
     Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Now, Output, Refusal, Reply,
     ReplyTo, SpaceStatus, Status, WriteCommand, Written,
 };
 use tombolo_node::store::{Store, StoreOptions};
-use tombolo_transport::frame::Frame;
+use tombolo_transport::frame::{Frame, Hello, PROTOCOL_VERSION};
 
 use crate::Dice;
 use crate::disk::Disk;
@@ -108,7 +108,7 @@ impl World {
         &self.nodes[node].key
     }
 
-    /// Hands an offer of rules to a node as if somebody with this key had connected and sent it.
+    /// Hands an offer of rules to a node as if somebody with this key had connected, named the space and sent it.
     ///
     /// # Panics
     /// If a range does not verify.
@@ -118,6 +118,11 @@ impl World {
         let peer = NodeId::from_bytes(key.verifying_key().to_bytes());
         let ranges = ranges.into_iter().map(|range| range.verify().expect("verifies")).collect();
         self.step(to, vec![Input::Connected { conn, peer, dialled: false, address }]);
+        let contact = Contact { name: String::from("stranger"), addrs: Vec::new() };
+        let (process, ext) = ([0; 16], Vec::new());
+        let hello = Hello { version: PROTOCOL_VERSION, contact, process, counter: 1, wall_millis: EPOCH_MILLIS, ext };
+        let named = Frame::Rules(space, Digest::from_bytes([0; 32]));
+        self.step(to, vec![Input::Frame(conn, Frame::Hello(hello)), Input::Frame(conn, named)]);
         self.step(to, vec![Input::RulesRanges { conn, space, ranges, last: true }]);
         self.step(to, vec![Input::Closed(conn, String::from("gone"))]);
     }
