@@ -239,11 +239,14 @@ impl Net {
                 if !link.handle().stands(Standing::Guest).await {
                     return Ok(());
                 }
-                let _turn = match is_member {
-                    true => None,
-                    false => Some(self.strange_verifier.acquire().await.map_err(|_| Stopped)?),
+                let ranges = match is_member {
+                    true => self.verify(space, ranges).await?,
+                    false => {
+                        // The places for verifying are for members: all others share this one.
+                        let _turn = self.strange_verifier.acquire().await.map_err(|_| Stopped)?;
+                        verify_aside(space, ranges).await?
+                    }
                 };
-                let ranges = self.verify(space, ranges).await?;
                 let size = Size::of_ranges(length, &ranges);
                 (Input::RulesRanges { conn, space, ranges, last }, size)
             }
@@ -259,16 +262,22 @@ impl Net {
 
     /// Proves every range, off the engine's thread. A runtime of one thread has none to spare.
     async fn verify(&self, space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
-        let wrong = |source| Fault::Range { space, source };
-        let bytes = entry_bytes(&ranges);
-        let alone = Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread;
-        if alone || (bytes <= INLINE_BYTES && ranges.len() <= INLINE_RANGES) {
-            return verify_all(ranges).map_err(wrong);
+        if entry_bytes(&ranges) <= INLINE_BYTES && ranges.len() <= INLINE_RANGES {
+            return verify_all(ranges).map_err(|source| Fault::Range { space, source });
         }
         let _place = self.verifiers.acquire().await.map_err(|_| Stopped)?;
-        let verified = tokio::task::spawn_blocking(move || verify_all(ranges)).await;
-        verified.map_err(|error| Fault::Panic(error.to_string()))?.map_err(wrong)
+        verify_aside(space, ranges).await
     }
+}
+
+/// Proves every range on a thread of its own, where there is one.
+async fn verify_aside(space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
+    let wrong = |source| Fault::Range { space, source };
+    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        return verify_all(ranges).map_err(wrong);
+    }
+    let verified = tokio::task::spawn_blocking(move || verify_all(ranges)).await;
+    verified.map_err(|error| Fault::Panic(error.to_string()))?.map_err(wrong)
 }
 
 /// Whether an address leads back to this process. Its dials leave from the port it listens on, and nobody else on this
