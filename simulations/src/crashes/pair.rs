@@ -15,6 +15,7 @@ use tombolo_node::engine::{
     ReplyTo, WriteCommand,
 };
 use tombolo_node::store::{Store, StoreOptions};
+use tombolo_transport::CloseCode;
 use tombolo_transport::frame::Frame;
 
 use super::{Side, Step, Wrong, wrong};
@@ -116,6 +117,8 @@ pub(super) struct Pair {
     pub(super) nodes: [Node; 2],
     wire: Wire,
     conn: Option<ConnId>,
+    /// One has let go of the other since they began to talk: they have nothing in common.
+    parted: bool,
     dice: Dice,
     mono: Duration,
     next: u64,
@@ -141,6 +144,7 @@ impl Pair {
             nodes,
             wire: Wire::default(),
             conn: None,
+            parted: false,
             dice,
             mono,
             next: 0,
@@ -275,8 +279,13 @@ impl Pair {
     }
 
     /// Connects the two, if they are not, and lets them talk, and timers fire, until nothing more is said or looked after soon.
+    /// Two that have nothing in common let go of each other, and are left alone then.
     pub(super) fn exchange(&mut self) -> Result<(), Stop> {
+        self.parted = false;
         for _ in 0..TALK_MAX {
+            if self.parted {
+                return Ok(());
+            }
             self.connect()?;
             if let Some(stream) = self.wire.busy().first().copied() {
                 self.mono += Duration::from_micros(100);
@@ -322,7 +331,10 @@ impl Pair {
                 Output::Reply(to, reply) => drop(self.replies.insert(to, reply)),
                 Output::Control(conn, frame) => self.send(side, conn, None, &frame)?,
                 Output::Transfer(conn, space, frame) => self.send(side, conn, Some(space), &frame)?,
-                Output::Close(conn, ..) => closed |= self.conn == Some(conn),
+                Output::Close(conn, code, _) => {
+                    closed |= self.conn == Some(conn);
+                    self.parted |= code == CloseCode::Refused;
+                }
                 Output::Look(look) => looked = Some(look.answer(&|| true)),
                 Output::Journal(..) | Output::Acknowledged(_) | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}

@@ -18,7 +18,7 @@ fn frames() -> Vec<Frame> {
     let contact = Contact { name: "berlin".into(), addrs: vec!["198.51.100.7:7700".into()] };
     let position = Position { feed, seq: 300, chain };
     let signature = Signature::from_bytes(&[6; 64]);
-    let entry = serde_bytes::ByteBuf::from(vec![1, 2, 3]);
+    let entry = serde_bytes::ByteBuf::from(vec![1, 2, 3, 4, 5, 6, 7, 8, 9]);
     let range = Range { opening: vec![7, 8], from: 9, previous: chain, entries: vec![entry], seal: signature };
     let counter = 2;
     let (version, process, wall_millis) = (PROTOCOL_VERSION, [8; 16], 1_800_000_000_000);
