@@ -43,7 +43,9 @@ pub const BUCKETS: usize = 4_096;
 pub fn bucket(collection: &str, id: &str) -> u16 {
     let hash = Tagged::new(tag::BUCKET).sized(collection.as_bytes()).sized(id.as_bytes()).finish16();
     let [high, low, ..] = hash;
-    u16::from_be_bytes([high, low]) >> 4
+    let bucket = u16::from_be_bytes([high, low]) >> 4;
+    debug_assert!(usize::from(bucket) < BUCKETS, "12 bits are a bucket");
+    bucket
 }
 
 /// What a space's entities and refusals add up to.

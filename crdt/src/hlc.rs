@@ -51,7 +51,9 @@ impl Hlc {
     pub fn next(wall_millis: u64, last: Self, seen: Self) -> Self {
         let wall = Self::from_millis(wall_millis.min(Self::END_MILLIS - 1));
         let highest = Self::from_millis(Self::END_MILLIS).0 - 2;
-        Self(wall.max(last).max(seen).0.min(highest) + 1)
+        let next = Self(wall.max(last).max(seen).0.min(highest) + 1);
+        debug_assert!(next.is_valid() && next > wall.min(Self(highest)), "a reading is above the wall clock's");
+        next
     }
 
     /// Whether a received reading is near enough to the wall clock to be followed.

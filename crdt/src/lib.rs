@@ -14,8 +14,8 @@
 //! # Automerge
 //! Changes are Automerge's by format and by meaning, but they are read and written here: [`entity::Change`]. No byte from
 //! outside reaches Automerge, whose decoder can be made to panic, to loop and to fill memory. It is called in tests, as
-//! the reference of both the codec and the merge, and in debug builds, where it must encode every local change to the
-//! same bytes.
+//! the reference of both the codec and the merge, and with the feature `reference`, where it must encode every local change
+//! to the same bytes. The product is built without it.
 //!
 //! What is signed or sent is described byte by byte in `docs/formats.md`; golden files hold the code to it.
 

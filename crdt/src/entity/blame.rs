@@ -28,14 +28,18 @@ impl EntityState {
     /// and copies the values.
     #[must_use]
     pub fn blame(&self, under: &[String], limit: usize) -> (Vec<Blamed>, bool) {
-        let mut walk = Walk { state: self, under, path: Vec::new(), limit, found: Vec::new(), more: false };
+        let (returned, path, found) = (self.came_back(), Vec::new(), Vec::new());
+        let mut walk = Walk { state: self, returned, under, path, limit, found, more: false };
         walk.fields(&[OpId::ROOT], 1);
+        debug_assert!(walk.path.is_empty() && walk.found.len() <= limit, "it ends where it began, within its limit");
         (walk.found, walk.more)
     }
 }
 
 struct Walk<'a> {
     state: &'a EntityState,
+    /// Whether the entity came back.
+    returned: bool,
     under: &'a [String],
     path: Vec<Step>,
     limit: usize,
@@ -109,7 +113,8 @@ impl<'a> Walk<'a> {
         let values = candidates.iter().take(CONFLICT_VALUES_MAX).map(|candidate| {
             let id = self.newest(candidate);
             let value = state.doc.json(candidate, depth, &mut false);
-            ConflictValue { value, id, provenance: state.provenance_of(&id) }
+            let came_back = self.returned && state.was_deleted(&id);
+            ConflictValue { value, id, provenance: state.provenance_of(&id), came_back }
         });
         self.found.push(Blamed {
             path: self.path.clone(),
@@ -191,6 +196,27 @@ mod tests {
         assert_eq!(under("/m"), expected[1..5]);
         assert_eq!(under("/m/y/1"), expected[4..5]);
         assert!(under("/m/z").is_empty() && under("/a/b").is_empty() && under("/m/y/01").is_empty());
+    }
+
+    /// F3: the entity came back with all that it held. What the deletion had seen says so, until somebody writes again.
+    #[test]
+    fn what_a_deletion_had_seen_says_that_it_came_back() {
+        let (_, _, both) = write(&EntityState::new(), 1, 1, &put(r#"{"name":"N","visits":1}"#));
+        let (_, _, drafted) = write(&both, 1, 2, &Write::MergePatch(Json::parse(br#"{"draft":1}"#).unwrap()));
+        let (_, _, mut deleted) = write(&drafted, 1, 3, &Write::Delete);
+        let (visit, provenance, _) = write(&both, 2, 4, &Write::MergePatch(Json::parse(br#"{"visits":2}"#).unwrap()));
+        assert!(deleted.blame(&[], 9).0.iter().all(|field| !field.values[0].came_back));
+        deleted.apply(&visit, both.clock(), &provenance, 5);
+        let told = |state: &EntityState| {
+            let (fields, _) = state.blame(&[], 9);
+            let path = |field: &Blamed| shown(std::slice::from_ref(field))[0].0.clone();
+            fields.iter().map(|field| (path(field), field.values[0].came_back)).collect::<Vec<_>>()
+        };
+        let of = |names: [(&str, bool); 3]| names.map(|(path, back)| (path.to_owned(), back)).to_vec();
+        assert!(deleted.came_back());
+        assert_eq!(told(&deleted), of([("/draft", true), ("/name", true), ("/visits", false)]));
+        let (_, _, kept) = write(&deleted, 2, 5, &Write::MergePatch(Json::parse(br#"{"visits":3}"#).unwrap()));
+        assert_eq!(told(&kept), of([("/draft", false), ("/name", false), ("/visits", false)]));
     }
 
     #[test]

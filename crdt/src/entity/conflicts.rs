@@ -40,20 +40,26 @@ pub struct ConflictValue {
     pub id: OpId,
     /// Where it came from.
     pub provenance: Option<Provenance>,
+    /// Whether a deletion that still stands had seen it: it is here again because the entity came back.
+    pub came_back: bool,
 }
 
 impl EntityState {
     /// All conflicts, in the order of the view: those within values that lost too, or values there would be nowhere.
     #[must_use]
     pub fn conflicts(&self) -> Vec<Conflict> {
-        let mut walk = Walk { state: self, path: Vec::new(), in_view: true, found: Vec::new() };
+        let (returned, found) = (self.came_back(), Vec::new());
+        let mut walk = Walk { state: self, returned, path: Vec::new(), in_view: true, found };
         walk.fields(&[OpId::ROOT], 1);
+        debug_assert!(walk.path.is_empty() && walk.in_view, "whoever goes into a value comes out of it");
         walk.found
     }
 }
 
 struct Walk<'a> {
     state: &'a EntityState,
+    /// Whether the entity came back.
+    returned: bool,
     path: Vec<Step>,
     in_view: bool,
     found: Vec<Conflict>,
@@ -76,6 +82,7 @@ impl Walk<'_> {
                 value: self.state.doc.json(candidate, depth, &mut false),
                 id: candidate.id,
                 provenance: self.state.provenance_of(&candidate.id),
+                came_back: self.returned && self.state.was_deleted(&candidate.id),
             });
             let values = listed.collect();
             let unlisted = candidates.len().saturating_sub(CONFLICT_VALUES_MAX);

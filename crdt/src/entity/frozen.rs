@@ -16,6 +16,7 @@ impl EntityState {
         frozen.extend_from_slice(row.unwrap_or_default());
         let check = blake3::hash(&frozen);
         frozen.extend_from_slice(check.as_bytes().split_at(CHECK_LEN).0);
+        debug_assert_eq!(Self::thaw(&frozen), Some(row.unwrap_or_default()), "what is frozen can be thawed");
         frozen
     }
 

@@ -35,6 +35,7 @@ impl Doc {
         for holder in group {
             for (key, ops) in self.map(*holder).into_iter().flatten() {
                 self.visits.add(1);
+                debug_assert!(!ops.is_empty(), "no key is without an operation");
                 if shown_key(group, key).is_some() {
                     all.entry(key).or_default().push(Slot { holder: *holder, ops });
                 }

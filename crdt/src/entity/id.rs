@@ -82,6 +82,7 @@ impl Clock {
         let mine = self.0.entry(actor).or_default();
         mine.seq = mine.seq.max(mark.seq);
         mine.counter = mine.counter.max(mark.counter);
+        debug_assert!(mine.counter < NUMBER_END && mine.seq < NUMBER_END, "the codec lets no greater number through");
     }
 
     /// Takes in everything that another clock covers.

@@ -28,6 +28,7 @@ impl Minima {
 
     /// `id` is at `place` now, too.
     pub(super) fn add(&mut self, place: usize, id: OpId) {
+        debug_assert!(place < self.leaves, "a place is one of those there were");
         let mut node = self.leaves + place;
         while node > 0 {
             self.set(node, lesser(self.node(node), Some(id)));

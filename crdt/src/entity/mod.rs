@@ -179,6 +179,11 @@ impl EntityState {
         self.register().iter().any(|op| op.value == Value::Bool(true)) && self.is_present()
     }
 
+    /// Whether a deletion had seen an operation.
+    fn was_deleted(&self, id: &OpId) -> bool {
+        self.deleted.get(&id.actor()).is_some_and(|seen| id.counter() <= *seen)
+    }
+
     /// Applies a change that [`EntityState::gate`] let through. `past` is the clock at the change's dependencies.
     ///
     /// Never fails: a change applied before is a no-op, and names that are not there have no effect.
@@ -195,6 +200,7 @@ impl EntityState {
             }
         }
         self.settle(change, provenance, journal);
+        debug_assert!(past.leq(&self.clock), "a clock never falls");
         Applied::Applied
     }
 
@@ -221,7 +227,9 @@ impl EntityState {
         if let Err(at) = self.heads.binary_search(&change.hash()) {
             self.heads.insert(at, change.hash());
         }
+        debug_assert!(self.heads.is_sorted() && self.heads.contains(&change.hash()), "nothing depends on the newest");
         self.clock.take(change);
+        debug_assert_eq!(self.clock.get(&change.actor()).seq, change.seq(), "an actor's changes come in order");
         self.journal = journal;
         let line = Line { actor: change.actor(), first: change.start_op(), provenance: *provenance };
         if change.max_op() >= change.start_op()
@@ -243,6 +251,7 @@ impl EntityState {
         }
         let mut used = used.into_iter();
         self.lines.retain(|_| used.next().unwrap_or(true));
+        debug_assert!(self.lines.is_sorted_by_key(|line| (line.actor, line.first)), "lines are found by search");
     }
 
     /// Where the line of a live operation is.

@@ -33,6 +33,7 @@ impl Ops {
 
     /// These, which are in order.
     pub(crate) fn new(ops: Vec<Live>) -> Self {
+        debug_assert!(ops.is_sorted_by(|a, b| a.id < b.id), "operations are ascending, each once");
         if ops.len() <= FEW_MAX {
             return Self::Few(ops);
         }
@@ -113,6 +114,7 @@ impl Ops {
                 if let Err(at) = ops.binary_search_by(|there| there.id.cmp(&live.id)) {
                     ops.insert(at, live);
                 }
+                debug_assert!(ops.is_sorted_by(|a, b| a.id < b.id), "the winner is the last");
                 if ops.len() > FEW_MAX {
                     *self = Self::new(std::mem::take(ops));
                 }

@@ -166,6 +166,7 @@ impl Places {
             if *holder >= object {
                 return None;
             }
+            debug_assert!(*holder < object, "ids fall on the way to the root");
             (object, key) = (*holder, above.as_deref());
         }
     }

@@ -91,6 +91,8 @@ impl EntityState {
         encoder.lines();
         let check = blake3::hash(&encoder.out);
         encoder.out.extend_from_slice(check.as_bytes().split_at(CHECK_LEN).0);
+        debug_assert_eq!(Self::check(&encoder.out), Ok(()), "what is written is what is read");
+        debug_assert_eq!(Self::heads_named(&encoder.out).as_deref(), Some(self.heads()), "heads can be read alone");
         encoder.out
     }
 
@@ -148,6 +150,7 @@ impl Encoder<'_> {
             // Every actor in a row has an applied change, so it is in the clock.
             _ => self.actors.binary_search(&actor).unwrap_or(self.actors.len()) as u64,
         };
+        debug_assert!(index < self.actors.len() as u64, "every actor in a row is in its clock");
         self.last = Some((actor, index));
         self.number(index);
     }
@@ -192,6 +195,7 @@ impl Encoder<'_> {
                     self.out.push(0);
                     self.number(keys.len() as u64);
                     for (key, ops) in keys {
+                        debug_assert!(!ops.is_empty(), "no key is without an operation");
                         put_sized(&mut self.out, key.as_bytes());
                         self.ops(ops);
                     }

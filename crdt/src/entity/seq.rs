@@ -150,6 +150,7 @@ impl Seq {
         let is = |(block, at): Place| {
             self.blocks.get(block).and_then(|block| block.elems.get(at)).is_some_and(|elem| elem.id == id)
         };
+        debug_assert_ne!(id, OpId::ROOT, "the place before the first is no element");
         let near = [(block, at), (block, at + 1), (block + 1, 0)].into_iter().find(|place| is(*place));
         let found = near.or_else(|| self.search(id))?;
         self.hint = found;
@@ -204,7 +205,9 @@ impl Seq {
             let minima = || Minima::new(blocks.iter().map(|block| block.least));
             (far < blocks.len()).then(|| self.minima.get_or_insert_with(minima).first_below(far, id))?
         });
-        found.unwrap_or(self.blocks.len())
+        let found = found.unwrap_or(self.blocks.len());
+        debug_assert!((from.min(self.blocks.len())..=self.blocks.len()).contains(&found), "it looks forward");
+        found
     }
 
     fn put(&mut self, place: Place, elem: Elem) {
@@ -223,9 +226,14 @@ impl Seq {
         if let Some(index) = &mut self.index {
             index.blocks.insert(id, here.key);
         }
+        debug_assert!(here.shown <= here.elems.len(), "no more are shown than are there");
         if here.elems.len() > BLOCK_ELEMS_MAX {
             self.halve(block);
         }
+        debug_assert!(
+            self.blocks.get(block).is_some_and(|block| block.elems.len() <= BLOCK_ELEMS_MAX),
+            "blocks are small"
+        );
     }
 
     fn halve(&mut self, block: usize) {

@@ -95,6 +95,10 @@ impl Doc {
             found.push(Candidate { id, holder, shown: Shown::Empty });
         }
         found.sort_unstable_by_key(|candidate| Reverse(candidate.id));
+        debug_assert!(
+            found.iter().filter(|it| !matches!(it.shown, Shown::Value(_))).count() <= 1,
+            "maps are one value"
+        );
         found
     }
 
@@ -199,7 +203,10 @@ fn is_reserved(key: &str) -> bool {
 
 /// The key under which a group stores a user's key.
 pub(super) fn stored_key<'a>(group: &[OpId], key: &'a str) -> Cow<'a, str> {
-    if group == [OpId::ROOT] && is_reserved(key) { Cow::Owned(format!("${key}")) } else { Cow::Borrowed(key) }
+    let stored =
+        if group == [OpId::ROOT] && is_reserved(key) { Cow::Owned(format!("${key}")) } else { Cow::Borrowed(key) };
+    debug_assert_eq!(shown_key(group, &stored), Some(key), "what is stored is shown as it was called");
+    stored
 }
 
 /// The user's name of a stored key; `None` for the register.

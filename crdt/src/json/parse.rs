@@ -87,6 +87,7 @@ impl Parser<'_> {
 
     fn value(&mut self, depth: usize) -> Result<Json, JsonReason> {
         self.space();
+        debug_assert!(self.text.is_char_boundary(self.at) && depth <= VIEW_DEPTH_MAX, "between characters, in bounds");
         match self.peek() {
             Some(b'{' | b'[') if depth == VIEW_DEPTH_MAX => Err(JsonReason::TooDeep),
             Some(b'{') => self.object(depth + 1),

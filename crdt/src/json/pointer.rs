@@ -45,6 +45,7 @@ pub fn write<S: AsRef<str>>(steps: &[S]) -> String {
             }
         }
     }
+    debug_assert!(parse(&out).is_ok_and(|read| read.iter().eq(steps.iter().map(S::as_ref))), "it is read as written");
     out
 }
 

@@ -66,6 +66,7 @@ fn unsigned(mut number: u64, out: &mut Vec<u8>) {
             break;
         }
     }
+    debug_assert!(number == 0 && (1..=digits.len()).contains(&used), "all digits are there");
     out.extend_from_slice(digits.split_at(digits.len() - used).1);
 }
 

@@ -134,6 +134,9 @@ fn write_value(out: &mut Vec<u8>, authors: &mut Authors<'_>, value: &ConflictVal
     out.extend_from_slice(b"\"value\":");
     out.extend_from_slice(&value.value.to_bytes());
     out.extend_from_slice(format!(",\"node\":\"{}\"", authors.of(feed)?).as_bytes());
+    if value.came_back {
+        out.extend_from_slice(b",\"came_back\":true");
+    }
     if let Some(provenance) = value.provenance {
         let receipt = Receipt { feed, seq: provenance.entry_seq };
         let time = rfc3339(provenance.hlc);

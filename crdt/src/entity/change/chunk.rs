@@ -148,6 +148,7 @@ pub(super) const PADDING: u8 = b' ';
 
 /// The contents of a chunk up to the table of columns, with a message of `padding` bytes. The dependencies must be sorted.
 pub(super) fn write_header(own: &Own, actors: &Actors, padding: usize) -> Vec<u8> {
+    debug_assert!(own.deps.is_sorted_by(|a, b| a < b), "dependencies are ascending, each once");
     let mut out = Vec::with_capacity(128);
     put_uleb(&mut out, own.deps.len() as u64);
     for dep in &own.deps {
@@ -177,5 +178,6 @@ pub(super) fn close(contents: &[u8]) -> (ChangeHash, Vec<u8>) {
     for (to, from) in chunk.iter_mut().skip(MAGIC.len()).zip(hash.as_bytes().iter().take(4)) {
         *to = *from;
     }
+    debug_assert!(open(&chunk).is_ok_and(|opened| opened.0 == hash), "what is closed can be opened");
     (hash, chunk)
 }

@@ -3,14 +3,14 @@
 //! A chunk is read once, front to back. What a length or a count says is never believed before the bytes are there, what
 //! runs expand to is bounded by the bytes of the chunk ([`CHANGE_OPERATIONS_MAX`]), and every encoding has exactly one
 //! accepted form, the one Automerge 0.12 writes: two different chunks are two different changes. Automerge itself sees
-//! no byte from outside. In debug builds it encodes every local change a second time, to the same bytes.
+//! no byte from outside. In tests and simulations it encodes every local change a second time, to the same bytes.
 
 mod bytes;
 mod chunk;
 mod columns;
 mod limits;
 mod ops;
-#[cfg(any(test, debug_assertions))]
+#[cfg(any(test, feature = "reference"))]
 mod reference;
 mod rle;
 #[cfg(test)]
@@ -139,8 +139,8 @@ impl Change {
         if bytes.len() > CHANGE_BYTES_MAX {
             return Err(ChangeError::TooLarge);
         }
-        debug_assert!(needed <= bytes.len(), "what is written is what every reader takes");
-        #[cfg(debug_assertions)]
+        debug_assert!(needed <= bytes.len(), "a change has as many bytes as it stands for");
+        #[cfg(any(test, feature = "reference"))]
         assert!(reference::encode(&own, padding) == bytes, "Automerge encodes this change in another way");
         Ok(Self { hash, actor: own.actor, seq: own.seq, start_op: own.start_op, deps: own.deps, bytes, ops: own.ops })
     }

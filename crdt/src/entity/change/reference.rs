@@ -1,4 +1,4 @@
-//! Changes through Automerge's own codec: what ours is compared with, in tests and debug builds.
+//! Changes through Automerge's own codec: what ours is compared with, in tests and simulations (feature `reference`).
 
 use std::num::NonZeroU64;
 

@@ -9,11 +9,10 @@ use crate::json::Json;
 
 /// Visits to the entity that planning one change may take, each some tens of nanoseconds.
 ///
-/// Replacing an entity of 262,144 elements by another takes a quarter of it, taking 20,000 elements one by one from a list
-/// of 50,000 half.
-pub const PLAN_VISITS_MAX: u64 = 1 << 22;
+/// Eight for each operation that a change may have: enough for any write that says what it writes.
+pub const PLAN_VISITS_MAX: u64 = 1 << 21;
 /// What `copy` and `move` of one change may carry beyond what the entity held before it, in bytes as [`weigh`] counts.
-const COPIES_FREE: usize = 1 << 20;
+const COPIES_FREE: usize = 1 << 18;
 /// What a copied value counts beside its text: about what its operation takes.
 const COPIED_VALUE_BYTES: usize = 32;
 /// Operation numbers at the end of an entity's that are kept for deletes and for the PUT of `{}`.
@@ -111,6 +110,7 @@ impl Writer<'_> {
         if weight.bytes().is_none() || value_bytes > CHANGE_BYTES_MAX {
             return Err(WriteError::ChangeTooLarge { operations: weight.ops });
         }
+        debug_assert_eq!(weight.ops, self.ops.len() + 1, "what is planned is what is counted");
         (self.used.weight, self.used.value_bytes) = (weight, value_bytes);
         Ok(())
     }

@@ -9,7 +9,7 @@ mod slots;
 pub use budget::{NUMBERS_RESERVED, PLAN_VISITS_MAX};
 pub use request::{PatchOp, PatchOpError, TypedOp, Write};
 
-use super::change::Own;
+use super::change::{CHANGE_OPERATIONS_MAX, Own};
 use super::doc::{Action, Key, Object, Operation, Value};
 use super::id::OpId;
 use super::ops::Ops;
@@ -50,7 +50,7 @@ pub enum WriteError {
         operations: usize,
     },
     /// Planning would take more visits to the entity than [`PLAN_VISITS_MAX`], or `copy` and `move` would carry more than
-    /// the entity held and 1 MiB.
+    /// the entity held and 256 KiB.
     #[error("the write asks for more work than one write may: send it in several, or PUT the result")]
     TooMuchWork,
     /// Not a JSON Pointer.
@@ -158,6 +158,7 @@ impl<'a> Writer<'a> {
         }
         self.check_size()?;
         let operations = self.ops.len();
+        debug_assert!(operations <= CHANGE_OPERATIONS_MAX, "no more is planned than a change may have");
         let change = Change::build(Own {
             actor: self.actor,
             seq: self.original.clock.get(&self.actor).seq + 1,

@@ -117,6 +117,7 @@ impl Writer<'_> {
 
     /// The place for a new value: in the map with the greatest id, over what is there; in the other maps it is deleted.
     fn claim(&mut self, group: &[OpId], key: &str) -> Result<At, WriteError> {
+        debug_assert!(!group.is_empty(), "a key is in some map");
         let target = group.iter().copied().max().unwrap_or(OpId::ROOT);
         let mut over = Vec::new();
         for (holder, pred) in self.parts(group, key).1 {
@@ -155,6 +156,7 @@ impl Writer<'_> {
     }
 
     pub(super) fn increment(&mut self, obj: OpId, key: Key, counter: (OpId, i64), by: i64) -> Result<(), WriteError> {
+        debug_assert_ne!(counter.0, OpId::ROOT, "a counter was made by an operation");
         counter.1.checked_add(by).ok_or(WriteError::Overflow)?;
         if by != 0 {
             let (action, pred) = (Action::Increment(by), vec![counter.0]);
