@@ -9,13 +9,15 @@ use tombolo_crdt::entity::{Change, EntityState, Places, Touched};
 use tombolo_crdt::feed::Opening;
 use tombolo_crdt::{FeedId, Hlc, NodeId, Receipt, Revision};
 
-use crate::chain::{EntityKey, Entries, Link, chain, link_of, revision_of};
+use crate::chain::{Budget, EntityKey, Entries, Link, link_of, revision_of, walk};
 use crate::store::{Snapshot, StoreError};
 
 /// Changes that a page looks at, and so holds at most.
 pub const PAGE_CHANGES: usize = 1_000;
 /// Bytes of changes after which a page ends early (8 MiB).
 const PAGE_BYTES: usize = 8 << 20;
+/// Bytes of entries read for a page after which it ends early (64 MiB, some 0.2 s): an entry may be 4 MiB for a change of a few bytes.
+const PAGE_READ_BYTES: usize = 64 << 20;
 /// Operations after which a page ends early: a few bytes can stand for many (some 30 MB in memory).
 const PAGE_OPS: u64 = 1 << 18;
 /// Changes before the page that are looked at for where the objects were that it is about, as far as they have no more bytes
@@ -88,7 +90,8 @@ pub fn page(
     };
     let mut places = Places::of(present);
     let mut entries = Entries::passing();
-    let mut links = chain(snapshot, &mut entries, key, from);
+    let read = Budget { bytes: PAGE_READ_BYTES, ..Budget::UNBOUNDED };
+    let mut links = walk(snapshot, &mut entries, key, from, read);
     let looked = look(&mut links, &mut places, asked)?;
     let (mut bytes, mut ops) = (0, 0);
     for link in links.by_ref().take(LOOK_BACK) {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_crdt::entity::{Change, Clock, Mark, heads_hash};
 use tombolo_crdt::{ChangeHash, FeedId};
 
-use super::{EntityKey, Entries, chain};
+use super::{Budget, EntityKey, Entries, Walk, walk};
 use crate::store::{Snapshot, StoreError};
 
 /// Hashes that may be hashed, to see whether the walk can end, before the walk has earned more: enough for all heads of
@@ -77,12 +77,23 @@ impl Back {
     }
 }
 
-/// The clock at `heads` (sorted): what lies in their past, themselves included. `present` is the entity's clock, `newest`
-/// the journal position of its last change, `known` remembers clocks of changes. `Err`: a head that is not applied here.
+/// What a walk finds of the clock at given heads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClockAt {
+    /// The clock: what lies in their past, themselves included.
+    Known(Clock),
+    /// One of them is not applied here.
+    Unknown(ChangeHash),
+    /// The budget was spent before that could be told.
+    NotYet,
+}
+
+/// The clock at `heads` (sorted). `present` is the entity's clock, `newest` the journal position of its last change, `known`
+/// remembers clocks of changes.
 ///
 /// Walks back over the changes that are not in the past of `heads`, to a place this node's entity passed through, and on
 /// to the change before of each actor met; each costs what [`Entries::link`] says. Only where it never was at such a
-/// place, or where there are thousands of heads, does it walk on.
+/// place, or where there are thousands of heads, does it walk on. Where the budget ends before it does nothing is known.
 ///
 /// # Errors
 /// [`StoreError`]: the chain cannot be read.
@@ -92,18 +103,19 @@ pub fn clock_at<'c>(
     (present, newest): (&Clock, u64),
     heads: &[ChangeHash],
     known: &dyn Fn(ChangeHash) -> Option<&'c Clock>,
-) -> Result<Result<Clock, ChangeHash>, StoreError> {
-    walk((snapshot, entries), key, (present, newest), heads, known, &mut Comparable::new())
+    budget: Budget,
+) -> Result<ClockAt, StoreError> {
+    let links = walk(snapshot, entries, key, newest, budget);
+    clock_comparing(links, present, heads, known, &mut Comparable::new())
 }
 
-pub(crate) fn walk<'c>(
-    (snapshot, entries): (&Snapshot, &mut Entries),
-    key: EntityKey<'_>,
-    (present, newest): (&Clock, u64),
+pub(crate) fn clock_comparing<'c>(
+    mut links: Walk<'_>,
+    present: &Clock,
     heads: &[ChangeHash],
     known: &dyn Fn(ChangeHash) -> Option<&'c Clock>,
     comparable: &mut Comparable,
-) -> Result<Result<Clock, ChangeHash>, StoreError> {
+) -> Result<ClockAt, StoreError> {
     let mut clock = Clock::default();
     let mut wanted: BTreeSet<ChangeHash> = BTreeSet::new();
     for head in heads {
@@ -117,7 +129,6 @@ pub(crate) fn walk<'c>(
     // A head is found, or proven absent, by walking back; its ancestors follow it in the walk.
     let mut named: BTreeSet<ChangeHash> = wanted.clone();
     let mut back = Back::default();
-    let mut links = chain(snapshot, entries, key, newest);
     let mut walked: Option<Change> = None;
     while !wanted.is_empty() {
         let Some(link) = links.next().transpose()? else { break };
@@ -134,8 +145,11 @@ pub(crate) fn walk<'c>(
                 let Some(link) = links.next().transpose()? else { break };
                 back.behind(&link.parse()?);
             }
+            if !back.open.is_empty() && links.rest() > 0 {
+                return Ok(ClockAt::NotYet);
+            }
             clock.join(&back.clock(present));
-            return Ok(Ok(clock));
+            return Ok(ClockAt::Known(clock));
         }
         if wanted.remove(&change.hash()) {
             named.remove(&change.hash());
@@ -149,5 +163,8 @@ pub(crate) fn walk<'c>(
         }
         walked = Some(change);
     }
-    Ok(named.first().map_or(Ok(clock), |missing| Err(*missing)))
+    if !wanted.is_empty() && links.rest() > 0 {
+        return Ok(ClockAt::NotYet);
+    }
+    Ok(named.first().map_or(ClockAt::Known(clock), |missing| ClockAt::Unknown(*missing)))
 }

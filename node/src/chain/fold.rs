@@ -124,22 +124,3 @@ impl Fold {
         Ok(stated.iter().rev().find(|seq| **seq <= link.seq).copied().unwrap_or(0))
     }
 }
-
-/// Applies changes, oldest first, to nothing. Holds them all: for short histories; [`super::Past`] is for any.
-///
-/// # Errors
-/// [`StoreError::Corrupt`]: a stored change does not decode, or lacks what it depends on.
-pub fn fold(snapshot: &Snapshot, links: &[Link]) -> Result<EntityState, StoreError> {
-    let changes = links.iter().map(Link::parse).collect::<Result<Vec<Change>, _>>()?;
-    let mut needs = Needs::default();
-    let mut before = heads_hash(&[]);
-    for (link, change) in links.iter().zip(&changes) {
-        needs.note(change.deps(), link.journal, &before);
-        before = link.after;
-    }
-    let mut fold = Fold::new(needs);
-    for (link, change) in links.iter().zip(&changes) {
-        fold.take(snapshot, link, change)?;
-    }
-    Ok(fold.finish())
-}

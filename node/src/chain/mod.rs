@@ -3,22 +3,34 @@
 //! Every settled entry keeps, per change, the journal position of the entity's previous change. So an entity's history
 //! is a chain through the journal that costs no row of its own. Order along it is the order of this node's journal,
 //! in which every change comes after those it depends on.
+//!
+//! One walk reads a chain ([`walk`], with a [`Budget`]), and one fold makes a state of what it read ([`Past`] over
+//! [`Fold`]). Views of the past, history, blame, rebuilding and verification are made of these two.
 
 pub(crate) mod clock;
 mod entries;
 mod fold;
+mod index;
+mod look;
 mod past;
+mod search;
 #[cfg(test)]
 pub(crate) mod tests;
+mod walk;
 
 use tombolo_crdt::entity::Change;
 use tombolo_crdt::hash::{Tagged, tag};
 use tombolo_crdt::{FeedId, Hlc, Receipt, Revision};
 
-pub use clock::clock_at;
+pub use clock::{ClockAt, clock_at};
 pub use entries::Entries;
-pub use fold::{Fold, Needs, fold};
+pub use fold::{Fold, Needs};
+pub use index::{Caught, INDEX_CHANGES_MAX, Index};
+pub(crate) use look::{Clocks, Found, What, indexed};
+pub use look::{Look, Looked};
 pub use past::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, Past, PastError, STEP_CHANGES, Until};
+pub use search::{Name, Search, Unread, names_at};
+pub use walk::{Budget, Walk, walk};
 
 use crate::store::{Snapshot, StoreError};
 use entries::Whole;
@@ -81,29 +93,6 @@ pub fn revision_of(heads_hash: &[u8; 16]) -> Revision {
     Revision::from_bytes(Tagged::new(tag::REVISION).bytes(heads_hash).bytes(&[0; 32]).finish16())
 }
 
-/// Walks an entity's changes backwards.
-#[derive(Debug)]
-pub struct Chain<'a> {
-    snapshot: &'a Snapshot,
-    entries: &'a mut Entries,
-    key: EntityKey<'a>,
-    next: u64,
-}
-
-/// The changes of an entity from the one at journal position `newest` backwards. Each costs what [`Entries::link`] says.
-#[must_use]
-pub fn chain<'a>(snapshot: &'a Snapshot, entries: &'a mut Entries, key: EntityKey<'a>, newest: u64) -> Chain<'a> {
-    Chain { snapshot, entries, key, next: newest }
-}
-
-/// The change of an entity at a journal position. Two reads of the store, about 5 µs and 0.3 µs per change of the entry.
-///
-/// # Errors
-/// [`StoreError::Corrupt`]: there is none; any other: the store cannot be read.
-pub fn link(snapshot: &Snapshot, key: EntityKey<'_>, journal: u64) -> Result<Link, StoreError> {
-    Entries::passing().link(snapshot, key, journal)
-}
-
 /// The change that an applied entry made to an entity; `None`: it is not here, was refused, or changes others.
 ///
 /// # Errors
@@ -117,17 +106,4 @@ pub fn link_of(snapshot: &Snapshot, key: EntityKey<'_>, receipt: Receipt) -> Res
 
 fn in_entry(snapshot: &Snapshot, key: EntityKey<'_>, feed: FeedId, seq: u64) -> Result<Option<Link>, StoreError> {
     Ok(Whole::read(snapshot, feed, seq)?.and_then(|whole| whole.into_link(key)))
-}
-
-impl Iterator for Chain<'_> {
-    type Item = Result<Link, StoreError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.next == 0 {
-            return None;
-        }
-        let link = self.entries.link(self.snapshot, self.key, self.next);
-        self.next = link.as_ref().map_or(0, |link| link.previous);
-        Some(link)
-    }
 }

@@ -7,12 +7,13 @@
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::sync::Arc;
 
 use tombolo_crdt::entity::{EntityState, heads_hash};
 use tombolo_crdt::{ChangeHash, FeedId, Receipt, Revision};
 
 use super::fold::{Fold, Needs};
-use super::{EntityKey, Entries, Link, link_of, revision_of};
+use super::{Budget, EntityKey, Entries, Link, link_of, revision_of, walk};
 use crate::store::{Snapshot, StoreError};
 
 /// Changes that are walked over for a state of the past: about ten seconds.
@@ -21,8 +22,8 @@ pub const FOLD_CHANGES_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 pub const FOLD_BYTES_MAX: usize = 512 << 20;
 /// Changes that one step reads at most: some 5 ms.
 pub const STEP_CHANGES: usize = 1_024;
-/// Bytes of changes, or of the entries read for them, after which a step ends.
-const STEP_BYTES: usize = 4 << 20;
+/// What one step reads at most: beyond that at most one entry (4 MiB).
+const STEP: Budget = Budget { changes: STEP_CHANGES, bytes: 4 << 20 };
 /// Changes whose clocks are needed, and clock marks remembered at a time: 60 MB each.
 const NEEDS_MAX: usize = if cfg!(test) { 1 << 11 } else { 1 << 20 };
 
@@ -74,7 +75,7 @@ pub enum PastError {
 /// with the same.
 #[derive(Debug)]
 pub struct Past {
-    entity: Entity,
+    entity: Arc<Entity>,
     until: Until,
     /// Whether the walk has come to the state's newest change.
     begun: bool,
@@ -122,7 +123,7 @@ impl Past {
     pub fn new(key: EntityKey<'_>, newest: u64, until: Until) -> Self {
         let EntityKey { space_no, collection, id } = key;
         Self {
-            entity: Entity { space_no, collection: collection.to_owned(), id: id.to_owned() },
+            entity: Arc::new(Entity { space_no, collection: collection.to_owned(), id: id.to_owned() }),
             until,
             begun: false,
             next: newest,
@@ -204,17 +205,13 @@ impl Past {
             self.begun = true;
             self.feeds.insert(receipt.feed);
         }
-        let (mut bytes, read) = (0, entries.read_bytes());
-        for _ in 0..STEP_CHANGES {
-            if self.next == 0 || bytes.max(entries.read_bytes() - read) > STEP_BYTES {
-                break;
-            }
-            let link = entries.link(snapshot, self.entity.key(), self.next)?;
-            bytes += link.change.len();
+        let entity = Arc::clone(&self.entity);
+        for link in walk(snapshot, entries, entity.key(), self.next, STEP) {
+            let link = link?;
+            self.bytes += link.change.len();
             self.look(&link)?;
             self.next = link.previous;
         }
-        self.bytes += bytes;
         self.in_time(self.bytes, "bytes of changes", FOLD_BYTES_MAX)?;
         if self.next == 0 {
             if let Some((deps, journal)) = self.open.take() {
@@ -276,20 +273,16 @@ impl Past {
     /// Forward: folds what was chosen.
     fn replay(&mut self, snapshot: &Snapshot, entries: &mut Entries) -> Result<ControlFlow<EntityState>, PastError> {
         let Some(fold) = &mut self.fold else { return Ok(ControlFlow::Continue(())) };
-        let (mut bytes, read) = (0, entries.read_bytes());
-        for _ in 0..STEP_CHANGES {
+        let mut budget = STEP;
+        while !budget.is_spent() {
             let Some(journal) = self.chosen.pop() else {
                 let done = std::mem::replace(fold, Fold::new(Needs::default()));
                 return Ok(ControlFlow::Break(done.finish()));
             };
-            let link = entries.link(snapshot, self.entity.key(), journal)?;
-            bytes += link.change.len();
+            let link = budget.read(snapshot, entries, self.entity.key(), journal)?;
             fold.take(snapshot, &link, &link.parse()?)?;
             if self.bounded && fold.marks() > NEEDS_MAX {
                 return Err(PastError::TooLong { what: "clock marks at a time", limit: NEEDS_MAX });
-            }
-            if bytes.max(entries.read_bytes() - read) > STEP_BYTES {
-                break;
             }
         }
         Ok(ControlFlow::Continue(()))

@@ -24,6 +24,8 @@ pub(super) enum Blocker {
     Later,
     /// An entity whose row, or whose history as far as it is needed, is damaged here.
     Damaged(String, String),
+    /// An entity whose past is being looked at, because what it was made on lies far back or is not here.
+    Looked(String, String),
     /// A settled entry that is damaged here.
     Rotten(FeedId, u64),
 }
@@ -39,6 +41,7 @@ impl std::fmt::Display for Blocker {
             Self::Change(collection, id, hash) => write!(f, "waits for change {hash} of {collection}/{id}"),
             Self::Later => f.write_str("was written by a later version: upgrade this node"),
             Self::Damaged(collection, id) => write!(f, "waits for {collection}/{id}, which is damaged on this node"),
+            Self::Looked(collection, id) => write!(f, "waits for a look at the past of {collection}/{id}"),
             Self::Rotten(feed, seq) => {
                 write!(f, "waits for entry {seq} of feed {feed}, which is damaged on this node")
             }

@@ -107,7 +107,7 @@ fn resolved(space: &Space, blocker: &Blocker) -> bool {
         Blocker::Dep(feed, seq) => space.frontier.seq(*feed) >= *seq,
         Blocker::Rules(hash) => space.rules.knows(*hash),
         Blocker::Damaged(collection, id) => !space.care.rests(collection, id),
-        // Whoever waits for a change is told when it comes; what is damaged stays so until the store is opened again.
-        Blocker::Change(..) | Blocker::Fork(..) | Blocker::Later | Blocker::Rotten(..) => false,
+        // Whoever waits for a change or a look is told when it comes; what is damaged stays so until the store is opened again.
+        Blocker::Change(..) | Blocker::Looked(..) | Blocker::Fork(..) | Blocker::Later | Blocker::Rotten(..) => false,
     }
 }

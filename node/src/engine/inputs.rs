@@ -10,8 +10,10 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
 use super::agenda::Agenda;
+use super::held::Blocker;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
+use super::looks::Answered;
 use super::offer::Offer;
 use super::session::Conn;
 use super::settle::Taken;
@@ -20,6 +22,7 @@ use super::spaces::Spaces;
 use super::step::After;
 use super::strangers::OFFERS_MAX;
 use super::{Work, rules};
+use crate::chain::Looked;
 use crate::store::StoreError;
 
 /// The engine's memory while its store is in a transaction.
@@ -85,9 +88,32 @@ impl Parts<'_> {
                     after.acknowledged = true;
                 }
             }
+            Input::Looked(looked) => self.looked(work, *looked, after)?,
             Input::Timer => {}
         }
         Ok(())
+    }
+
+    /// An entity's past has been looked at: who waited for that is tried again.
+    fn looked(&mut self, work: &mut Work<'_>, looked: Looked, after: &mut After) -> Result<(), StoreError> {
+        let Some(answered) = work.looks.answered(looked, work.now.mono) else { return Ok(()) };
+        let (Answered::Entries(no, _) | Answered::Care(no, _)) = answered;
+        let Some(space) = self.spaces.by_no_mut(no) else { return Ok(()) };
+        let id = space.id;
+        match answered {
+            Answered::Entries(_, feeds) => {
+                for feed in feeds {
+                    if let Some(Blocker::Looked(..)) = space.held.blocker(feed) {
+                        space.held.unblock(feed);
+                    }
+                }
+                self.drained(work, id, Taken::default(), after)
+            }
+            Answered::Care(_, found) => {
+                space.care.answered(found);
+                self.tend(work, id, after)
+            }
+        }
     }
 
     /// Keeps what was known of a peer whose connection ended.

@@ -14,6 +14,7 @@ use tombolo_transport::frame::{Frame, JoinRefusal};
 use tombolo_transport::{CloseCode, Standing};
 
 use super::status::{PeerAck, Status};
+use crate::chain::{Look, Looked};
 
 /// The two clocks a step is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +79,8 @@ pub enum Input {
     Room(ConnId, usize),
     /// A connection ended.
     Closed(ConnId, String),
+    /// The answer to [`Output::Look`].
+    Looked(Box<Looked>),
     /// The wake-up the last step asked for, or any other moment.
     Timer,
 }
@@ -402,6 +405,8 @@ pub enum Output {
     Acknowledged,
     /// The set of nodes to dial, complete.
     Targets(Vec<Target>),
+    /// Reads what takes longer than a step may; the answer is [`Input::Looked`]. At most one is under way at a time.
+    Look(Box<Look>),
 }
 
 /// Result of a step.

@@ -9,6 +9,8 @@ use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, ChangeHash, FeedId, NodeId};
 
 use super::held::Blocker;
+use super::looks::Asker;
+use super::past::ClockAt;
 use super::rows::RowFault;
 use super::settle::Candidate;
 use super::space::Space;
@@ -64,12 +66,13 @@ impl Work<'_> {
         let structure = Ok(Ok(Judged::Refused(Verdict::Structure)));
         let Content::Known(entry) = &candidate.content else { return structure };
         let Body::Data(changes) = &entry.body else { return structure };
-        let (mut verdict, mut damaged) = (None, None);
+        let (mut verdict, mut damaged, mut looked) = (None, None, None);
+        let asker = Asker { author, feed: candidate.feed };
         let mut ready = Vec::with_capacity(changes.len());
         if fits(entry, changes) {
             let read = read.into_iter().map(Some).chain(std::iter::repeat_with(|| None));
             for (change, read) in changes.iter().zip(read) {
-                match self.prepare(space, read, (candidate.feed, change))? {
+                match self.prepare(space, read, asker, change)? {
                     Prepared::Ready(change) => ready.push(change),
                     Prepared::Refused(code) => verdict = Some(verdict.map_or(code, |v: Verdict| v.min(code))),
                     // The others are looked at all the same, so that what is damaged is built anew together, and the
@@ -79,13 +82,15 @@ impl Work<'_> {
                             damaged = Some(blocker);
                         }
                     }
+                    // All of them are asked for at once.
+                    Prepared::Blocked(blocker @ Blocker::Looked(..)) => looked = Some(blocker),
                     Prepared::Blocked(blocker) => return Ok(Err(blocker)),
                 }
             }
         } else {
             verdict = Some(Verdict::Structure);
         }
-        if let Some(blocker) = damaged {
+        if let Some(blocker) = damaged.or(looked) {
             return Ok(Err(blocker));
         }
         if verdict != Some(Verdict::Structure) {
@@ -107,15 +112,16 @@ impl Work<'_> {
         &mut self,
         space: &mut Space,
         parsed: Option<Result<Change, ChangeError>>,
-        (feed, change): (FeedId, &EntityChange),
+        asker: Asker,
+        change: &EntityChange,
     ) -> Result<Prepared, StoreError> {
         let EntityChange { collection, id, change: bytes, .. } = change;
         if self.poison.holds(space.id, collection, id) {
             return Ok(Prepared::Blocked(Blocker::Damaged(collection.clone(), id.clone())));
         }
         self.poison.begin(space.id, collection, id);
-        let parsed = parsed.unwrap_or_else(|| Change::parse(bytes, feed));
-        let prepared = self.look_at(space, parsed, change);
+        let parsed = parsed.unwrap_or_else(|| Change::parse(bytes, asker.feed));
+        let prepared = self.look_at(space, parsed, asker, change);
         self.poison.end();
         prepared
     }
@@ -124,6 +130,7 @@ impl Work<'_> {
         &mut self,
         space: &mut Space,
         parsed: Result<Change, ChangeError>,
+        asker: Asker,
         change: &EntityChange,
     ) -> Result<Prepared, StoreError> {
         let parsed = match parsed {
@@ -152,9 +159,16 @@ impl Work<'_> {
             row.state.clock().clone()
         } else {
             let read = (&*self.batch, &mut self.entries);
-            match past::clock_at(read, self.pasts, (no, collection, id), &row.state, parsed.deps()) {
-                Ok(Ok(clock)) => clock,
-                Ok(Err(missing)) => return self.absent(space, change, missing),
+            // What is damaged is not looked at again and again.
+            let asker = (!space.care.rests(collection, id)).then_some(asker);
+            let known = (&mut *self.pasts, &mut *self.looks);
+            match past::clock_at(read, known, (no, collection, id), &row.state, parsed.deps(), asker) {
+                Ok(ClockAt::Known(clock)) => clock,
+                Ok(ClockAt::Unknown(missing)) => return self.absent(space, change, missing),
+                Ok(ClockAt::NotYet) => {
+                    let blocker = if asker.is_some() { Blocker::Looked } else { Blocker::Damaged };
+                    return Ok(Prepared::Blocked(blocker(collection.to_owned(), id.to_owned())));
+                }
                 Err(error) => return damaged(space, change, error),
             }
         };

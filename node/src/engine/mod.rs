@@ -24,6 +24,7 @@ mod inputs;
 mod io;
 mod judge;
 mod local;
+mod looks;
 mod memory;
 mod news;
 mod offer;
@@ -119,6 +120,7 @@ pub struct Engine {
     hlc_last: Hlc,
     hlc_seen: Hlc,
     pasts: Pasts,
+    looks: looks::Looks,
     poison: poison::Poison,
     counters: Counters,
     full: Option<String>,
@@ -169,6 +171,7 @@ impl Engine {
             hlc_last: Hlc::default(),
             hlc_seen: Hlc::default(),
             pasts: Pasts::default(),
+            looks: looks::Looks::default(),
             poison: poison::Poison::default(),
             counters: Counters::default(),
             full: None,
@@ -218,6 +221,7 @@ impl Engine {
         self.drain_due = true;
         self.targets_due = true;
         self.pasts = Pasts::default();
+        self.looks.forget();
         Ok(())
     }
 
@@ -330,6 +334,7 @@ struct Work<'a> {
     rows: Rows,
     entries: Entries,
     pasts: &'a mut Pasts,
+    looks: &'a mut looks::Looks,
     poison: &'a mut poison::Poison,
     key: &'a SigningKey,
     node: NodeId,

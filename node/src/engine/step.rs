@@ -84,6 +84,8 @@ impl Engine {
                 list.push(Output::Journal(space.id, space.row.journal));
             }
         }
+        let store = &self.store;
+        list.extend(self.looks.next(now.mono, || store.reader()).map(|look| Output::Look(Box::new(look))));
         if after.acknowledged {
             list.push(Output::Acknowledged);
         }
@@ -98,7 +100,7 @@ impl Engine {
 
     /// The inputs, in one transaction.
     fn work(&mut self, now: Now, inputs: Vec<Input>, after: &mut After) -> Result<(), StoreError> {
-        let Self { store, key, node, pasts, poison, hlc_last, hlc_seen, counters, .. } = self;
+        let Self { store, key, node, pasts, looks, poison, hlc_last, hlc_seen, counters, .. } = self;
         let full = store.full();
         let batch = store.begin()?;
         let was_full = self.full.is_some();
@@ -108,11 +110,13 @@ impl Engine {
             self.conns.values_mut().flat_map(|conn| conn.sessions.values_mut()).for_each(|s| s.answer_due = true);
             after.touched_all = true;
         }
+        looks.begin_step();
         let mut work = Work {
             batch,
             rows: Rows::default(),
             entries: Entries::shared(),
             pasts,
+            looks,
             poison,
             key,
             node: *node,
@@ -212,7 +216,8 @@ impl Engine {
         let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
         let news = self.spaces.first_news().map(|at| (at + have_wait(self.conns.len()), "news"));
         let care = self.spaces.first_care().map(|at| (at.max(now.mono), "care"));
-        [self.agenda.first(), news, full, memory, care, self.strangers_wake()]
+        let looks = self.looks.due().map(|at| (at, "look"));
+        [self.agenda.first(), news, full, memory, care, looks, self.strangers_wake()]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)

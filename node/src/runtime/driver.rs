@@ -6,11 +6,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tombolo_transport::Endpoint;
 
 use super::clock::Clock;
 use super::links::Links;
+use crate::chain::Looked;
 use crate::engine::{Engine, Input, Now, Output, Outputs, Reply, ReplyTo, Target};
 use crate::handle::{Item, Journals, Places, What};
 
@@ -81,6 +83,8 @@ pub(super) struct Driver<S> {
     next: Vec<Input>,
     /// Which source is asked first.
     local_first: bool,
+    /// The look under way: its number, and the task that makes it.
+    looking: Option<(u64, JoinHandle<Looked>)>,
 }
 
 /// Why waiting ended.
@@ -104,6 +108,7 @@ impl<S: Stepper> Driver<S> {
             // The first step says whom to dial and when to wake.
             next: vec![Input::Timer],
             local_first: true,
+            looking: None,
         }
     }
 
@@ -119,7 +124,7 @@ impl<S: Stepper> Driver<S> {
             }
             let outputs = self.engine.step(self.clock.now(), inputs).await;
             drop(places);
-            self.release(outputs);
+            self.release(outputs, &stop);
         }
     }
 
@@ -136,6 +141,10 @@ impl<S: Stepper> Driver<S> {
         };
         tokio::select! {
             biased;
+            looked = looked(&mut self.looking) => {
+                self.next.push(Input::Looked(Box::new(looked)));
+                Woken::Inputs
+            }
             ready = self.local.ready() => if ready { Woken::Inputs } else { Woken::Stop },
             true = self.net.ready() => Woken::Inputs,
             () = timer => Woken::Timer,
@@ -183,7 +192,7 @@ impl<S: Stepper> Driver<S> {
     }
 
     /// Carries out what a step said, in order.
-    fn release(&mut self, outputs: Outputs) {
+    fn release(&mut self, outputs: Outputs, stop: &watch::Receiver<bool>) {
         for output in outputs.list {
             match output {
                 Output::Reply(to, reply) => {
@@ -207,6 +216,12 @@ impl<S: Stepper> Driver<S> {
                 }
                 Output::Acknowledged => self.outlets.acks.send_modify(|count| *count += 1),
                 Output::Targets(targets) => drop(self.outlets.targets.send_replace(targets)),
+                Output::Look(look) => {
+                    debug_assert!(self.looking.is_none(), "one look at a time");
+                    let (number, stop) = (look.number, stop.clone());
+                    let task = tokio::task::spawn_blocking(move || look.answer(&|| !*stop.borrow()));
+                    self.looking = Some((number, task));
+                }
             }
         }
         self.wake = outputs.wake.map(|(at, why)| {
@@ -214,4 +229,18 @@ impl<S: Stepper> Driver<S> {
             self.clock.instant(at)
         });
     }
+}
+
+/// The answer of the look under way; never, if there is none.
+///
+/// # Cancel safety
+/// Safe: the look goes on.
+async fn looked(looking: &mut Option<(u64, JoinHandle<Looked>)>) -> Looked {
+    let Some((number, task)) = looking else { return std::future::pending().await };
+    let looked = match task.await {
+        Ok(looked) => looked,
+        Err(error) => Looked::failed(*number, &error.to_string()),
+    };
+    *looking = None;
+    looked
 }

@@ -1,14 +1,15 @@
 //! One entity: found in the journal, folded again from its chain, compared with its row.
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use tombolo_crdt::entity::EntityState;
-use tombolo_crdt::{Receipt, Revision, SpaceId};
+use tombolo_crdt::{Revision, SpaceId};
 
 use super::{Finding, Progress, VerifyError};
-use crate::chain::{EntityKey, Past, Until, link_of};
-use crate::store::{JournalKind, Snapshot, SpaceRow, Store, StoreError, StoreOptions};
+use crate::chain::{EntityKey, Past, Search, Unread, Until};
+use crate::store::{Snapshot, SpaceRow, Store, StoreOptions};
 
 /// Names an entity of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,8 +72,12 @@ pub fn entity_of(
         Ok(Some(state)) => state.journal(),
         _ => 0,
     };
-    let Newest { position, unread } =
-        newest(snapshot, key, (end, space.journal), &mut |done| progress("journal", done, space.journal))?;
+    let wanted = (name.collection.to_owned(), name.id.to_owned());
+    let mut search = Search::new(space.no, BTreeSet::from([wanted.clone()]), space.journal, end);
+    while !search.step(snapshot)? {
+        progress("journal", space.journal - search.below(), space.journal);
+    }
+    let (position, unread) = (search.found().get(&wanted).copied(), search.unread());
     // A row whose hash fits says where its last change is: that nothing was lost behind it the state digest tells.
     let last = position.unwrap_or(end);
     match (&stored, position) {
@@ -86,7 +91,7 @@ pub fn entity_of(
         (Ok(Some(_)), None) => {}
         (Err(error), _) => finding(error.clone()),
     }
-    if let (Some((count, error)), false) = (unread, matches!(stored, Ok(Some(_)))) {
+    if let (Some(Unread { count, error, .. }), false) = (unread, matches!(stored, Ok(Some(_)))) {
         let later = if last > 0 { "later " } else { "" };
         finding(format!("{count} {later}positions of the journal cannot be read and may have changed it: {error}"));
     }
@@ -113,47 +118,6 @@ pub fn entity_of(
     report.revision = Some(again.revision());
     report.present = again.is_present();
     Ok(report)
-}
-
-/// What the journal says of an entity's last change.
-struct Newest {
-    /// Its position; none: there is none.
-    position: Option<u64>,
-    /// How many positions behind it cannot be read, and why the last of them cannot.
-    unread: Option<(u64, StoreError)>,
-}
-
-/// The entity's last change behind one journal position and up to another. Reads the journal backwards, with an entry per
-/// position; `told` hears how many.
-fn newest(
-    snapshot: &Snapshot,
-    key: EntityKey<'_>,
-    (behind, up_to): (u64, u64),
-    told: &mut dyn FnMut(u64),
-) -> Result<Newest, StoreError> {
-    let mut unread: Option<(u64, StoreError)> = None;
-    for position in (behind + 1..=up_to).rev() {
-        match is_changed_at(snapshot, key, position) {
-            Ok(true) => return Ok(Newest { position: Some(position), unread }),
-            Ok(false) => {}
-            Err(error @ StoreError::Corrupt { .. }) => unread.get_or_insert((0, error)).0 += 1,
-            Err(error) => return Err(error),
-        }
-        if position % 1_024 == 0 {
-            told(up_to - position);
-        }
-    }
-    Ok(Newest { position: None, unread })
-}
-
-/// Whether the entry at a journal position changed the entity.
-fn is_changed_at(snapshot: &Snapshot, key: EntityKey<'_>, position: u64) -> Result<bool, StoreError> {
-    let missing = || StoreError::corrupt("journal", format!("position {position} is missing"));
-    let at = snapshot.journal(key.space_no, position)?.ok_or_else(missing)?;
-    if at.kind != JournalKind::Applied {
-        return Ok(false);
-    }
-    Ok(link_of(snapshot, key, Receipt { feed: at.feed, seq: at.seq })?.is_some())
 }
 
 fn space(snapshot: &Snapshot, name: &str) -> Result<SpaceRow, VerifyError> {

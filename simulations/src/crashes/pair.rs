@@ -316,18 +316,22 @@ impl Pair {
         if side == Side::Tested {
             self.marks.push(mark(&node.engine));
         }
-        let mut closed = false;
+        let (mut closed, mut looked) = (false, None);
         for output in outputs.list {
             match output {
                 Output::Reply(to, reply) => drop(self.replies.insert(to, reply)),
                 Output::Control(conn, frame) => self.send(side, conn, None, &frame)?,
                 Output::Transfer(conn, space, frame) => self.send(side, conn, Some(space), &frame)?,
                 Output::Close(conn, ..) => closed |= self.conn == Some(conn),
+                Output::Look(look) => looked = Some(look.answer(&|| true)),
                 Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}
             }
         }
-        if closed { self.disconnect() } else { Ok(()) }
+        if closed {
+            self.disconnect()?;
+        }
+        looked.map_or(Ok(()), |looked| self.step(side, vec![Input::Looked(Box::new(looked))]))
     }
 
     fn send(&mut self, from: Side, conn: ConnId, transfer: Option<SpaceId>, frame: &Frame) -> Result<(), Stop> {

@@ -281,6 +281,7 @@ impl World {
         let outputs = self.nodes[node].engine.step(now, inputs);
         self.nodes[node].engine.check_invariants();
         self.nodes[node].wake = outputs.wake.map(|(at, _)| at.max(self.mono));
+        let mut looked = None;
         for output in outputs.list {
             match output {
                 Output::Reply(to, reply) => drop(self.nodes[node].replies.insert(to, reply)),
@@ -292,9 +293,13 @@ impl World {
                         self.disconnect(a, b);
                     }
                 }
+                Output::Look(look) => looked = Some(look.answer(&|| true)),
                 Output::Journal(..) | Output::Acknowledged | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}
             }
+        }
+        if let Some(looked) = looked {
+            self.step(node, vec![Input::Looked(Box::new(looked))]);
         }
     }
 

@@ -4,7 +4,7 @@ use tombolo_crdt::entity::{Change, EntityState};
 use tombolo_crdt::entry::{Body, Entry};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{FeedId, SpaceId};
-use tombolo_node::chain::{EntityKey, Entries, chain, fold};
+use tombolo_node::chain::{Budget, EntityKey, Entries, Past, PastError, Until, walk};
 use tombolo_node::store::{JournalKind, Snapshot, StoreError};
 
 use super::fault::Fault;
@@ -76,12 +76,19 @@ fn only_applied(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) ->
 
 /// Whether a row is what its own chain gives; a chain of more than [`LINKS_MAX`] changes is not looked at.
 pub(super) fn is_history(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) -> Result<bool, StoreError> {
+    let budget = Budget { changes: LINKS_MAX + 1, ..Budget::UNBOUNDED };
     let mut entries = Entries::passing();
-    let links = chain(snapshot, &mut entries, key, state.journal()).take(LINKS_MAX + 1).collect::<Result<Vec<_>, _>>();
-    let mut links = links?;
-    if links.len() > LINKS_MAX {
+    let mut links = walk(snapshot, &mut entries, key, state.journal(), budget);
+    let count = links.by_ref().try_fold(0, |count, link| link.map(|_| count + 1))?;
+    if count > LINKS_MAX {
         return Ok(true);
     }
-    links.reverse();
-    Ok(fold(snapshot, &links)? == *state)
+    if count == 0 {
+        return Ok(*state == EntityState::new());
+    }
+    match Past::new(key, state.journal(), Until::Present).unbounded().whole(snapshot) {
+        Ok(folded) => Ok(folded == *state),
+        Err(PastError::Store(error)) => Err(error),
+        Err(error) => Err(StoreError::Corrupt { table: "entries", key: Vec::new(), detail: error.to_string() }),
+    }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use tombolo_crdt::rules::Contact;
+use tombolo_node::chain::Looked;
 use tombolo_node::engine::{Engine, EngineConfig, Input, Now, Outputs};
 use tombolo_node::handle::{QUEUE_BYTES, QUEUE_ITEMS};
 use tombolo_node::runtime::{STEP_BYTES, STEP_ENTRIES};
@@ -59,6 +60,8 @@ pub(super) struct Process {
     pub(super) inbox_bytes: usize,
     /// A step whose outputs have not left.
     pub(super) done: Option<Outputs>,
+    /// What a look of the engine has found, until that is handed to it.
+    pub(super) looked: Option<Box<Looked>>,
     pub(super) step_scheduled: bool,
     /// When the engine wants to wake, and what is scheduled for it.
     pub(super) wake: Option<Duration>,
@@ -166,6 +169,7 @@ impl Process {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             done: None,
+            looked: None,
             step_scheduled: false,
             wake: None,
             wake_scheduled: None,

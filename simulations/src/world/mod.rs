@@ -147,6 +147,10 @@ impl World<'_> {
                 self.wake(pid);
                 Ok(())
             }
+            Event::Looked(pid, life) if self.lives(pid, life) => {
+                self.looked(pid);
+                Ok(())
+            }
             Event::Dial(pid, life) if self.lives(pid, life) => {
                 self.dial(pid);
                 Ok(())
@@ -156,6 +160,7 @@ impl World<'_> {
             Event::Step(..)
             | Event::Done(..)
             | Event::Wake(..)
+            | Event::Looked(..)
             | Event::Dial(..)
             | Event::Dialled(..)
             | Event::Read(..) => Ok(()),

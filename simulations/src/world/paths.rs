@@ -31,6 +31,7 @@ pub(super) mod about {
     pub(in crate::world) const FLIPS: u64 = 10;
     pub(in crate::world) const FULL: u64 = 11;
     pub(in crate::world) const FATE: u64 = 12;
+    pub(in crate::world) const LOOK: u64 = 13;
 }
 
 /// A direction: from, to.

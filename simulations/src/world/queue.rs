@@ -32,6 +32,8 @@ pub(super) enum Event {
     Done(Pid, Life),
     /// A timer of its engine.
     Wake(Pid, Life),
+    /// A look of its engine is over.
+    Looked(Pid, Life),
     /// The node dials whom it has to.
     Dial(Pid, Life),
     /// An attempt of it ends.

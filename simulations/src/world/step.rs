@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use tombolo_crdt::FeedId;
+use tombolo_node::chain::Look;
 use tombolo_node::engine::{Input, Output};
 
 use super::World;
@@ -18,6 +19,8 @@ use crate::trace::What;
 const STEP_TIME: Duration = Duration::from_micros(20);
 /// Computing time of an entry.
 const ENTRY_TIME: Duration = Duration::from_micros(10);
+/// A look at an entity's past takes less than so many microseconds.
+const LOOK_MICROS: u64 = 200_000;
 
 impl World<'_> {
     /// Something for an engine, if it runs.
@@ -128,6 +131,7 @@ impl World<'_> {
                 }
                 Output::Close(conn, _, reason) => self.close(pid, conn, &reason),
                 Output::Targets(targets) => self.aim(pid, &targets),
+                Output::Look(look) => self.look(pid, *look),
                 Output::Journal(..) | Output::Acknowledged | Output::Standing(..) | Output::Known(_) => {}
             }
         }
@@ -136,6 +140,22 @@ impl World<'_> {
             self.step_soon(pid);
         }
         Ok(())
+    }
+
+    /// A look is made at once. Its answer comes as late as on a busy machine.
+    fn look(&mut self, pid: Pid, look: Look) {
+        let random = self.luck.draw([about::LOOK, pid as u64, self.hosts[pid].life, look.number]);
+        let took = Duration::from_micros(random % LOOK_MICROS);
+        let life = self.hosts[pid].life;
+        let Some(process) = self.hosts[pid].process.as_mut() else { return };
+        process.looked = Some(Box::new(look.answer(&|| true)));
+        self.queue.schedule(self.now + took, Event::Looked(pid, life));
+    }
+
+    pub(super) fn looked(&mut self, pid: Pid) {
+        if let Some(looked) = self.hosts[pid].process.as_mut().and_then(|process| process.looked.take()) {
+            self.give(pid, Input::Looked(looked));
+        }
     }
 
     fn set_wake(&mut self, pid: Pid, wake: Option<Duration>) {

@@ -3,7 +3,7 @@
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::json::Json;
-use tombolo_node::chain::{EntityKey, Entries, chain, fold};
+use tombolo_node::chain::{EntityKey, Entries, Past, Until};
 use tombolo_node::engine::{Command, EntityWrite, Expect, Refusal, Reply, SpaceStatus, WriteCommand};
 use tombolo_node::store::Batch;
 use tombolo_node::stream::{ChangeReader, Told};
@@ -198,10 +198,11 @@ fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str, dis
     let stored = batch.row(row.no, "x", id).expect("readable").expect("there");
     let state = EntityState::decode(&stored).expect("sound");
     let key = EntityKey { space_no: row.no, collection: "x", id };
-    let links: Result<Vec<_>, _> = chain(batch, &mut Entries::passing(), key, state.journal()).skip(1).collect();
-    let mut links = links.expect("readable");
-    links.reverse();
-    let older = fold(batch, &links).expect("folds");
+    let newest = Entries::passing().link(batch, key, state.journal()).expect("readable");
+    let older = match newest.previous {
+        0 => EntityState::new(),
+        before => Past::new(key, before, Until::Present).whole(batch).expect("folds"),
+    };
     if !disk {
         row.sums.rows.remove(&state.contribution("x", id));
         row.sums.rows.add(&older.contribution("x", id));

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use automerge::Automerge;
 use tombolo_crdt::entity::{Change, Clock, EntityState, Provenance};
-use tombolo_node::chain::{Entries, Past, Until, clock_at};
+use tombolo_node::chain::{Budget, ClockAt, Entries, Past, Until, clock_at};
 use tombolo_node::history::{Asked, page};
 use tombolo_node::store::Snapshot;
 
@@ -165,9 +165,11 @@ impl<'a> Case<'a> {
 
 fn clock(snapshot: &Snapshot, state: &EntityState, change: &Change) -> Result<Clock, CliError> {
     let present = (state.clock(), state.journal());
-    let clock =
-        clock_at((snapshot, &mut Entries::passing()), KEY, present, change.deps(), &|_| None).map_err(failed)?;
-    clock.map_err(|missing| failed(format!("{missing} is not there")))
+    let read = (snapshot, &mut Entries::passing());
+    match clock_at(read, KEY, present, change.deps(), &|_| None, Budget::UNBOUNDED).map_err(failed)? {
+        ClockAt::Known(clock) => Ok(clock),
+        missing => Err(failed(format!("a change it rests on is not there: {missing:?}"))),
+    }
 }
 
 impl Measured {

@@ -47,11 +47,8 @@ fn the_chain_folds_to_the_row() {
         let bed = Bed::new(seed, 4, COUNT);
         assert_eq!(at(&bed, Until::Present).unwrap().encode(), bed.row().encode(), "seed {seed}");
         let snapshot = bed.snapshot();
-        let mut links =
-            chain(&snapshot, &mut Entries::shared(), KEY, bed.row().journal()).collect::<Result<Vec<_>, _>>().unwrap();
-        links.reverse();
-        assert_eq!(links.len(), COUNT);
-        assert_eq!(fold(&snapshot, &links).unwrap().encode(), bed.row().encode(), "seed {seed}");
+        let newest = bed.row().journal();
+        assert_eq!(walk(&snapshot, &mut Entries::shared(), KEY, newest, Budget::UNBOUNDED).count(), COUNT);
     }
 }
 
@@ -105,29 +102,33 @@ fn clocks_at_older_heads_are_those_of_the_whole_past() {
         let (snapshot, mut dice) = (bed.snapshot(), Dice(seed));
         let present = (bed.row().clock(), bed.row().journal());
         let ask = |heads: &[ChangeHash]| {
-            clock_at((&snapshot, &mut Entries::shared()), KEY, present, heads, &|_| None).unwrap()
+            clock_at((&snapshot, &mut Entries::shared()), KEY, present, heads, &|_| None, Budget::UNBOUNDED).unwrap()
         };
         for row in &bed.rows {
-            assert_eq!(ask(row.heads()).as_ref(), Ok(row.clock()), "heads that the node had, seed {seed}");
+            assert_eq!(ask(row.heads()), ClockAt::Known(row.clock().clone()), "heads that the node had, seed {seed}");
         }
         for one in &bed.made {
-            assert_eq!(ask(&[one.change.hash()]).as_ref(), Ok(&bed.clocks[&one.change.hash()]), "seed {seed}");
+            assert_eq!(
+                ask(&[one.change.hash()]),
+                ClockAt::Known(bed.clocks[&one.change.hash()].clone()),
+                "seed {seed}"
+            );
             let other = &bed.made[dice.below(COUNT)].change;
             let mut heads = vec![one.change.hash(), other.hash()];
             heads.sort_unstable();
             heads.dedup();
             let mut both = bed.clocks[&one.change.hash()].clone();
             both.join(&bed.clocks[&other.hash()]);
-            assert_eq!(ask(&heads).as_ref(), Ok(&both), "seed {seed}");
+            assert_eq!(ask(&heads), ClockAt::Known(both.clone()), "seed {seed}");
             let known = |hash: ChangeHash| bed.clocks.get(&hash).filter(|_| hash == other.hash());
             assert_eq!(
-                clock_at((&snapshot, &mut Entries::shared()), KEY, present, &heads, &known).unwrap(),
-                Ok(both),
+                clock_at((&snapshot, &mut Entries::shared()), KEY, present, &heads, &known, Budget::UNBOUNDED).unwrap(),
+                ClockAt::Known(both),
                 "seed {seed}"
             );
         }
         let foreign = ChangeHash::from_bytes([1; 32]);
-        assert_eq!(ask(&[foreign]), Err(foreign));
+        assert_eq!(ask(&[foreign]), ClockAt::Unknown(foreign));
     }
 }
 
@@ -137,8 +138,9 @@ fn an_entry_taken_out_and_put_back_gives_the_same_row() {
     for seed in 0..SEEDS / 3 {
         let bed = Bed::new(seed, 4, COUNT);
         let snapshot = bed.snapshot();
-        let mut links =
-            chain(&snapshot, &mut Entries::shared(), KEY, bed.row().journal()).collect::<Result<Vec<_>, _>>().unwrap();
+        let mut entries = Entries::shared();
+        let links = walk(&snapshot, &mut entries, KEY, bed.row().journal(), Budget::UNBOUNDED);
+        let mut links = links.collect::<Result<Vec<_>, _>>().unwrap();
         links.reverse();
         for refused in 0..COUNT {
             let mut needs = Needs::default();
@@ -180,4 +182,56 @@ fn steps_may_be_taken_on_different_snapshots() {
     };
     assert_eq!((state.encode(), past.changes()), (bed.row().encode(), 2 * STEP_CHANGES + 10));
     assert!(steps >= 6, "{steps}");
+}
+
+/// The index against the walk, built at once and in pieces.
+#[test]
+fn an_index_knows_the_clocks_that_walks_find() {
+    for seed in 0..SEEDS {
+        let bed = Bed::new(seed, 5, COUNT);
+        let (snapshot, mut dice) = (bed.snapshot(), Dice(seed));
+        let mut entries = Entries::passing();
+        let mut index = Index::default();
+        let budget = Budget { changes: 7, ..Budget::UNBOUNDED };
+        for upto in [1, 2, COUNT / 2, COUNT] {
+            let mut caught = Caught::from(upto as u64);
+            while !caught.walk((&snapshot, &mut entries), KEY, &index, budget).unwrap() {}
+            index.add((&snapshot, &mut entries), KEY, caught).unwrap();
+            assert_eq!((index.len(), index.newest()), (upto, upto as u64));
+        }
+        let mut ask =
+            |heads: &[ChangeHash]| indexed((&snapshot, &mut entries), KEY, &index, heads, usize::MAX).unwrap();
+        for row in &bed.rows {
+            assert_eq!(ask(row.heads()), ClockAt::Known(row.clock().clone()), "heads that the node had, seed {seed}");
+        }
+        for one in &bed.made {
+            assert_eq!(
+                ask(&[one.change.hash()]),
+                ClockAt::Known(bed.clocks[&one.change.hash()].clone()),
+                "seed {seed}"
+            );
+            let other = bed.made[dice.below(COUNT)].change.hash();
+            let mut both = bed.clocks[&one.change.hash()].clone();
+            both.join(&bed.clocks[&other]);
+            assert_eq!(ask(&[one.change.hash(), other]), ClockAt::Known(both), "seed {seed}");
+        }
+        let foreign = ChangeHash::from_bytes([1; 32]);
+        assert_eq!(ask(&[foreign]), ClockAt::Unknown(foreign));
+    }
+}
+
+#[test]
+fn a_clock_far_into_an_index_is_that_of_the_row_then() {
+    let count = 3 * 1_024 + 5;
+    let bed = Bed::new(2, 3, count);
+    let (snapshot, mut entries) = (bed.snapshot(), Entries::passing());
+    let mut caught = Caught::from(bed.row().journal());
+    let mut index = Index::default();
+    assert!(caught.walk((&snapshot, &mut entries), KEY, &index, Budget::UNBOUNDED).unwrap());
+    index.add((&snapshot, &mut entries), KEY, caught).unwrap();
+    for row in bed.rows.iter().step_by(97) {
+        let clock = indexed((&snapshot, &mut entries), KEY, &index, row.heads(), 0).unwrap();
+        assert_eq!(clock, ClockAt::Known(row.clock().clone()));
+    }
+    assert!((count * 48..count * 200).contains(&index.memory()), "{} bytes", index.memory());
 }

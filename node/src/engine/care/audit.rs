@@ -21,6 +21,8 @@ use crate::store::StoreError;
 
 /// Rows read per slice: some three milliseconds.
 const SLICE_ROWS: usize = 1_024;
+/// Bytes of rows after which a slice ends before that: as many as so many small ones have.
+pub(super) const SLICE_BYTES: usize = 1 << 20;
 /// Buckets compared row by row in one audit; more are left to the next.
 const BUCKETS_AT_ONCE: usize = 64;
 /// Bytes of rows told in one frame; its limit is 128 KiB.
@@ -235,7 +237,11 @@ impl Audit {
         self.asked.clear();
         let Some((peer, sums)) = self.heard.pop_first() else { return };
         let (wanted, theirs): (BTreeSet<u16>, _) = match sums {
-            Sums::Rows(buckets, rows) => (buckets.into_iter().collect(), Some(rows)),
+            Sums::Rows(buckets, mut rows) => {
+                let wanted: BTreeSet<u16> = buckets.into_iter().collect();
+                rows.retain(|row| wanted.contains(&bucket(&row.collection, &row.id)));
+                (wanted, Some(rows))
+            }
             Sums::Buckets(theirs) => {
                 let pairs = (0u16..).zip(self.buckets.iter().zip(&theirs));
                 let differ = pairs.filter(|(_, (ours, theirs))| ours.to_le_bytes() != **theirs);
@@ -283,9 +289,10 @@ impl Scan {
     fn read(&mut self, work: &Work<'_>, space: &Space) -> Result<bool, StoreError> {
         let from = self.after.take();
         let from = from.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
-        let mut read = 0;
+        let (mut read, mut bytes) = (0, 0);
         let visited = work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
             read += 1;
+            bytes += row.len();
             // A frozen one counts as what it was.
             let row = EntityState::thaw(row).unwrap_or(row);
             match EntityState::decode(row) {
@@ -294,7 +301,7 @@ impl Scan {
                 Err(_) if row.is_empty() => {}
                 Err(_) => self.damaged.push((collection.to_owned(), id.to_owned())),
             }
-            if read < SLICE_ROWS {
+            if read < SLICE_ROWS && bytes < SLICE_BYTES {
                 return ControlFlow::Continue(());
             }
             self.after = Some((collection.to_owned(), id.to_owned()));

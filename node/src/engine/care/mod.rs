@@ -33,12 +33,14 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::{NodeId, SpaceId};
 
 use self::frozen::Frozen;
+use self::rebuild::Progress;
 use self::suspects::{Doubt, Suspects};
 use super::Work;
 use super::inputs::Parts;
 use super::settle::Taken;
 use super::space::Space;
 use super::step::After;
+use crate::chain::Found;
 use crate::store::StoreError;
 
 /// Disputed entities remembered. More are the same defect, and the next audit tells of them.
@@ -47,6 +49,13 @@ const DISPUTED_MAX: usize = 1_024;
 pub(super) const TENDED_AT_ONCE: usize = 4;
 /// Time between two slices of what somebody waits for.
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
+/// When care looks after a look of its own that has not come back: its answer comes before.
+const LOOK_PAUSE: Duration = Duration::from_secs(60);
+/// How long nothing is searched for that a peer alone tells of, after a search in vain: such a search reads the journal to its
+/// beginning.
+const IN_VAIN: Duration = Duration::from_secs(24 * 3600);
+/// Such peers. Of more each costs a search per audit.
+const IN_VAIN_MAX: usize = 1_024;
 
 /// Collection and id.
 pub(super) type Name = (String, String);
@@ -66,10 +75,14 @@ pub struct CareCounters {
 #[derive(Debug, Default)]
 pub(super) struct Care {
     suspects: Suspects,
-    folding: Option<rebuild::Folding>,
+    /// The look that is being made for it, and what that has found.
+    asked: Option<rebuild::Asked>,
+    answer: Option<Result<Found, StoreError>>,
     frozen: Frozen,
     /// And with whom.
     disputed: BTreeMap<Name, NodeId>,
+    /// Peers that told of what was never written here, and until when they are not believed in that.
+    in_vain: BTreeMap<NodeId, Duration>,
     pub(super) scrub: scrub::Scrub,
     pub(super) audit: audit::Audit,
     pub(super) counters: CareCounters,
@@ -127,6 +140,14 @@ impl Care {
         &self.disputed
     }
 
+    /// The journal was searched to its beginning for what a peer told of.
+    fn searched_in_vain(&mut self, peer: NodeId, now: Duration) {
+        self.in_vain.retain(|_, until| *until > now);
+        if self.in_vain.len() < IN_VAIN_MAX {
+            self.in_vain.insert(peer, now + IN_VAIN);
+        }
+    }
+
     /// A peer has the same state, so nothing of it differs.
     pub(super) fn agreed(&mut self, peer: NodeId) {
         self.disputed.retain(|_, with| *with != peer);
@@ -177,8 +198,9 @@ impl Care {
     /// Does a piece of what is most urgent.
     fn slice(&mut self, work: &mut Work<'_>, space: &mut Space) -> Result<Done, StoreError> {
         if !self.suspects.is_empty() {
-            let repaired = self.rebuild(work, space)?;
-            return Ok(Done { pause: SLICE_PAUSE, tell: repaired });
+            let progress = self.rebuild(work, space)?;
+            let pause = if progress == Progress::Waits { LOOK_PAUSE } else { SLICE_PAUSE };
+            return Ok(Done { pause, tell: progress == Progress::Rebuilt });
         }
         if self.audit.wants(space) {
             let mut audit = std::mem::take(&mut self.audit);
@@ -187,7 +209,12 @@ impl Care {
             let found = found?;
             self.counters.sums_corrected += u64::from(found.sums_corrected);
             if let Some((peer, names)) = found.differing {
+                let barred = self.in_vain.get(&peer).is_some_and(|until| *until > work.now.mono);
                 for name in names {
+                    // What is not here is not searched for again and again because one says that it should be.
+                    if barred && work.batch.row(space.row.no, &name.0, &name.1)?.is_none() {
+                        continue;
+                    }
                     self.suspect(name, Doubt::Differs(peer));
                 }
             }

@@ -1,63 +1,123 @@
-//! Building a row anew: its chain is walked and folded from its newest change, and the row is replaced, or frozen.
+//! Building a row anew: its chain is folded up to its newest change, and the row is replaced, or frozen. Searching and folding
+//! are looks; a step only takes what they have found.
 
-use std::ops::ControlFlow;
+use std::collections::BTreeSet;
 
-use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::entity::{EntityState, RowError};
 use tombolo_crdt::{FeedId, NodeId};
 
 use super::suspects::{Doubt, Suspect};
 use super::{Care, DISPUTED_MAX, Name};
-use crate::chain::{self, EntityKey, Past, PastError, Until};
+use crate::chain::{Found, PastError, Unread, What};
 use crate::engine::Work;
 use crate::engine::space::Space;
 use crate::store::{JournalKind, JournalRow, StoreError};
 
-/// Steps of a fold per slice: enough for short histories, some ten milliseconds of a long one.
-const SLICE_STEPS: usize = 2;
-/// How often a fold is begun anew because the entity was written meanwhile, if its row is not damaged. The next audit tells
-/// of it again.
-const BEGUN_MAX: u32 = 8;
+/// How often an entity is folded in vain because it was written meanwhile, if its row is not damaged. The next audit tells of
+/// it again.
+const OUTGROWN_MAX: u32 = 8;
 
-/// A fold under way.
+/// What care has asked for: a look (`looks.rs`) at what takes longer than a step may.
 #[derive(Debug)]
-pub(super) struct Folding {
-    name: Name,
-    newest: u64,
-    /// How often it was begun.
-    begun: u32,
-    /// Hash of the heads that it has to come to.
-    after: [u8; 16],
-    past: Past,
+pub(super) enum Asked {
+    /// Where the newest changes of these are.
+    Search(BTreeSet<Name>),
+    /// What an entity's changes come to, up to the one at a journal position.
+    Fold(Name, u64),
+}
+
+/// How far building rows anew has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Progress {
+    /// A row has changed.
+    Rebuilt,
+    /// There is more to do in the next step.
+    Goes,
+    /// A look is being made.
+    Waits,
 }
 
 impl Care {
-    /// Goes on with the search, or builds the row of one that is found. Whether a row has changed.
-    pub(super) fn rebuild(&mut self, work: &mut Work<'_>, space: &mut Space) -> Result<bool, StoreError> {
+    /// Has the newest changes of the suspects searched for, then folds one after the other and sets its row right.
+    pub(super) fn rebuild(&mut self, work: &mut Work<'_>, space: &mut Space) -> Result<Progress, StoreError> {
         self.look(work, space)?;
-        if self.suspects.is_empty() || !self.suspects.search(&work.batch, space.row.no, space.row.journal)? {
-            return Ok(false);
+        if self.suspects.is_empty() {
+            return Ok(Progress::Goes);
         }
-        let under_way = self.folding.as_ref().map(|folding| folding.name.clone());
-        let Some(name) = under_way.or_else(|| self.suspects.ready()) else { return Ok(false) };
-        let Some(suspect) = self.suspects.get(&name) else {
-            self.folding = None;
-            return Ok(false);
+        if !self.suspects.read_on(&work.batch, space.row.no, space.row.journal)? {
+            return Ok(Progress::Goes);
+        }
+        match (self.asked.take(), self.answer.take()) {
+            (Some(asked), None) => {
+                self.asked = Some(asked);
+                return Ok(Progress::Waits);
+            }
+            (Some(Asked::Search(names)), Some(Ok(Found::Search(search)))) => self.suspects.searched(&names, &search),
+            (Some(Asked::Search(names)), Some(Err(StoreError::Corrupt { detail, .. }))) => {
+                for name in names {
+                    self.freeze(work, space, name, detail.clone())?;
+                }
+                return Ok(Progress::Goes);
+            }
+            (Some(Asked::Fold(name, newest)), Some(Ok(Found::Fold(folded)))) => {
+                return self.folded(work, space, name, Some((newest, *folded)));
+            }
+            (Some(Asked::Fold(name, newest)), Some(Err(error @ StoreError::Corrupt { .. }))) => {
+                return self.folded(work, space, name, Some((newest, Err(error.into()))));
+            }
+            // It was not asked for, or could not be made: it is asked for again.
+            _ => {}
+        }
+        if let Some((names, from)) = self.suspects.to_search() {
+            work.looks.ask_for_care(space.row.no, What::Search { names: names.clone(), from });
+            self.asked = Some(Asked::Search(names));
+            return Ok(Progress::Waits);
+        }
+        let Some(name) = self.suspects.ready() else { return Ok(Progress::Goes) };
+        match self.suspects.get(&name).and_then(|suspect| suspect.newest) {
+            None => self.folded(work, space, name, None),
+            Some(newest) => {
+                work.looks.ask_for_care(space.row.no, What::Fold { name: name.clone(), newest });
+                self.asked = Some(Asked::Fold(name, newest));
+                Ok(Progress::Waits)
+            }
+        }
+    }
+
+    /// A look that was asked for has been made.
+    pub(in crate::engine) fn answered(&mut self, found: Result<Found, StoreError>) {
+        self.answer = Some(found);
+        self.hurry();
+    }
+
+    /// What the changes of a suspect come to up to a journal position; none: nothing ever wrote it.
+    fn folded(
+        &mut self,
+        work: &mut Work<'_>,
+        space: &mut Space,
+        name: Name,
+        folded: Option<(u64, Result<EntityState, PastError>)>,
+    ) -> Result<Progress, StoreError> {
+        let Some(suspect) = self.suspects.get(&name) else { return Ok(Progress::Goes) };
+        let (newest, state) = match folded {
+            None => (None, None),
+            Some((newest, folded)) => (Some(newest), Some(folded)),
         };
-        let grown = |folding: &Folding| folding.begun >= BEGUN_MAX && Some(folding.newest) != suspect.newest;
-        if let (Doubt::Differs(_), true) = (suspect.doubt, self.folding.as_ref().is_some_and(grown)) {
-            self.folding = None;
-            self.suspects.remove(&name);
-            return Ok(false);
+        if newest != suspect.newest {
+            // Whoever says that it differs cannot keep the others from being built anew by writing to it.
+            if self.suspects.outgrown(&name) >= OUTGROWN_MAX
+                && let Doubt::Differs(_) = suspect.doubt
+            {
+                self.suspects.remove(&name);
+            }
+            return Ok(Progress::Goes);
         }
         if work.rows.peek(space.row.no, &name.0, &name.1).is_some() {
             // This step works on it.
-            return Ok(false);
+            return Ok(Progress::Goes);
         }
-        let state = match suspect.newest.map(|newest| self.fold(work, space, &name, newest)).transpose() {
-            Ok(None) => None,
-            Ok(Some(ControlFlow::Break(state))) => Some(state),
-            Ok(Some(ControlFlow::Continue(()))) => return Ok(false),
+        let state = match state.transpose() {
+            Ok(state) => state,
             Err(PastError::Store(StoreError::Corrupt { detail, .. })) => {
                 return self.freeze(work, space, name, detail);
             }
@@ -65,10 +125,10 @@ impl Care {
             Err(error) => return self.undecided(work, space, name, suspect.doubt, error.to_string()),
         };
         let stored = work.batch.row(space.row.no, &name.0, &name.1)?;
-        if let Some((position, detail)) = self.suspects.unread_behind(suspect.newest)
+        if let Some(Unread { position, error, .. }) = self.suspects.unread_behind(suspect.newest)
             && !confirmed(stored.as_deref(), state.as_ref())
         {
-            let reason = format!("journal position {position} cannot be read: {detail}");
+            let reason = format!("journal position {position} cannot be read: {error}");
             return self.freeze(work, space, name, reason);
         }
         self.suspects.remove(&name);
@@ -92,39 +152,8 @@ impl Care {
         Ok(())
     }
 
-    /// Goes on with the fold of an entity from its newest change, for a slice.
-    fn fold(
-        &mut self,
-        work: &Work<'_>,
-        space: &Space,
-        name: &Name,
-        newest: u64,
-    ) -> Result<ControlFlow<EntityState>, PastError> {
-        let mut folding = match self.folding.take() {
-            Some(folding) if folding.newest == newest => folding,
-            other => {
-                let begun = other.map_or(0, |folding| folding.begun);
-                Folding { begun: begun + 1, ..begin(work, space, name, newest)? }
-            }
-        };
-        for _ in 0..SLICE_STEPS {
-            match folding.past.step(&work.batch)? {
-                ControlFlow::Continue(()) => {}
-                ControlFlow::Break(state) if state.heads_hash() == folding.after => {
-                    return Ok(ControlFlow::Break(state));
-                }
-                ControlFlow::Break(_) => {
-                    let detail = "its changes do not give the heads they are said to give";
-                    return Err(StoreError::corrupt("entries", detail).into());
-                }
-            }
-        }
-        self.folding = Some(folding);
-        Ok(ControlFlow::Continue(()))
-    }
-
     /// Puts what the chain gives in the place of the row, unless it is there already. The state is none where nothing
-    /// ever wrote the entity. Whether it has changed the row.
+    /// ever wrote the entity.
     fn settle(
         &mut self,
         work: &mut Work<'_>,
@@ -132,17 +161,21 @@ impl Care {
         name: Name,
         suspect: Suspect,
         (stored, state): (Option<Vec<u8>>, Option<EntityState>),
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Progress, StoreError> {
         let (collection, id) = (name.0.as_str(), name.1.as_str());
         let row = state.as_ref().map(EntityState::encode);
         if stored == row {
             self.frozen.remove(&name);
-            // Of what is not here and was never written nobody is told, whatever a peer says.
-            if let (Doubt::Differs(peer), true) = (suspect.doubt, stored.is_some()) {
-                tracing::warn!(%collection, %id, %peer, "an entity differs from a peer's and is what its entries give here");
-                self.dispute(name, peer);
+            if let Doubt::Differs(peer) = suspect.doubt {
+                if stored.is_some() {
+                    tracing::warn!(%collection, %id, %peer, "an entity differs from a peer's and is what its entries give here");
+                    self.dispute(name, peer);
+                } else {
+                    // Of what is not here and was never written nobody is told, whatever a peer says.
+                    self.searched_in_vain(peer, work.now.mono);
+                }
             }
-            return Ok(false);
+            return Ok(Progress::Goes);
         }
         let old = stored.as_deref().map(|row| EntityState::thaw(row).unwrap_or(row)).filter(|row| !row.is_empty());
         let count = |state: &EntityState| (state.contribution(collection, id), state.is_present());
@@ -179,7 +212,7 @@ impl Care {
         space.row.running = journal.running;
         space.dirty = true;
         self.counters.repaired += 1;
-        Ok(true)
+        Ok(Progress::Rebuilt)
     }
 
     fn dispute(&mut self, name: Name, peer: NodeId) {
@@ -197,19 +230,25 @@ impl Care {
         name: Name,
         doubt: Doubt,
         reason: String,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Progress, StoreError> {
         let stored = work.batch.row(space.row.no, &name.0, &name.1)?;
         let sound = stored.as_deref().is_some_and(|row| EntityState::decode(row).is_ok());
         let (Doubt::Differs(peer), true) = (doubt, sound) else { return self.freeze(work, space, name, reason) };
         tracing::warn!(collection = %name.0, id = %name.1, %peer, %reason, "an entity differs from a peer's; who is right is not known");
         self.suspects.remove(&name);
         self.dispute(name, peer);
-        Ok(false)
+        Ok(Progress::Goes)
     }
 
     /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one, unless it is sound
-    /// and nobody says that it is wrong. `false`: it has not been built anew.
-    fn freeze(&mut self, work: &mut Work<'_>, space: &Space, name: Name, reason: String) -> Result<bool, StoreError> {
+    /// and nobody says that it is wrong.
+    fn freeze(
+        &mut self,
+        work: &mut Work<'_>,
+        space: &Space,
+        name: Name,
+        reason: String,
+    ) -> Result<Progress, StoreError> {
         let suspect = self.suspects.get(&name);
         let (no, newest) = (space.row.no, suspect.and_then(|suspect| suspect.newest));
         let stored = work.batch.row(no, &name.0, &name.1)?;
@@ -217,7 +256,7 @@ impl Care {
             // A peer says that there is such an entity. Nothing here does.
             None if newest.is_none() => {
                 self.suspects.remove(&name);
-                return Ok(false);
+                return Ok(Progress::Goes);
             }
             // It was frozen as it is, and looked at again.
             Some(Ok(_)) if suspect.is_some_and(|suspect| suspect.doubt == Doubt::Damaged) => {}
@@ -225,7 +264,7 @@ impl Care {
             Some(Err(_)) => {}
         }
         self.frozen_as_it_is(name, reason);
-        Ok(false)
+        Ok(Progress::Goes)
     }
 
     /// Takes note that an entity is frozen; what is stored of it is not touched.
@@ -234,16 +273,6 @@ impl Care {
         self.suspects.remove(&name);
         self.frozen.insert(name, reason);
     }
-}
-
-fn begin(work: &Work<'_>, space: &Space, name: &Name, newest: u64) -> Result<Folding, StoreError> {
-    let key = EntityKey { space_no: space.row.no, collection: &name.0, id: &name.1 };
-    let mut link = chain::link(&work.batch, key, newest)?;
-    if link.previous > 0 && defect::is(Defect::RebuiltShort) {
-        link = chain::link(&work.batch, key, link.previous)?;
-    }
-    let past = Past::new(key, link.journal, Until::Present).patient();
-    Ok(Folding { name: name.clone(), newest, begun: 0, after: link.after, past })
 }
 
 /// Whether a row, damaged or not, was that of this state: it names its heads.

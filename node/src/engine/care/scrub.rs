@@ -120,11 +120,12 @@ impl Care {
 impl Scrub {
     /// Reads the next rows. Returns the last, unless it was the last of all, and those that cannot be read.
     fn read(&mut self, work: &Work<'_>, space: &Space) -> Result<(Option<Name>, Vec<Name>), StoreError> {
-        let (mut read, mut last, mut unread) = (0, None, Vec::new());
+        let (mut read, mut bytes, mut last, mut unread) = (0, 0, None, Vec::new());
         let Self { after, count, .. } = self;
         let from = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
         let visited = work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
             read += 1;
+            bytes += row.len();
             // A frozen one counts as what it was.
             let inner = EntityState::thaw(row);
             let decoded = EntityState::decode(inner.unwrap_or(row));
@@ -138,7 +139,7 @@ impl Scrub {
                 }
                 Err(_) => count.incomplete |= inner.is_none_or(|row| !row.is_empty()),
             }
-            if read < SLICE_ROWS {
+            if read < SLICE_ROWS && bytes < audit::SLICE_BYTES {
                 return ControlFlow::Continue(());
             }
             last = Some((collection.to_owned(), id.to_owned()));

@@ -1,15 +1,15 @@
-//! Entities in doubt, and the search for the newest change of each.
+//! Entities in doubt, and where the newest change of each is.
 //!
-//! The journal is read backwards until every suspect's newest change is found, and forwards as it grows: what is written
-//! while a suspect waits for its turn is its newest change then.
+//! The journal is read backwards until every suspect's newest change is found: that is a look (`looks.rs`), off the engine's
+//! thread. What is written meanwhile is read here: it is a suspect's newest change then.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::NodeId;
-use tombolo_crdt::entry::{Body, Entry};
 
 use super::Name;
-use crate::store::{JournalKind, Snapshot, StoreError};
+use crate::chain::{Search, Unread, names_at};
+use crate::store::{Snapshot, StoreError};
 
 /// Entities in doubt at a time; more wait for the next scrub or audit.
 const SUSPECTS_MAX: usize = 1_024;
@@ -33,6 +33,10 @@ pub(super) struct Suspect {
     pub(super) doubt: Doubt,
     /// Journal position of its newest change, as far as the journal has been read.
     pub(super) newest: Option<u64>,
+    /// It has been searched for: without a newest change nothing that can be read ever changed it.
+    searched: bool,
+    /// How often its changes were folded while it was written.
+    pub(super) outgrown: u32,
     /// Its row has been looked at.
     looked: bool,
 }
@@ -40,11 +44,10 @@ pub(super) struct Suspect {
 /// What has been read of the journal, for all suspects.
 #[derive(Debug)]
 struct Read {
-    /// Everything above `below` up to here. It reaches the end before anything is built.
+    /// Everything from where the first of them was searched for up to here. It reaches the end before anything is built.
     top: u64,
-    below: u64,
-    /// The highest position that could not be read, and why.
-    unread: Option<(u64, String)>,
+    /// What of it, and of what the searches came over, cannot be read.
+    unread: Option<Unread>,
 }
 
 /// The entities in doubt.
@@ -66,11 +69,9 @@ impl Suspects {
         if self.all.len() >= SUSPECTS_MAX {
             return false;
         }
-        self.all.insert(name.clone(), Suspect { doubt, newest: None, looked: false });
-        if let Some(read) = &mut self.read {
-            // For the new one the journal has to be read again.
-            read.below = read.top;
-        }
+        let suspect = Suspect { doubt, newest: None, searched: false, outgrown: 0, looked: false };
+        self.all.insert(name.clone(), suspect);
+        debug_assert!(self.all.len() <= SUSPECTS_MAX, "suspects are bounded");
         true
     }
 
@@ -98,55 +99,67 @@ impl Suspects {
         self.all.iter_mut().filter_map(look).collect()
     }
 
-    /// Reads on in the journal of a space, which ends at `end`. Whether it has been read up to there.
-    pub(super) fn search(&mut self, snapshot: &Snapshot, space_no: u32, end: u64) -> Result<bool, StoreError> {
+    /// Reads what has been written to the journal of a space, which ends at `end`, since the last time. Whether that is all.
+    pub(super) fn read_on(&mut self, snapshot: &Snapshot, space_no: u32, end: u64) -> Result<bool, StoreError> {
         let Self { all, read } = self;
-        let read = read.get_or_insert(Read { top: end, below: end, unread: None });
-        let mut bytes = 0;
-        for _ in 0..SLICE_POSITIONS {
-            if bytes >= SLICE_BYTES {
-                break;
-            }
-            // What has been written since comes first.
-            let position = if read.top < end {
-                read.top += 1;
-                read.top
-            } else if read.below > 0 && all.values().any(|suspect| suspect.newest.is_none()) {
-                read.below -= 1;
-                read.below + 1
-            } else {
-                break;
-            };
-            match names_at(snapshot, space_no, position) {
+        let read = read.get_or_insert(Read { top: end, unread: None });
+        let (last, mut bytes) = (end.min(read.top.saturating_add(SLICE_POSITIONS as u64)), 0);
+        while read.top < last && bytes < SLICE_BYTES {
+            read.top += 1;
+            match names_at(snapshot, space_no, read.top) {
                 Ok((names, length)) => {
                     bytes += length;
                     for name in names {
                         if let Some(suspect) = all.get_mut(&name) {
-                            suspect.newest = suspect.newest.max(Some(position));
+                            suspect.newest = suspect.newest.max(Some(read.top));
                         }
                     }
                 }
                 // Whether it changed one of them is told by other means, or cannot be known any more.
-                Err(StoreError::Corrupt { detail, .. }) => {
-                    if read.unread.as_ref().is_none_or(|(highest, _)| *highest < position) {
-                        read.unread = Some((position, detail));
-                    }
-                }
+                Err(error @ StoreError::Corrupt { .. }) => Unread::note(&mut read.unread, read.top, error),
                 Err(error) => return Err(error),
             }
         }
         Ok(read.top == end)
     }
 
-    /// One whose newest change is known, or of which it is known that nothing readable ever changed it.
-    pub(super) fn ready(&self) -> Option<Name> {
-        let all = self.read.as_ref().is_some_and(|read| read.below == 0);
-        self.all.iter().find(|(_, suspect)| suspect.newest.is_some() || all).map(|(name, _)| name.clone())
+    /// Those that have to be searched for, and from where.
+    pub(super) fn to_search(&self) -> Option<(BTreeSet<Name>, u64)> {
+        let names: BTreeSet<Name> =
+            self.all.iter().filter(|(_, suspect)| !suspect.searched).map(|(name, _)| name.clone()).collect();
+        let from = self.read.as_ref()?.top;
+        (!names.is_empty()).then_some((names, from))
     }
 
-    /// A position behind `newest` that cannot be read and may have changed anything, and why it cannot.
-    pub(super) fn unread_behind(&self, newest: Option<u64>) -> Option<&(u64, String)> {
-        self.read.as_ref()?.unread.as_ref().filter(|(position, _)| Some(*position) > newest)
+    /// A search for some of them is over.
+    pub(super) fn searched(&mut self, names: &BTreeSet<Name>, search: &Search) {
+        for name in names {
+            if let Some(suspect) = self.all.get_mut(name) {
+                suspect.searched = true;
+                suspect.newest = suspect.newest.max(search.found().get(name).copied());
+            }
+        }
+        if let (Some(read), Some(unread)) = (&mut self.read, search.unread()) {
+            Unread::note(&mut read.unread, unread.position, unread.error.clone());
+        }
+    }
+
+    /// The changes of one were folded, and it has been written meanwhile. How often that was so.
+    pub(super) fn outgrown(&mut self, name: &Name) -> u32 {
+        self.all.get_mut(name).map_or(0, |suspect| {
+            suspect.outgrown += 1;
+            suspect.outgrown
+        })
+    }
+
+    /// One that has been searched for.
+    pub(super) fn ready(&self) -> Option<Name> {
+        self.all.iter().find(|(_, suspect)| suspect.searched).map(|(name, _)| name.clone())
+    }
+
+    /// A position behind `newest` that cannot be read and may have changed anything.
+    pub(super) fn unread_behind(&self, newest: Option<u64>) -> Option<&Unread> {
+        self.read.as_ref()?.unread.as_ref().filter(|unread| Some(unread.position) > newest)
     }
 
     /// Those there are.
@@ -154,17 +167,4 @@ impl Suspects {
     pub(super) fn keys(&self) -> impl Iterator<Item = &Name> {
         self.all.keys()
     }
-}
-
-/// The entities that the entry at a journal position has changed, and the entry's bytes.
-fn names_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Result<(Vec<Name>, usize), StoreError> {
-    let lost = || StoreError::corrupt("journal", "it is not there");
-    let at = snapshot.journal(space_no, position)?.ok_or_else(lost)?;
-    if at.kind != JournalKind::Applied {
-        return Ok((Vec::new(), 0));
-    }
-    let row = snapshot.entry(at.feed, at.seq)?.ok_or_else(lost)?;
-    let entry = Entry::decode(&row.bytes).map_err(|error| StoreError::corrupt("entries", error.to_string()))?;
-    let Body::Data(changes) = entry.body else { return Ok((Vec::new(), row.bytes.len())) };
-    Ok((changes.into_iter().map(|change| (change.collection, change.id)).collect(), row.bytes.len()))
 }

@@ -2,6 +2,7 @@
 
 mod damage;
 mod growth;
+mod looks;
 mod poison;
 mod rotten;
 mod shared;
@@ -142,12 +143,27 @@ impl Bed {
 
     /// Works on the store in one transaction, as a step does.
     fn work<T>(&mut self, what: impl FnOnce(&mut Work<'_>, &mut Space) -> T) -> T {
-        let Engine { store, key, node, pasts, poison, hlc_last, hlc_seen, counters, spaces, .. } = &mut self.engine;
+        let Engine { store, key, node, pasts, looks, poison, hlc_last, hlc_seen, counters, spaces, .. } =
+            &mut self.engine;
         let batch = store.begin().unwrap();
+        looks.begin_step();
         let now = Now { mono: self.mono, wall_millis: WALL };
         let (rows, entries, unsealed) = (Rows::default(), Entries::shared(), BTreeSet::new());
-        let mut work =
-            Work { batch, rows, entries, pasts, poison, key, node: *node, now, hlc_last, hlc_seen, counters, unsealed };
+        let mut work = Work {
+            batch,
+            rows,
+            entries,
+            pasts,
+            looks,
+            poison,
+            key,
+            node: *node,
+            now,
+            hlc_last,
+            hlc_seen,
+            counters,
+            unsealed,
+        };
         let done = what(&mut work, spaces.get_mut(&self.space).unwrap());
         let Work { mut batch, rows, poison, .. } = work;
         rows.flush(&mut batch, spaces, poison).unwrap();

@@ -1,8 +1,8 @@
 //! Walks over a chain to the past of a change.
 
 use super::*;
-use crate::chain::EntityKey;
-use crate::chain::clock::{Comparable, walk};
+use crate::chain::clock::{Comparable, clock_comparing};
+use crate::chain::{Budget, ClockAt, EntityKey, walk};
 
 /// Siblings on top of a history, and a change on all of them but one: its past is right. How many hashes of heads were
 /// hashed to find it, as after a restart, when no clock is remembered.
@@ -27,10 +27,10 @@ fn past_of_siblings(siblings: u64, history: usize) -> usize {
     let row = bed.row("e");
     bed.work(|work, space| {
         let key = EntityKey { space_no: space.row.no, collection: "x", id: "e" };
-        let (present, mut comparable) = ((row.clock(), row.journal()), Comparable::new());
-        let clock =
-            walk((&work.batch, &mut work.entries), key, present, author.heads(), &|_| None, &mut comparable).unwrap();
-        assert_eq!(clock.as_ref(), Ok(author.clock()), "{siblings} siblings on {history} changes");
+        let mut comparable = Comparable::new();
+        let links = walk(&work.batch, &mut work.entries, key, row.journal(), Budget::UNBOUNDED);
+        let clock = clock_comparing(links, row.clock(), author.heads(), &|_| None, &mut comparable).unwrap();
+        assert_eq!(clock, ClockAt::Known(author.clock().clone()), "{siblings} siblings on {history} changes");
         comparable.used
     })
 }

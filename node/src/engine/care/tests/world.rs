@@ -10,6 +10,7 @@ use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{FeedId, NodeId, SpaceId};
 
+use crate::chain::Look;
 use crate::engine::care::{Care, Doubt};
 use crate::engine::{
     Command, Engine, EngineConfig, EntityWrite, Expect, Input, Now, Output, Refusal, Reply, ReplyTo, SpaceStatus,
@@ -24,6 +25,10 @@ pub(super) struct Bed {
     pub(super) engine: Engine,
     pub(super) space: SpaceId,
     pub(super) mono: Duration,
+    /// A look that is being made.
+    pub(super) look: Option<Box<Look>>,
+    /// How many were made.
+    pub(super) looks: usize,
 }
 
 impl Bed {
@@ -41,7 +46,7 @@ impl Bed {
             Output::Reply(_, Reply::Created(Ok(space))) => Some(space),
             _ => None,
         });
-        Self { engine, space: space.unwrap(), mono: Duration::from_millis(1) }
+        Self { engine, space: space.unwrap(), mono: Duration::from_millis(1), look: None, looks: 0 }
     }
 
     /// A node with some entities, each written once.
@@ -56,17 +61,29 @@ impl Bed {
     fn reply(&mut self, input: Input) -> Option<Reply> {
         self.mono += Duration::from_millis(1);
         let out = self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![input]);
-        out.list.into_iter().find_map(|out| match out {
-            Output::Reply(_, reply) => Some(reply),
-            _ => None,
-        })
+        let mut replies = Vec::new();
+        for out in out.list {
+            match out {
+                Output::Reply(_, reply) => replies.push(reply),
+                Output::Look(look) => self.look = Some(look),
+                _ => {}
+            }
+        }
+        replies.pop()
     }
 
-    /// Steps in which care is due.
+    /// Steps in which care is due: a look that is being made is answered in the next.
     pub(super) fn tend(&mut self, steps: usize) {
         for _ in 0..steps {
+            let input = match self.look.take() {
+                Some(look) => {
+                    self.looks += 1;
+                    Input::Looked(Box::new(look.answer(&|| true)))
+                }
+                None => Input::Timer,
+            };
             self.care().hurry();
-            self.reply(Input::Timer);
+            self.reply(input);
         }
     }
 
