@@ -72,8 +72,7 @@ pub(super) async fn receipt(
     let wait = query.timeout.as_deref().map_or(Ok(WAIT), duration)?;
     let deadline = Instant::now() + wait;
     let first = app.ask_receipt(receipt).await?;
-    let holds =
-        |state: &ReceiptState| until.as_ref().map_or(Ok(true), |until| until.holds(state, app.addresses.node));
+    let holds = |state: &ReceiptState| until.as_ref().map_or(Ok(true), |until| until.holds(state, app.addresses.node));
     if holds(&first)? {
         return Ok((StatusCode::OK, Json(show(receipt, &first))));
     }

@@ -61,17 +61,6 @@ pub struct Twin {
     pub at: u64,
 }
 
-/// A key that two processes run with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Twin {
-    /// The key.
-    pub node: NodeId,
-    /// Where the other one was met.
-    pub address: String,
-    /// When, milliseconds since 1970.
-    pub at: u64,
-}
-
 /// A space on this node.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SpaceStatus {
