@@ -8,8 +8,6 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
-use tokio::net::TcpListener;
 use tokio::sync::{oneshot, watch};
 use tombolo_crdt::rules::{ADDR_BYTES_MAX, ADDRS_MAX, Contact};
 use tombolo_transport::discovery::Discovery;
@@ -138,7 +136,7 @@ impl Node {
         let endpoint = Endpoint::bind(identity.clone(), config.listen, Settings::default())?;
         let listen = endpoint.local_addr()?;
         let refused = |source| StartError::Http { address: config.http, source };
-        let listener = TcpListener::bind(config.http).await.map_err(refused)?;
+        let listener = api::listen(config.http).map_err(refused)?;
         let http = listener.local_addr().map_err(refused)?;
         let addresses = Addresses { node: identity.node_id(), listen, http };
 
@@ -165,9 +163,13 @@ impl Node {
             traffic,
             dials: core.dials(),
             closing: closed.clone(),
+            store: data.store(),
         });
         data.write_running(&RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() })?;
-        let http = tokio::spawn(serve_http(listener, app, closed));
+        let http = tokio::spawn(api::serve(listener, app, closed));
+        if !addresses.http.ip().is_loopback() {
+            tracing::warn!(http = %addresses.http, "HTTP is served beyond this machine: the token travels unencrypted");
+        }
         tracing::info!(node = %addresses.node, %listen, http = %addresses.http, "running");
         Ok(Self { data, addresses, core, endpoint, http, thread, ended, closing, stop })
     }
@@ -243,18 +245,6 @@ fn start_thread(
     };
     let thread = std::thread::Builder::new().name("engine".to_owned()).spawn(run).map_err(system("a thread"))?;
     Ok((thread, ended))
-}
-
-async fn serve_http(listener: TcpListener, app: api::App, mut closed: watch::Receiver<bool>) {
-    // Small answers must not wait for more to send.
-    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-    let shutdown = async move {
-        // An error means that the node is gone.
-        let _ = closed.wait_for(|closed| *closed).await;
-    };
-    if let Err(error) = axum::serve(listener, api::router(app)).with_graceful_shutdown(shutdown).await {
-        tracing::error!(%error, "HTTP has ended");
-    }
 }
 
 /// Addresses to tell others.

@@ -144,7 +144,7 @@ async fn outcomes(
             if let Some(done) = done {
                 return ended(counts, done["stopped"] == true, first_bad);
             }
-        } else if value.get("status").and_then(Value::as_str) == Some("error") {
+        } else if matches!(value.get("status").and_then(Value::as_str), Some("error" | "stopped")) {
             match value.get("line").and_then(Value::as_u64).filter(|_| is_of_a_row(slug(&value["error"]))) {
                 // No row is at fault, so none can be left out: it is over.
                 None => return Err(first_bad.unwrap_or_else(|| stopped(&CliError::problem(&value["error"]), durable))),

@@ -1,13 +1,15 @@
 //! What every handler sees.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::guard::Guard;
-use super::history;
 use super::metrics::HttpMetrics;
 use super::problem::Problem;
+use super::spaces::Names;
+use super::turns::Turns;
 use crate::handle::EngineHandle;
 use crate::runtime::{Addresses, Clock, DialReports, Traffic};
 use crate::store::{Reader, Snapshot};
@@ -24,6 +26,8 @@ pub(crate) struct AppConfig {
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) dials: DialReports,
     pub(crate) closing: watch::Receiver<bool>,
+    /// The file of the store, for its size and the room on its volume.
+    pub(crate) store: PathBuf,
 }
 
 /// What every handler sees.
@@ -39,8 +43,11 @@ pub(crate) struct App {
     pub(super) dials: DialReports,
     pub(super) closing: watch::Receiver<bool>,
     pub(super) http: HttpMetrics,
+    pub(super) store: PathBuf,
     /// Turns of work that takes a while.
-    pub(super) folds: Semaphore,
+    pub(super) turns: Turns,
+    /// The spaces by name.
+    pub(super) names: Names,
     /// Counts from the start of the node.
     pub(super) clock: Clock,
 }
@@ -49,7 +56,7 @@ pub(super) type SharedApp = Arc<App>;
 
 impl App {
     pub(crate) fn new(config: AppConfig) -> Self {
-        let AppConfig { engine, reader, addresses, clock, token, allow_hosts, traffic, dials, closing } = config;
+        let AppConfig { engine, reader, addresses, clock, token, allow_hosts, traffic, dials, closing, store } = config;
         Self {
             engine,
             reader,
@@ -60,7 +67,9 @@ impl App {
             dials,
             closing,
             http: HttpMetrics::default(),
-            folds: Semaphore::new(history::FOLDS_MAX),
+            store,
+            turns: Turns::new(),
+            names: Names::default(),
             clock,
         }
     }
@@ -68,6 +77,11 @@ impl App {
     /// The last committed state of the store.
     pub(super) fn snapshot(&self) -> Result<Snapshot, Problem> {
         Ok(self.reader.snapshot()?)
+    }
+
+    /// When the node started, in seconds since 1970.
+    pub(super) fn started(&self) -> u64 {
+        (Clock::wall_millis() / 1_000).saturating_sub(self.clock.mono().as_secs())
     }
 
     /// Resolves when the node stops: streams end then.

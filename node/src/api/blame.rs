@@ -7,13 +7,27 @@ use tombolo_crdt::Receipt;
 use tombolo_crdt::entity::{Blamed, ConflictValue, EntityState, Step};
 use tombolo_crdt::json::pointer;
 
+use super::describe::{Operation, Parameter, Shape, TEXT};
 use super::history::{item, limited, on_a_thread, steps};
 use super::problem::{Kind, Problem};
 use super::request::{Params, PathParts, clip};
-use super::{SharedApp, rows, spaces, write};
+use super::turns::Lane;
+use super::{SharedApp, rows, write};
 use crate::chain::EntityKey;
 use crate::history::{self, Asked, Authors, Item};
 use crate::moment::rfc3339;
+use crate::store::Reader;
+
+pub(super) const OPERATIONS: &[Operation] = &[Operation {
+    path: "/v1/spaces/{space}/{collection}/{id}/blame",
+    summary: "Which entry made each of the entity's fields what it is",
+    query: &[
+        Parameter("path", "A JSON Pointer: only what is there and within", TEXT),
+        Parameter("limit", "Fields that are told", Shape::Whole(1, LIMIT_MAX as u64, Some(LIMIT as u64))),
+    ],
+    problems: &[Kind::NotFound],
+    ..Operation::PLAIN
+}];
 
 /// Fields that are told, unless the request says otherwise.
 const LIMIT: usize = 1_000;
@@ -39,31 +53,18 @@ pub(super) async fn blame(
     let limit = limited(query.limit, LIMIT, LIMIT_MAX)?;
     let asked = query.path.unwrap_or_default();
     let under = steps(&asked)?;
-    let snapshot = app.snapshot()?;
-    let space = spaces::resolve(&snapshot, path.space())?;
-    let present = rows::read(&snapshot, space.no, collection, id);
-    drop(snapshot);
-    let present = rows::cared(&app, space.space, present).await?.filter(EntityState::is_present);
+    let space = app.space(path.space())?;
+    let present = rows::read(&app, (space.no, collection, id)).await;
+    let present = rows::cared(&app, space.id, present).await?.filter(EntityState::is_present);
     let present = present.ok_or_else(|| {
         rows::absent(collection, id).hint("if it was there once, its history says who deleted it: `tombolo history`")
     })?;
-    let (mut out, nothing) = {
-        let snapshot = app.snapshot()?;
-        let (fields, more) = present.blame(&under, limit);
-        let mut authors = Authors::new(&snapshot);
-        let mut out = format!("{{\"id\":{},\"revision\":\"{}\"", rows::quote(id), present.revision()).into_bytes();
-        out.extend_from_slice(if more { b",\"more\":true,\"fields\":[" } else { b",\"fields\":[" });
-        for (at, field) in fields.iter().enumerate() {
-            out.extend_from_slice(if at > 0 { b"," } else { b"" });
-            write_field(&mut out, &mut authors, field)?;
-        }
-        out.push(b']');
-        (out, fields.is_empty() && !under.is_empty())
-    };
-    drop(present);
+    let (reader, quoted, within) = (app.reader.clone(), rows::quote(id), under.clone());
+    let told = app.turns.run(Lane::Values, move || fields(&present, &quoted, &within, limit, &reader)).await??;
+    let (mut out, nothing) = told;
     if nothing {
         let removed = removal(&app, (space.no, collection, id), under).await;
-        let removed = rows::cared(&app, space.space, removed).await?;
+        let removed = rows::cared(&app, space.id, removed).await?;
         let nowhere = || {
             let detail = format!("{collection}/{id} has nothing at `{}`, and had nothing there", clip(&asked));
             Problem::new(Kind::NotFound, detail).hint("a path is a JSON Pointer: `/field/0`, `~1` for `/`")
@@ -73,6 +74,27 @@ pub(super) async fn blame(
     }
     out.push(b'}');
     Ok(write::json_response(out))
+}
+
+/// The answer but for its closing brace, and whether there is nothing at the path.
+fn fields(
+    present: &EntityState,
+    id: &str,
+    under: &[String],
+    limit: usize,
+    reader: &Reader,
+) -> Result<(Vec<u8>, bool), Problem> {
+    let snapshot = reader.snapshot()?;
+    let (fields, more) = present.blame(under, limit);
+    let mut authors = Authors::new(&snapshot);
+    let mut out = format!("{{\"id\":{id},\"revision\":\"{}\"", present.revision()).into_bytes();
+    out.extend_from_slice(if more { b",\"more\":true,\"fields\":[" } else { b",\"fields\":[" });
+    for (at, field) in fields.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b"," } else { b"" });
+        write_field(&mut out, &mut authors, field)?;
+    }
+    out.push(b']');
+    Ok((out, fields.is_empty() && !under.is_empty()))
 }
 
 fn write_field(out: &mut Vec<u8>, authors: &mut Authors<'_>, field: &Blamed) -> Result<(), Problem> {
@@ -132,7 +154,8 @@ async fn removal(
         let mut asked = Asked { before: None, path: Some(path), limit: 1 };
         for _ in 0..REMOVAL_PAGES {
             let snapshot = app.reader.snapshot()?;
-            let present = rows::read(&snapshot, space_no, key.collection, key.id)?;
+            let row = snapshot.row(space_no, key.collection, key.id)?;
+            let present = row.map(|row| rows::decode(key.collection, key.id, &row)).transpose()?;
             let Some(present) = present.filter(|_| wanted()) else { break };
             let page = history::page(&snapshot, key, &present, &asked)?;
             asked.before = page.before;

@@ -10,20 +10,40 @@ use futures_util::stream;
 use serde::Deserialize;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tombolo_crdt::SpaceId;
 
-use super::problem::Problem;
+use super::describe::{COLLECTION, DURATION, Operation, Parameter, Shape};
+use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts, check_collection_name, clip, duration};
-use super::spaces::resolve;
+use super::turns::{Lane, StreamPlace};
 use super::{SharedApp, rows};
-use crate::handle::Journals;
-use crate::stream::{Cursor, Feed, Mark, StreamError};
+use crate::handle::{Journals, Stopped};
+use crate::stream::{Cursor, Event, Feed, Mark, Turn};
+
+const CURSOR_SHAPE: Shape = Shape::Fits("^(now|[0-9a-fA-F]{32}([.][0-9]+|~[A-Za-z0-9_-]*)?)$");
+
+pub(super) const OPERATIONS: &[Operation] = &[Operation {
+    path: "/v1/spaces/{space}/changes",
+    summary: "Changes from a cursor on, as CloudEvents",
+    query: &[
+        Parameter("since", "The `id` of an event, or `now`", CURSOR_SHAPE),
+        Parameter("live", "How long the answer goes on", Shape::OneOf(&["none", "long", "sse", "ndjson"])),
+        Parameter("limit", "Events that are told", Shape::Whole(1, u32::MAX as u64, None)),
+        Parameter("collection", "Only changes of this collection", COLLECTION),
+        Parameter("timeout", "How long a long poll waits, at most 300s", DURATION),
+    ],
+    headers: &[Parameter("Last-Event-ID", "Counts as `since`", CURSOR_SHAPE)],
+    problems: &[Kind::InvalidName, Kind::TooManyStreams],
+    ..Operation::PLAIN
+}];
 
 /// How long a long poll waits unless the request says otherwise.
 const LONG_WAIT: Duration = Duration::from_secs(30);
-/// How often a silent stream of server-sent events says that it is there: proxies cut silent ones off.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
-/// Bytes of events that are sent as one piece.
-const PIECE_BYTES: usize = 64 << 10;
+/// How often a silent stream of server-sent events says that it is there: proxies cut silent ones off, and a client that
+/// hears nothing for twice as long knows that its connection is dead.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+/// An event of a name of its own, so that `EventSource` shows it; without an id, so that no cursor moves.
+const HEARTBEAT: &[u8] = b"event: heartbeat\ndata: {}\n\n";
 /// The cursor at which an answer begins.
 const CURSOR: HeaderName = HeaderName::from_static("tombolo-cursor");
 
@@ -67,29 +87,35 @@ pub(super) async fn changes(
     let wait = query.timeout.as_deref().map_or(Ok(LONG_WAIT), duration)?;
     // A reader that comes back says where it was in a header, and repeats the address it first used.
     let since = request::text(&headers, "last-event-id")?.map(str::to_owned).or(query.since);
+    let place = app.turns.stream()?;
     let journal = app.engine.journal();
-    let snapshot = app.snapshot()?;
-    let space = resolve(&snapshot, path.space())?;
-    drop(snapshot);
+    let space = app.space(path.space())?;
     let cursor = match since.as_deref() {
         None | Some("") => Cursor::At(Mark::default(), 0),
-        Some("now") => Cursor::At(Mark::new(space.journal, &space.running), 0),
+        Some("now") => {
+            let row = app.snapshot()?.space(space.id)?;
+            row.map_or_else(
+                || Cursor::At(Mark::default(), 0),
+                |row| Cursor::At(Mark::new(row.journal, &row.running), 0),
+            )
+        }
         Some(text) => text.parse().map_err(|_| {
             Problem::argument(format!("`{}` is not a cursor; it is an event's `id`, or `now`", clip(text)))
         })?,
     };
     let begin = HeaderValue::from_str(&cursor.to_string()).map_err(|_| Problem::argument("the cursor is damaged"))?;
-    let feed = Feed::new(space.space, space.no, query.collection, cursor);
     let live = query.live;
     let stream = Stream {
         app,
-        feed,
+        space: space.id,
+        feed: Some(Feed::new(space.id, space.no, query.collection, cursor)),
         live,
         left: query.limit,
         deadline: Instant::now() + wait,
         journal,
         sent: false,
         over: false,
+        _place: place,
     };
     let body = Body::from_stream(stream::unfold(stream, |mut stream| async move {
         let piece = stream.piece().await?;
@@ -106,7 +132,9 @@ pub(super) async fn changes(
 /// An answer under way.
 struct Stream {
     app: SharedApp,
-    feed: Feed,
+    space: SpaceId,
+    /// Away while a turn is made.
+    feed: Option<Feed>,
     live: Live,
     /// Events that may still be sent.
     left: Option<usize>,
@@ -116,74 +144,83 @@ struct Stream {
     /// Something was sent: a long poll ends at the present then.
     sent: bool,
     over: bool,
+    _place: StreamPlace,
+}
+
+/// What a turn gave.
+enum Made {
+    /// Events as they are sent, and how many.
+    Events(Vec<u8>, usize),
+    /// Nothing; there is more to look at.
+    Nothing,
+    /// Nothing more; the journal ends here.
+    Present(u64),
 }
 
 impl Stream {
     /// The next piece of the answer; `None`: it is complete.
     async fn piece(&mut self) -> Option<std::io::Result<Bytes>> {
-        loop {
-            if self.over {
-                return None;
-            }
+        while !self.over && self.left != Some(0) {
             // Before reading: what comes while reading is noticed.
             self.journal.mark_unchanged();
-            match self.gather() {
-                Err(error) => {
-                    // What cannot be said in the status any more cuts the answer off, which clients notice.
-                    self.over = true;
-                    let problem = rows::report(&self.app, self.feed.space, error.into()).await;
-                    return Some(Err(std::io::Error::other(problem.to_json().to_string())));
-                }
-                Ok(bytes) if !bytes.is_empty() => {
+            let end = match self.turn().await {
+                Ok(Made::Events(bytes, count)) => {
                     self.sent = true;
+                    self.left = self.left.map(|left| left.saturating_sub(count));
                     return Some(Ok(bytes.into()));
                 }
-                Ok(_) => {}
-            }
-            match self.wait().await {
+                Ok(Made::Nothing) => continue,
+                Ok(Made::Present(end)) => end,
+                Err(problem) => {
+                    // What cannot be said in the status any more cuts the answer off, which clients notice.
+                    self.over = true;
+                    let problem = rows::report(&self.app, self.space, problem).await;
+                    return Some(Err(std::io::Error::other(problem.to_json().to_string())));
+                }
+            };
+            match self.wait(end).await {
                 Woken::Journal => {}
-                Woken::KeepAlive => return Some(Ok(Bytes::from_static(b": still here\n\n"))),
+                Woken::Heartbeat => return Some(Ok(Bytes::from_static(HEARTBEAT))),
                 Woken::End => return None,
             }
         }
+        None
     }
 
-    /// What there is, up to a piece.
-    fn gather(&mut self) -> Result<Vec<u8>, StreamError> {
-        let mut out = Vec::new();
-        while out.len() < PIECE_BYTES && self.left != Some(0) {
-            let event = match self.feed.next(&self.app.reader) {
-                Ok(Some(event)) => event,
-                Err(error) if out.is_empty() => return Err(error),
-                // What comes before it is sent first; then it is met again.
-                Ok(None) | Err(_) => break,
-            };
-            if self.live == Live::Sse {
-                out.extend_from_slice(&event.to_sse(self.feed.space));
-            } else {
-                out.extend_from_slice(&event.to_json(self.feed.space));
-                out.push(b'\n');
-            }
-            self.left = self.left.map(|left| left - 1);
-        }
-        self.over = self.left == Some(0);
-        Ok(out)
+    /// Reads on, in a turn of its own.
+    async fn turn(&mut self) -> Result<Made, Problem> {
+        let Some(mut feed) = self.feed.take() else { return Err(Stopped.into()) };
+        let (reader, live, left) = (self.app.reader.clone(), self.live, self.left);
+        let work = move || {
+            let made = feed.turn(&reader).map(|turn| match turn {
+                Turn::Events(mut events) => {
+                    events.truncate(left.unwrap_or(usize::MAX));
+                    Made::Events(encode(&events, feed.space, live), events.len())
+                }
+                Turn::Nothing => Made::Nothing,
+                Turn::Present => Made::Present(feed.end),
+            });
+            (feed, made)
+        };
+        let (feed, made) = self.app.turns.run(Lane::Pages, work).await?;
+        self.feed = Some(feed);
+        Ok(made?)
     }
 
     /// Waits at the present, if the reader wants to.
-    async fn wait(&mut self) -> Woken {
-        let (space, end) = (self.feed.space, self.feed.end);
+    async fn wait(&mut self, end: u64) -> Woken {
+        let space = self.space;
         let until = match self.live {
             Live::None => return Woken::End,
             Live::Long if self.sent => return Woken::End,
             Live::Long => self.deadline,
-            Live::Sse | Live::Ndjson => Instant::now() + KEEP_ALIVE,
+            Live::Sse | Live::Ndjson => Instant::now() + HEARTBEAT_EVERY,
         };
         let grown = self.journal.wait_for(|journals| journals.get(&space).is_some_and(|position| *position > end));
         tokio::select! {
             grown = grown => if grown.is_ok() { Woken::Journal } else { Woken::End },
             () = tokio::time::sleep_until(until) => match self.live {
-                Live::Sse => Woken::KeepAlive,
+                Live::Sse => Woken::Heartbeat,
                 Live::Ndjson => Woken::Journal,
                 Live::Long | Live::None => Woken::End,
             },
@@ -192,9 +229,23 @@ impl Stream {
     }
 }
 
+/// Events as they are sent.
+fn encode(events: &[Event], space: SpaceId, live: Live) -> Vec<u8> {
+    let mut out = Vec::new();
+    for event in events {
+        if live == Live::Sse {
+            out.extend_from_slice(&event.to_sse(space));
+        } else {
+            out.extend_from_slice(&event.to_json(space));
+            out.push(b'\n');
+        }
+    }
+    out
+}
+
 /// Why waiting ended.
 enum Woken {
     Journal,
-    KeepAlive,
+    Heartbeat,
     End,
 }

@@ -5,18 +5,83 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use tombolo_crdt::entity::{EntityState, Write};
+use tombolo_crdt::entity::Write;
 use tombolo_crdt::entry::{Body as EntryBody, Entry};
 use tombolo_crdt::json::Json;
 use tombolo_crdt::{Receipt, Revision};
 use uuid::Uuid;
 
+use super::describe::{HttpMethod, JSON, Operation, Parameter, REVISION, Shape, TEXT};
 use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts, clip};
-use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS, Outcome};
-use super::{ENTITY_BODY_MAX, SharedApp, history, rows, spaces};
+use super::rows::Shown;
+use super::turns::Lane;
+use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS_TYPE, Outcome};
+use super::{ENTITY_BODY_MAX, SharedApp, history, rows};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 use crate::store::Snapshot;
+
+const ENTITY: &str = "/v1/spaces/{space}/{collection}/{id}";
+const IF_MATCH: Parameter = Parameter("If-Match", "Entity tags, or `*`: the entity must be so", TEXT);
+const IDEMPOTENCY: Parameter =
+    Parameter("Idempotency-Key", "A repeated request is answered as the first was", Shape::Text(1, 256));
+const TRACE: Parameter = Parameter("traceparent", "W3C trace context", TEXT);
+const PATCH_PROBLEMS: &[Kind] = &[Kind::Role, Kind::NotFound, Kind::RevisionMismatch, Kind::IdempotencyConflict];
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        path: ENTITY,
+        summary: "The entity's canonical JSON, now or as it was",
+        query: &[Parameter("at", "A revision, a receipt or a moment (RFC 3339)", Shape::Text(1, 128))],
+        headers: &[Parameter("If-None-Match", "Entity tags: 304 if the entity is so", TEXT)],
+        answers: &[("200", "The entity"), ("304", "Not changed")],
+        problems: &[Kind::NotFound, Kind::RevisionUnknown, Kind::TooLarge],
+        ..Operation::PLAIN
+    },
+    Operation {
+        method: HttpMethod::Put,
+        path: ENTITY,
+        summary: "Replaces or creates the entity",
+        headers: &[
+            IF_MATCH,
+            Parameter("If-None-Match", "The entity must be absent", Shape::OneOf(&["*"])),
+            Parameter("Tombolo-Base", "The revision that was read: what others changed since is kept", REVISION),
+            IDEMPOTENCY,
+            TRACE,
+        ],
+        bodies: JSON,
+        answers: &[("200", "Replaced"), ("201", "Created")],
+        problems: &[Kind::Role, Kind::RevisionMismatch, Kind::BaseUnknown, Kind::IdempotencyConflict],
+        ..Operation::PLAIN
+    },
+    Operation {
+        method: HttpMethod::Patch,
+        path: ENTITY,
+        summary: "Changes the entity",
+        headers: &[IF_MATCH, IDEMPOTENCY, TRACE],
+        bodies: &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE],
+        problems: PATCH_PROBLEMS,
+        ..Operation::PLAIN
+    },
+    Operation {
+        method: HttpMethod::Delete,
+        path: ENTITY,
+        summary: "Deletes the entity",
+        headers: &[IF_MATCH, IDEMPOTENCY, TRACE],
+        problems: PATCH_PROBLEMS,
+        ..Operation::PLAIN
+    },
+    Operation {
+        method: HttpMethod::Post,
+        path: "/v1/spaces/{space}/{collection}",
+        summary: "Creates an entity with a generated id",
+        headers: &[IDEMPOTENCY, TRACE],
+        bodies: JSON,
+        answers: &[("201", "Created")],
+        problems: &[Kind::Role, Kind::IdempotencyConflict],
+        ..Operation::PLAIN
+    },
+];
 
 /// Which state of an entity is read.
 #[derive(Deserialize)]
@@ -36,26 +101,26 @@ pub(super) async fn read(
     let (collection, id) = (path.collection()?, path.id()?);
     let known = request::text(&headers, "if-none-match")?;
     let until = query.at.as_deref().map(history::until).transpose()?;
-    let snapshot = app.snapshot()?;
-    let space = spaces::resolve(&snapshot, path.space())?;
-    let present = rows::read(&snapshot, space.no, collection, id);
-    drop(snapshot);
-    let present = rows::cared(&app, space.space, present).await?;
-    let state = match (until, present) {
-        (Some(until), Some(present)) => {
-            Some(history::state_at(&app, (space.no, collection, id), present, until).await?)
-        }
-        (_, present) => present,
+    let space = app.space(path.space())?;
+    let entity = (space.no, collection, id);
+    let shown = match until {
+        None => rows::cared(&app, space.id, rows::shown(&app, entity).await).await?,
+        Some(until) => match rows::cared(&app, space.id, rows::read(&app, entity).await).await? {
+            Some(present) => {
+                let state = history::state_at(&app, entity, present, until).await?;
+                app.turns.run(Lane::Values, move || Shown::of(&state)).await?
+            }
+            None => None,
+        },
     };
     let absent = || match &query.at {
         Some(at) => Problem::new(Kind::NotFound, format!("{collection}/{id} was not there at {}", clip(at))),
         None => rows::absent(collection, id),
     };
-    let state = state.filter(EntityState::is_present).ok_or_else(absent)?;
-    let revision = state.revision();
+    let Shown { revision, view } = shown.ok_or_else(absent)?;
     let mut response = match known.is_some_and(|known| matches_tag(known, revision)) {
         true => StatusCode::NOT_MODIFIED.into_response(),
-        false => write::json_response(rows::view(&state)),
+        false => write::json_response(view),
     };
     response.headers_mut().insert(header::ETAG, rows::etag(revision));
     Ok(response)
@@ -77,7 +142,7 @@ pub(super) async fn put(
 ) -> Result<Response, Problem> {
     request::need_content_type(&headers, &["application/json"])?;
     let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
-    let value = request::parse_json(&bytes)?;
+    let value = request::parse_json(&app, &bytes).await?;
     let base = request::text(&headers, "tombolo-base")?.map(request::revision).transpose()?;
     let request = EntityRequest { app: &app, path: &path, method: Method::PUT, uri: &uri, headers: &headers, bytes };
     request.run(base, |base| Write::Put { value, base }).await
@@ -91,9 +156,9 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &[MERGE_PATCH, JSON_PATCH, OPERATIONS])?;
+    request::need_content_type(&headers, &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE])?;
     let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
-    let value = request::parse_json(&bytes)?;
+    let value = request::parse_json(&app, &bytes).await?;
     let write = match request::content_type(&headers).as_str() {
         MERGE_PATCH => Write::MergePatch(value),
         JSON_PATCH => super::transactions::json_patch(&value)?,
@@ -132,20 +197,17 @@ impl EntityRequest<'_> {
         let expect = request::expectation(headers)?;
         let route = format!("{method} {}", uri.path());
         let idempotency = write::idempotency(app, headers, &route, &bytes)?;
-        let (space, space_no) = {
-            let space = spaces::resolve(&app.snapshot()?, path.space())?;
-            (space.space, space.no)
-        };
+        let space = app.space(path.space())?;
         let base = match base {
             Some(revision) => {
-                let base = write::base(app, (space_no, collection, id), revision).await;
-                Some(rows::cared(app, space, base).await?)
+                let base = write::base(app, (space.no, collection, id), revision).await;
+                Some(rows::cared(app, space.id, base).await?)
             }
             None => None,
         };
         let one = EntityWrite { collection: collection.to_owned(), id: id.to_owned(), expect, write: write(base) };
         let trace = request::trace(headers);
-        let command = WriteCommand { space, writes: vec![one], atomic: true, idempotency, trace };
+        let command = WriteCommand { space: space.id, writes: vec![one], atomic: true, idempotency, trace };
         let outcome = write::make(app, command, bytes.len()).await?;
         // Deleting what is not there changes nothing, and is no error where many writes go together.
         if method == Method::DELETE && !outcome.writes.iter().any(|written| written.changed) {
@@ -166,14 +228,14 @@ pub(super) async fn create(
     request::need_content_type(&headers, &["application/json"])?;
     let collection = path.collection()?;
     let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
-    let value = request::parse_json(&bytes)?;
+    let value = request::parse_json(&app, &bytes).await?;
     let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
-    let space = spaces::resolve(&app.snapshot()?, path.space())?;
+    let space = app.space(path.space())?;
     let id = Uuid::now_v7().to_string();
     let write = Write::Put { value, base: None };
     let one = EntityWrite { collection: collection.to_owned(), id: id.clone(), expect: Expect::Absent, write };
     let trace = request::trace(&headers);
-    let command = WriteCommand { space: space.space, writes: vec![one], atomic: true, idempotency, trace };
+    let command = WriteCommand { space: space.id, writes: vec![one], atomic: true, idempotency, trace };
     let outcome = write::make(&app, command, bytes.len()).await?;
     // A repeated request was answered before, with the id of that time.
     let first = match outcome.receipt().filter(|_| outcome.replayed) {

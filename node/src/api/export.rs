@@ -1,7 +1,5 @@
 //! Everything present, as NDJSON, in order of collection and id: equal states give equal bytes.
 
-use std::ops::ControlFlow;
-
 use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderValue, header};
@@ -10,14 +8,25 @@ use futures_util::{StreamExt as _, stream};
 use serde::Deserialize;
 use tombolo_crdt::SpaceId;
 
-use super::problem::Problem;
+use super::describe::{COLLECTION, Operation, Parameter};
+use super::problem::{Kind, Problem};
 use super::request::{Params, PathParts, check_collection_name};
-use super::{SharedApp, rows, spaces};
+use super::turns::{Lane, StreamPlace};
+use super::{SharedApp, rows};
+use crate::handle::Stopped;
+use crate::store::Reader;
+use crate::stream::{StreamError, Walk};
 
-/// Rows per snapshot: long listings must not hold one.
-const PAGE_ROWS: usize = 256;
-/// Bytes after which a page ends early.
-const PAGE_BYTES: usize = 256 << 10;
+pub(super) const OPERATIONS: &[Operation] = &[Operation {
+    path: "/v1/spaces/{space}/export",
+    summary: "Everything present, as lines",
+    query: &[Parameter("collection", "Only this collection", COLLECTION)],
+    problems: &[Kind::InvalidName, Kind::Damaged, Kind::TooManyStreams],
+    ..Operation::PLAIN
+}];
+
+/// Bytes after which a piece of the answer ends: what waits in memory for a client that does not read.
+const PIECE_BYTES: usize = 16 << 10;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -29,12 +38,10 @@ pub(super) struct Query {
 struct Export {
     app: SharedApp,
     space: SpaceId,
-    space_no: u32,
-    collection: Option<String>,
-    after: Option<(String, String)>,
-    /// What was met behind the last row that was told.
-    fault: Option<Problem>,
+    /// Away while a turn is made.
+    walk: Option<Walk>,
     next: Next,
+    _place: StreamPlace,
 }
 
 /// What comes next.
@@ -53,11 +60,12 @@ pub(super) async fn export(
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     query.collection.as_deref().map_or(Ok(()), check_collection_name)?;
-    let row = spaces::resolve(&app.snapshot()?, path.space())?;
-    let (space, space_no, collection) = (row.space, row.no, query.collection);
-    let mut export = Export { app, space, space_no, collection, after: None, fault: None, next: Next::Page };
+    let place = app.turns.stream()?;
+    let at = app.space(path.space())?;
+    let (space, walk) = (at.id, Some(Walk::new(at.no, query.collection, None)));
+    let mut export = Export { app, space, walk, next: Next::Page, _place: place };
     // What is met before anything is told can be said in the status.
-    let first = match export.page() {
+    let first = match export.page().await {
         Ok(first) => first,
         Err(problem) => return Err(rows::report(&export.app, space, problem).await),
     };
@@ -73,7 +81,7 @@ impl Export {
                 self.next = Next::Nothing;
                 Some(Err(std::io::Error::other("the node is stopping")))
             }
-            Next::Page => match self.page() {
+            Next::Page => match self.page().await {
                 Ok(page) => Some(Ok(page)),
                 Err(problem) => {
                     // A last line says why; then the answer is cut off, so that nobody takes it for complete.
@@ -92,52 +100,42 @@ impl Export {
         }
     }
 
-    /// The next rows. An error comes alone: what lies before it is told first.
-    fn page(&mut self) -> Result<Bytes, Problem> {
-        if let Some(problem) = self.fault.take() {
-            return Err(problem);
+    /// The next rows, read in turns. An error comes alone: what lies before it is told first.
+    async fn page(&mut self) -> Result<Bytes, Problem> {
+        loop {
+            let Some(mut walk) = self.walk.take() else { return Err(Stopped.into()) };
+            let reader = self.app.reader.clone();
+            let work = move || {
+                let read = read(&mut walk, &reader);
+                (walk, read)
+            };
+            let (walk, read) = self.app.turns.run(Lane::Pages, work).await?;
+            self.walk = Some(walk);
+            let (lines, more) = read?;
+            if !more {
+                self.next = Next::Nothing;
+            }
+            if !more || !lines.is_empty() {
+                return Ok(lines.into());
+            }
         }
-        let snapshot = self.app.snapshot()?;
-        let mut out = Vec::new();
-        let (mut scanned, mut more) = (0, false);
-        let mut last = None;
-        let mut fault = None;
-        let after = self.after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
-        let visited =
-            snapshot.visit_rows(self.space_no, self.collection.as_deref(), "", after, |collection, id, row| {
-                if scanned >= PAGE_ROWS || out.len() >= PAGE_BYTES {
-                    more = true;
-                    return ControlFlow::Break(());
-                }
-                scanned += 1;
-                match rows::decode(collection, id, row) {
-                    Ok(state) if state.is_present() => {
-                        let names = (rows::quote(collection), rows::quote(id));
-                        out.extend_from_slice(
-                            format!("{{\"collection\":{},\"id\":{},\"value\":", names.0, names.1).as_bytes(),
-                        );
-                        out.extend_from_slice(&rows::view(&state));
-                        out.extend_from_slice(b"}\n");
-                    }
-                    Ok(_) => {}
-                    Err(problem) => {
-                        fault = Some(problem);
-                        return ControlFlow::Break(());
-                    }
-                }
-                last = Some((collection.to_owned(), id.to_owned()));
-                ControlFlow::Continue(())
-            });
-        self.fault = fault.or(visited.err().map(Problem::from));
-        if let Some(problem) = self.fault.take_if(|_| out.is_empty()) {
-            return Err(problem);
-        }
-        self.after = last.or_else(|| self.after.take());
-        if !more && self.fault.is_none() {
-            self.next = Next::Nothing;
-        }
-        Ok(out.into())
     }
+}
+
+/// A turn: lines, and whether more follow.
+fn read(walk: &mut Walk, reader: &Reader) -> Result<(Vec<u8>, bool), StreamError> {
+    let mut out = Vec::new();
+    let more = walk.turn(&reader.snapshot()?, |collection, id, state, _| {
+        if state.is_present() {
+            let names = (rows::quote(collection), rows::quote(id));
+            let head = format!("{{\"collection\":{},\"id\":{},\"value\":", names.0, names.1);
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(&rows::view(&state));
+            out.extend_from_slice(b"}\n");
+        }
+        out.len() < PIECE_BYTES
+    })?;
+    Ok((out, more))
 }
 
 /// A response of lines of JSON.

@@ -6,12 +6,13 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Uri, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
 use super::SharedApp;
 use super::problem::{Kind, Problem};
+use super::serve::Caller;
 
 /// Paths that say nothing worth protecting and are asked for by programs that have no token.
 const PROBES: [&str; 2] = ["/healthz", "/readyz"];
@@ -58,8 +59,18 @@ impl Guard {
     }
 
     /// Refuses host names that are not this node's: a page whose name was bent to 127.0.0.1 still says its own.
-    pub(super) fn check_host(&self, headers: &HeaderMap) -> Result<(), Problem> {
+    ///
+    /// Names that contradict each other are no request at all (RFC 9112, 3.2): two `Host` headers, or one that is not the
+    /// host of the address in the request line.
+    pub(super) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
+        let given = headers.get_all(header::HOST).iter().count();
+        if given > 1 {
+            return Err(Problem::argument(format!("the request has {given} `Host` headers")));
+        }
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+        if uri.authority().is_some_and(|authority| !authority.as_str().eq_ignore_ascii_case(host)) {
+            return Err(Problem::argument("the address in the request line has another host than the header `Host`"));
+        }
         if self.knows(host) {
             return Ok(());
         }
@@ -108,9 +119,12 @@ pub(super) async fn check(State(app): State<SharedApp>, request: Request, next: 
     let path = request.uri().path();
     let headers = request.headers();
     let guard = &app.guard;
-    let allowed = if PROBES.contains(&path) { Ok(()) } else { guard.check_host(headers) };
+    let allowed = if PROBES.contains(&path) { Ok(()) } else { guard.check_host(request.uri(), headers) };
     let allowed = allowed.and_then(|()| guard.check_origin(headers));
     let allowed = allowed.and_then(|()| if OPEN.contains(&path) { Ok(()) } else { guard.check_token(headers) });
+    if let Some(caller) = request.extensions().get::<Caller>().filter(|_| allowed.is_ok() && !OPEN.contains(&path)) {
+        caller.shows_token();
+    }
     match allowed {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
@@ -146,15 +160,29 @@ mod tests {
             "proxy.example:8443",
         ];
         for host in allowed {
-            assert_eq!(guard().check_host(&headers(&[("host", host)])), Ok(()), "{host}");
+            assert_eq!(guard().check_host(&Uri::default(), &headers(&[("host", host)])), Ok(()), "{host}");
         }
         let refused =
             ["", "localhost", "127.0.0.1", "127.0.0.1:80", "evil.example:7701", "proxy.example", "localhost:7701.evil"];
         for host in refused {
-            let problem = guard().check_host(&headers(&[("host", host)])).expect_err(host);
+            let problem = guard().check_host(&Uri::default(), &headers(&[("host", host)])).expect_err(host);
             assert_eq!(problem.kind, Kind::ForbiddenHost, "{host}");
         }
-        assert!(guard().check_host(&HeaderMap::new()).is_err());
+        assert!(guard().check_host(&Uri::default(), &HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn names_that_contradict_each_other_are_no_request() {
+        let good = ("host", "127.0.0.1:7701");
+        let same: Uri = "http://127.0.0.1:7701/v1/status".parse().expect("an address");
+        assert_eq!(guard().check_host(&same, &headers(&[good])), Ok(()));
+        let other: Uri = "http://evil.example:7701/v1/status".parse().expect("an address");
+        let mut two = headers(&[good]);
+        two.append(header::HOST, HeaderValue::from_static("evil.example"));
+        for (uri, headers) in [(&other, headers(&[good])), (&same, two.clone()), (&Uri::default(), two)] {
+            let problem = guard().check_host(uri, &headers).expect_err("two names");
+            assert_eq!(problem.kind, Kind::InvalidArgument);
+        }
     }
 
     #[test]

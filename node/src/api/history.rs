@@ -5,7 +5,6 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use axum::Json as AxumJson;
 use axum::extract::State;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,16 +12,33 @@ use tombolo_crdt::Receipt;
 use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::json::pointer;
 
+use super::describe::{Operation, Parameter, RECEIPT, Shape, TEXT};
 use super::problem::{Kind, Problem};
-use super::request::{Params, PathParts, clip};
-use super::{SharedApp, rows, spaces};
+use super::request::{PLUS_HINT, Params, PathParts, clip};
+use super::turns::Lane;
+use super::write::Json;
+use super::{SharedApp, rows};
 use crate::chain::{EntityKey, FOLD_CHANGES_MAX, Past, PastError, Until};
 use crate::history::{self, Asked, HistoryError, Item};
 use crate::moment::rfc3339;
 use crate::store::StoreError;
 
-/// States of the past that are made at the same time: each keeps a core busy for up to some ten seconds.
-pub(super) const FOLDS_MAX: usize = 2;
+pub(super) const OPERATIONS: &[Operation] = &[Operation {
+    path: "/v1/spaces/{space}/{collection}/{id}/history",
+    summary: "A page of the entity's changes, the newest first",
+    query: &[
+        Parameter(
+            "limit",
+            "Changes on the page",
+            Shape::Whole(1, history::PAGE_CHANGES as u64, Some(HISTORY_LIMIT as u64)),
+        ),
+        Parameter("before", "What the page before said", RECEIPT),
+        Parameter("path", "A JSON Pointer: only changes that wrote there", TEXT),
+    ],
+    problems: &[Kind::NotFound],
+    ..Operation::PLAIN
+}];
+
 /// Changes on a page, unless the request says otherwise.
 const HISTORY_LIMIT: usize = 100;
 
@@ -36,7 +52,9 @@ pub(super) fn until(text: &str) -> Result<Until, Problem> {
     }
     let moment = chrono::DateTime::parse_from_rfc3339(text).map_err(|_| {
         let detail = format!("at is `{}`; it must be a revision, a receipt or a moment", clip(text));
-        Problem::argument(detail).hint("write a moment as 2027-01-15T08:00:00Z")
+        // An unescaped `+` has become a blank.
+        let hint = if text.contains(' ') { PLUS_HINT } else { "write a moment as 2027-01-15T08:00:00Z" };
+        Problem::argument(detail).hint(hint)
     })?;
     // Nothing was written before 1970.
     Ok(Until::Time { millis: u64::try_from(moment.timestamp_millis()).unwrap_or(0) })
@@ -100,14 +118,10 @@ pub(super) async fn on_a_thread<T: Send + 'static>(
     app: &SharedApp,
     work: impl FnOnce(&SharedApp, &dyn Fn() -> bool) -> T + Send + 'static,
 ) -> Result<T, Problem> {
-    let stopped = |_| Problem::from(crate::handle::Stopped);
-    let _turn = app.folds.acquire().await.map_err(stopped)?;
     let waiting = Arc::new(());
-    let (app, still) = (Arc::clone(app), Arc::downgrade(&waiting));
-    let done = tokio::task::spawn_blocking(move || work(&app, &|| still.strong_count() > 0 && !*app.closing.borrow()));
-    let done = done.await;
-    drop(waiting);
-    done.map_err(|error| Problem::new(Kind::Store, format!("a fold ended early: {error}")))
+    let (shared, still) = (Arc::clone(app), Arc::downgrade(&waiting));
+    let wanted = move || still.strong_count() > 0;
+    app.turns.run(Lane::Folds, move || work(&shared, &|| wanted() && !*shared.closing.borrow())).await
 }
 
 #[derive(Deserialize)]
@@ -123,28 +137,26 @@ pub(super) async fn history(
     State(app): State<SharedApp>,
     path: PathParts,
     Params(query): Params<HistoryQuery>,
-) -> Result<AxumJson<Value>, Problem> {
+) -> Result<Json, Problem> {
     let (collection, id) = (path.collection()?, path.id()?);
     let limit = limited(query.limit, HISTORY_LIMIT, history::PAGE_CHANGES)?;
     let before = query.before.as_deref().map(str::parse::<Receipt>).transpose();
     let before = before.map_err(|error| Problem::argument(error.to_string()).hint("`before` is what a page said"))?;
     let asked = Asked { before, path: query.path.as_deref().map(steps).transpose()?, limit };
-    let snapshot = app.snapshot()?;
-    let space = spaces::resolve(&snapshot, path.space())?;
-    let present = rows::read(&snapshot, space.no, collection, id);
-    drop(snapshot);
-    let present = rows::cared(&app, space.space, present).await?.ok_or_else(|| rows::never(collection, id))?;
+    let space = app.space(path.space())?;
+    let present = rows::read(&app, (space.no, collection, id)).await;
+    let present = rows::cared(&app, space.id, present).await?.ok_or_else(|| rows::never(collection, id))?;
     let (reader, names, no) = (app.reader.clone(), (collection.to_owned(), id.to_owned()), space.no);
     // A page may take milliseconds, and some hundred of them where others made it long.
-    let page = tokio::task::spawn_blocking(move || {
+    let page = app.turns.run(Lane::Values, move || {
         let key = EntityKey { space_no: no, collection: &names.0, id: &names.1 };
         history::page(&reader.snapshot()?, key, &present, &asked)
     });
-    let page = page.await.map_err(|error| Problem::new(Kind::Store, format!("a history ended early: {error}")))??;
+    let page = page.await??;
     let mut answer = Map::new();
     answer.insert("items".to_owned(), page.items.iter().map(item).collect());
     answer.extend(page.before.map(|before| ("before".to_owned(), before.to_string().into())));
-    Ok(AxumJson(answer.into()))
+    Ok(Json(answer.into()))
 }
 
 pub(super) fn limited(asked: Option<usize>, default: usize, most: usize) -> Result<usize, Problem> {

@@ -19,16 +19,45 @@ use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::Write;
 use tombolo_crdt::entry::Trace;
 use tombolo_crdt::json::Json;
-use tombolo_crdt::names::check_id;
 
+use super::describe::{HttpMethod, Operation, Parameter, Shape, TEXT};
 use super::export::ndjson;
 use super::lines::{IdTemplate, LINE_BYTES_MAX, Line, LineSplitter};
 use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts};
-use super::spaces::{resolve, unexpected};
+use super::spaces::unexpected;
+use super::turns::StreamPlace;
 use super::{ENTITY_BODY_MAX, SharedApp};
 use crate::engine::{Command, EntityWrite, Expect, Refusal, Reply, WriteCommand, Written};
 use crate::handle::Pending;
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: HttpMethod::Post,
+        path: "/v1/spaces/{space}/{collection}/import",
+        summary: "Lines of values in, outcomes out, as a stream",
+        query: &[
+            Parameter("id", "The field that is the id", Shape::Text(1, 4_096)),
+            Parameter("id_template", "Text with `{field}` that is the id", Shape::Text(1, 4_096)),
+            SKIP_BAD,
+        ],
+        headers: &[Parameter("traceparent", "W3C trace context", TEXT)],
+        bodies: &TYPES,
+        problems: &[Kind::TooManyStreams],
+        ..Operation::PLAIN
+    },
+    Operation {
+        method: HttpMethod::Post,
+        path: "/v1/spaces/{space}/import",
+        summary: "Lines of an export in, outcomes out, as a stream",
+        query: &[SKIP_BAD],
+        headers: &[Parameter("traceparent", "W3C trace context", TEXT)],
+        bodies: &TYPES,
+        problems: &[Kind::TooManyStreams],
+        ..Operation::PLAIN
+    },
+];
+const SKIP_BAD: Parameter = Parameter("skip_bad", "Whether bad lines are left out", Shape::Flag);
 
 /// Writes in a batch.
 const BATCH_WRITES: usize = 512;
@@ -42,6 +71,8 @@ const IDLE: Duration = Duration::from_millis(50);
 const PROGRESS: Duration = Duration::from_secs(1);
 /// How long what still comes is thrown away after an import that stopped early.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long an import may rest: whoever pipes into it may take a while between lines, and holds a place meanwhile.
+const BODY_WAIT: Duration = Duration::from_secs(300);
 /// Pieces of the answer that the client has not taken; the import waits beyond that.
 const ANSWERS: usize = 64;
 
@@ -64,7 +95,6 @@ pub(super) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &TYPES)?;
     let collection = path.collection()?.to_owned();
     let ids = match (&query.id, &query.id_template) {
         (Some(field), None) => IdTemplate::field(field),
@@ -73,21 +103,55 @@ pub(super) async fn import(
         }
         _ => return Err(Problem::argument("say where ids come from: either id=FIELD or id_template=TEMPLATE")),
     };
-    let space = resolve(&app.snapshot()?, path.space())?.space;
+    begin(app, &path, Form::Values { collection, ids }, query.skip_bad, (&headers, body))
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RestoreQuery {
+    #[serde(default)]
+    skip_bad: bool,
+}
+
+/// `POST /v1/spaces/{space}/import`
+pub(super) async fn restore(
+    State(app): State<SharedApp>,
+    path: PathParts,
+    Params(query): Params<RestoreQuery>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Problem> {
+    begin(app, &path, Form::Exported, query.skip_bad, (&headers, body))
+}
+
+/// Has a task take the lines; answers with what it says.
+fn begin(
+    app: SharedApp,
+    path: &PathParts,
+    form: Form,
+    skip_bad: bool,
+    (headers, body): (&HeaderMap, Body),
+) -> Result<Response, Problem> {
+    request::need_content_type(headers, &TYPES)?;
+    let space = app.space(path.space())?.id;
+    let place = app.turns.stream()?;
     let (answers, receiver) = mpsc::channel(ANSWERS);
     let told = app.clock.mono();
     let job = Import {
         app,
         space,
-        collection,
-        ids,
-        skip_bad: query.skip_bad,
-        trace: request::trace(&headers),
+        form,
+        skip_bad,
+        trace: request::trace(headers),
         answers,
         counters: Counters::default(),
+        seen: 0,
+        ended: None,
+        is_broken: false,
         batch: Batch::default(),
         under_way: VecDeque::new(),
         told,
+        _place: place,
     };
     tokio::spawn(job.run(body.into_data_stream()));
     Ok(ndjson(Body::from_stream(ReceiverStream::new(receiver))))
@@ -95,6 +159,7 @@ pub(super) async fn import(
 
 #[derive(Debug, Default)]
 struct Counters {
+    /// Lines that are settled with all before them: written durably, or told as errors. Whoever resumes goes on behind them.
     lines: u64,
     created: u64,
     updated: u64,
@@ -119,21 +184,46 @@ struct Batch {
     bytes: usize,
 }
 
+/// What lines look like.
+#[derive(Debug)]
+enum Form {
+    /// A line is an entity's value.
+    Values { collection: String, ids: IdTemplate },
+    /// A line is `{"collection","id","value"}`, as an export writes it.
+    Exported,
+}
+
+/// A batch on its way.
+#[derive(Debug)]
+struct UnderWay {
+    /// Numbers and ids of its lines.
+    lines: Vec<(u64, String)>,
+    /// Lines up to its end, empty ones not counted.
+    through: u64,
+    reply: Pending,
+}
+
 /// An import under way.
 struct Import {
     app: SharedApp,
     space: SpaceId,
-    collection: String,
-    ids: IdTemplate,
+    form: Form,
     skip_bad: bool,
     trace: Option<Trace>,
     answers: mpsc::Sender<std::io::Result<Bytes>>,
     counters: Counters,
+    /// Lines taken so far, empty ones not counted.
+    seen: u64,
+    /// Why nothing more is taken: the slug of the problem, or `bad-line`.
+    ended: Option<&'static str>,
+    /// Something that concerns no single line was met.
+    is_broken: bool,
     batch: Batch,
-    /// Batches on their way, oldest first: the ids and numbers of their lines, and the reply to come.
-    under_way: VecDeque<(Vec<(u64, String)>, Pending)>,
+    /// Batches on their way, oldest first.
+    under_way: VecDeque<UnderWay>,
     /// When the counters were told last.
     told: Duration,
+    _place: StreamPlace,
 }
 
 /// Why an import ends before its input.
@@ -155,6 +245,7 @@ impl Import {
         let mut counters = self.counters.to_json();
         if stopped {
             counters["stopped"] = true.into();
+            counters["reason"] = self.ended.into();
         }
         // The client may have gone by now.
         let _ = self.say(&json!({ "done": counters })).await;
@@ -166,7 +257,10 @@ impl Import {
         let mut splitter = LineSplitter::default();
         loop {
             let chunk = if self.batch.writes.is_empty() {
-                body.next().await
+                match request::next_within(BODY_WAIT, body.next()).await {
+                    Ok(chunk) => chunk,
+                    Err(problem) => return self.fail(&problem).await,
+                }
             } else {
                 match tokio::time::timeout(IDLE, body.next()).await {
                     Ok(chunk) => chunk,
@@ -180,7 +274,7 @@ impl Import {
                 }
             };
             if *self.app.closing.borrow() {
-                let problem = Problem::new(Kind::Store, "the node is stopping; import the rest again later");
+                let problem = Problem::new(Kind::Stopping, "the node is stopping; import the rest again later");
                 return self.fail(&problem).await;
             }
             let mut lines = Vec::new();
@@ -209,7 +303,7 @@ impl Import {
         if line.bytes.as_ref().is_some_and(|bytes| bytes.iter().all(u8::is_ascii_whitespace)) {
             return Ok(());
         }
-        self.counters.lines += 1;
+        self.seen += 1;
         let write = match self.parse(line) {
             Ok(write) => write,
             Err((id, problem)) => return self.bad(number, id.as_deref(), &problem).await,
@@ -229,19 +323,28 @@ impl Import {
                 .with("limit", limit as u64)
         };
         let bytes = line.bytes.ok_or_else(|| (None, too_large(LINE_BYTES_MAX)))?;
-        let value = Json::parse(&bytes).map_err(|error| {
+        // Files of some editors and spreadsheets begin so; the CLI takes them, too.
+        let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).filter(|_| line.number == 1).unwrap_or(&bytes);
+        let value = Json::parse(bytes).map_err(|error| {
             let problem = Problem::new(Kind::InvalidJson, format!("column {}: {}", error.column, error.reason));
             (None, problem.with("line", line.number).with("column", error.column as u64))
         })?;
-        let id = self.ids.id(&value).map_err(|reason| (None, Problem::new(Kind::InvalidValue, reason)))?;
-        if let Err(error) = check_id(&id) {
-            return Err((None, Problem::new(Kind::InvalidName, error.to_string())));
+        let (collection, id, value) = match &self.form {
+            Form::Values { collection, ids } => {
+                let id = ids.id(&value).map_err(|reason| (None, Problem::new(Kind::InvalidValue, reason)))?;
+                (collection.clone(), id, value)
+            }
+            Form::Exported => exported(value).map_err(|problem| (None, problem))?,
+        };
+        let checked = request::check_entity_id(&id).and_then(|()| request::check_collection_name(&collection));
+        if let Err(problem) = checked {
+            return Err((Some(id), problem));
         }
         if bytes.len() > ENTITY_BODY_MAX {
             return Err((Some(id), too_large(ENTITY_BODY_MAX)));
         }
         let write = Write::Put { value, base: None };
-        Ok(EntityWrite { collection: self.collection.clone(), id, expect: Expect::Any, write })
+        Ok(EntityWrite { collection, id, expect: Expect::Any, write })
     }
 
     /// Sends the batch on its way; waits for the oldest if too many are.
@@ -253,10 +356,11 @@ impl Import {
         while self.under_way.len() >= BATCHES {
             self.collect().await?;
         }
-        let names = lines.into_iter().zip(writes.iter().map(|write| write.id.clone())).collect();
+        let lines = lines.into_iter().zip(writes.iter().map(|write| write.id.clone())).collect();
+        let through = self.seen;
         let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: self.trace };
         match self.app.engine.submit(Command::Write(command), bytes).await {
-            Ok(reply) => self.under_way.push_back((names, reply)),
+            Ok(reply) => self.under_way.push_back(UnderWay { lines, through, reply }),
             Err(stopped) => return self.fail(&stopped.into()).await,
         }
         Ok(())
@@ -264,7 +368,7 @@ impl Import {
 
     /// Takes the oldest reply.
     async fn collect(&mut self) -> Result<(), End> {
-        let Some((names, reply)) = self.under_way.pop_front() else { return Ok(()) };
+        let Some(UnderWay { lines, through, reply }) = self.under_way.pop_front() else { return Ok(()) };
         let outcomes = match reply.await {
             Ok(Reply::Written(Ok(outcome))) => outcome.writes,
             Ok(Reply::Written(Err(refusal)) | Reply::Failed(refusal)) => return self.fail(&refusal.into()).await,
@@ -272,10 +376,15 @@ impl Import {
             Err(stopped) => return self.fail(&stopped.into()).await,
         };
         let mut ended = Ok(());
-        for ((number, id), outcome) in names.into_iter().zip(outcomes) {
+        for ((number, id), outcome) in lines.into_iter().zip(outcomes) {
             if let Err(end) = self.outcome(number, &id, outcome).await {
                 ended = Err(end);
             }
+        }
+        // What follows a batch that was not written does not count, written or not: it has to come once more.
+        if !self.is_broken {
+            debug_assert!(through >= self.counters.lines, "batches are settled in order");
+            self.counters.lines = through;
         }
         if self.app.clock.mono().saturating_sub(self.told) >= PROGRESS {
             self.told = self.app.clock.mono();
@@ -290,6 +399,7 @@ impl Import {
             Ok(Written { created: true, .. }) => self.counters.created += 1,
             Ok(Written { changed: true, .. }) => self.counters.updated += 1,
             Ok(_) => self.counters.unchanged += 1,
+            Err(refusal) if concerns_all(&refusal) => return self.fail(&refusal.into()).await,
             Err(refusal) => return self.bad(line, Some(id), &refusal.into()).await,
         }
         Ok(())
@@ -305,6 +415,10 @@ impl Import {
                 Ok(()) => {}
             }
         }
+        // Bad lines behind the last batch have been told.
+        if !self.is_broken {
+            self.counters.lines = self.seen;
+        }
         ended
     }
 
@@ -312,17 +426,49 @@ impl Import {
     async fn bad(&mut self, line: u64, id: Option<&str>, problem: &Problem) -> Result<(), End> {
         self.counters.errors += 1;
         self.say(&json!({ "line": line, "id": id, "status": "error", "error": problem.to_json() })).await?;
-        if self.skip_bad { Ok(()) } else { Err(End::Stopped) }
+        if self.skip_bad {
+            return Ok(());
+        }
+        self.ended.get_or_insert("bad-line");
+        Err(End::Stopped)
     }
 
-    /// Something that concerns no single line: nothing more is taken.
+    /// Something that concerns no single line: nothing more is taken. It is told once; batches behind it meet it as well.
     async fn fail(&mut self, problem: &Problem) -> Result<(), End> {
-        self.say(&json!({ "status": "error", "error": problem.to_json() })).await?;
+        let reason = problem.kind.facts().0;
+        self.is_broken = true;
+        if self.ended.replace(reason) != Some(reason) {
+            self.say(&json!({ "status": "stopped", "reason": reason, "error": problem.to_json() })).await?;
+        }
         Err(End::Stopped)
     }
 
     async fn say(&self, value: &Value) -> Result<(), End> {
         let line = format!("{value}\n");
         self.answers.send(Ok(line.into())).await.map_err(|_| End::ClientGone)
+    }
+}
+
+/// What some editors put before text in UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// Whether every other line would meet it as well.
+fn concerns_all(refusal: &Refusal) -> bool {
+    matches!(refusal, Refusal::Full(_) | Refusal::Role(_) | Refusal::Store(_) | Refusal::UnknownSpace(_))
+}
+
+/// Collection, id and value of a line of an export.
+fn exported(line: Json) -> Result<(String, String, Json), Problem> {
+    let wrong = || {
+        let detail = "the line is not `{\"collection\",\"id\",\"value\"}`, as an export writes it";
+        Problem::new(Kind::InvalidValue, detail).hint("values alone are imported into a collection")
+    };
+    let Json::Object(mut fields) = line else { return Err(wrong()) };
+    let taken = (fields.remove("collection"), fields.remove("id"), fields.remove("value"));
+    match taken {
+        (Some(Json::String(collection)), Some(Json::String(id)), Some(value)) if fields.is_empty() => {
+            Ok((collection, id, value))
+        }
+        _ => Err(wrong()),
     }
 }

@@ -1,24 +1,41 @@
 //! Pages of a collection, ordered by id.
 
-use std::ops::ControlFlow;
-
 use axum::extract::State;
 use axum::response::Response;
 use data_encoding::BASE64URL_NOPAD;
 use serde::Deserialize;
 
+use super::describe::{Operation, Parameter, Shape};
+use super::history::limited;
 use super::problem::Problem;
 use super::request::{Params, PathParts};
-use super::{SharedApp, rows, spaces, write};
+use super::turns::Lane;
+use super::{SharedApp, rows, write};
+use crate::store::Reader;
+use crate::stream::{StreamError, Walk};
+
+pub(super) const OPERATIONS: &[Operation] = &[Operation {
+    path: "/v1/spaces/{space}/{collection}",
+    summary: "A page of a collection, by id",
+    query: &[
+        Parameter("prefix", "Only ids that begin so", Shape::Text(0, 256)),
+        Parameter("limit", "Entities on the page", Shape::Whole(1, LIMIT_MAX as u64, Some(LIMIT as u64))),
+        Parameter("cursor", "What the page before said", Shape::Fits("^[A-Za-z0-9_-]+$")),
+    ],
+    ..Operation::PLAIN
+}];
 
 /// Entities in a page, unless the request says otherwise.
 const LIMIT: usize = 100;
 /// Most entities in a page.
 const LIMIT_MAX: usize = 1_000;
-/// Rows that are looked at for a page, absent ones included: bounds how long a snapshot is held.
-const SCAN_MAX: usize = 10_000;
-/// Bytes after which a page ends early (8 MiB).
-const PAGE_BYTES: usize = 8 << 20;
+/// Rows that are looked at for a page, absent ones included. A page is one turn over one snapshot, so that no transaction is
+/// seen in part; these bounds keep it at some 20 ms.
+const SCAN_ROWS: usize = 4_096;
+/// Bytes of rows that are read for a page (4 MiB).
+const SCAN_BYTES: usize = 4 << 20;
+/// Bytes after which a page ends early (1 MiB): it waits in memory for a client that does not read.
+const PAGE_BYTES: usize = 1 << 20;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -36,73 +53,40 @@ pub(super) async fn list(
     Params(query): Params<Query>,
 ) -> Result<Response, Problem> {
     let collection = path.collection()?;
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=LIMIT_MAX).contains(&limit) {
-        return Err(Problem::argument(format!("limit is {limit}; it must be 1 to {LIMIT_MAX}")));
-    }
+    let limit = limited(query.limit, LIMIT, LIMIT_MAX)?;
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
-    let snapshot = app.snapshot()?;
-    let space = spaces::resolve(&snapshot, path.space())?;
-    let mut page =
-        Page { out: b"{\"items\":[".to_vec(), items: 0, scanned: 0, limit, last: None, more: false, fault: None };
-    let behind = after.as_deref().map(|id| (collection, id));
-    snapshot.visit_rows(space.no, Some(collection), &query.prefix, behind, |collection, id, row| {
-        page.visit(collection, id, row)
+    let space = app.space(path.space())?;
+    let after = after.map(|id| (collection.to_owned(), id));
+    let walk = Walk::new(space.no, Some(collection.to_owned()), after).with_prefix(query.prefix);
+    let (walk, reader) = (walk.with_turn(SCAN_ROWS, SCAN_BYTES), app.reader.clone());
+    let page = app.turns.run(Lane::Pages, move || read(walk, limit, &reader)).await?;
+    rows::cared(&app, space.id, page.map(write::json_response).map_err(Problem::from)).await
+}
+
+/// A page as JSON.
+fn read(mut walk: Walk, limit: usize, reader: &Reader) -> Result<Vec<u8>, StreamError> {
+    let mut out = b"{\"items\":[".to_vec();
+    let mut items = 0;
+    let more = walk.turn(&reader.snapshot()?, |_, id, state, _| {
+        if state.is_present() {
+            if items > 0 {
+                out.push(b',');
+            }
+            items += 1;
+            let head = format!("{{\"id\":{},\"revision\":\"{}\",\"value\":", rows::quote(id), state.revision());
+            out.extend_from_slice(head.as_bytes());
+            out.extend_from_slice(&rows::view(&state));
+            out.push(b'}');
+        }
+        items < limit && out.len() < PAGE_BYTES
     })?;
-    drop(snapshot);
-    rows::cared(&app, space.space, page.finish()).await
-}
-
-struct Page {
-    out: Vec<u8>,
-    items: usize,
-    scanned: usize,
-    limit: usize,
-    last: Option<String>,
-    more: bool,
-    fault: Option<Problem>,
-}
-
-impl Page {
-    fn visit(&mut self, collection: &str, id: &str, row: &[u8]) -> ControlFlow<()> {
-        if self.items >= self.limit || self.scanned >= SCAN_MAX || self.out.len() >= PAGE_BYTES {
-            self.more = true;
-            return ControlFlow::Break(());
-        }
-        self.scanned += 1;
-        match rows::decode(collection, id, row) {
-            Ok(state) if state.is_present() => {
-                if self.items > 0 {
-                    self.out.push(b',');
-                }
-                self.items += 1;
-                let head = format!("{{\"id\":{},\"revision\":\"{}\",\"value\":", rows::quote(id), state.revision());
-                self.out.extend_from_slice(head.as_bytes());
-                self.out.extend_from_slice(&rows::view(&state));
-                self.out.push(b'}');
-            }
-            Ok(_) => {}
-            Err(problem) => {
-                self.fault = Some(problem);
-                return ControlFlow::Break(());
-            }
-        }
-        self.last = Some(id.to_owned());
-        ControlFlow::Continue(())
+    out.push(b']');
+    if let Some(last) = walk.last_id().filter(|_| more) {
+        let cursor = format!(",\"cursor\":\"{}\"", BASE64URL_NOPAD.encode(last.as_bytes()));
+        out.extend_from_slice(cursor.as_bytes());
     }
-
-    fn finish(mut self) -> Result<Response, Problem> {
-        if let Some(problem) = self.fault {
-            return Err(problem);
-        }
-        self.out.push(b']');
-        if let Some(last) = self.last.filter(|_| self.more) {
-            let cursor = format!(",\"cursor\":\"{}\"", BASE64URL_NOPAD.encode(last.as_bytes()));
-            self.out.extend_from_slice(cursor.as_bytes());
-        }
-        self.out.push(b'}');
-        Ok(write::json_response(self.out))
-    }
+    out.push(b'}');
+    Ok(out)
 }
 
 fn read_cursor(text: &str) -> Result<String, Problem> {

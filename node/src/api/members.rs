@@ -2,27 +2,68 @@
 
 use std::time::Duration;
 
-use axum::Json as AxumJson;
 use axum::body::Body;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 use tombolo_crdt::rules::{ADDRS_MAX, Found, Role};
 use tombolo_crdt::{Hlc, NodeId, SpaceId};
 use tombolo_transport::dial::Address;
 use tombolo_transport::frame::JoinRefusal;
 
+use super::describe::{DURATION, HttpMethod, JSON, Operation, Parameter};
 use super::problem::{Kind, Problem};
 use super::refusals::of_join;
 use super::request::{Params, PathParts, clip, duration, read_small};
-use super::spaces::{random_key, resolve, unexpected};
+use super::spaces::{random_key, unexpected};
+use super::write::Json;
 use super::{App, SharedApp, status};
 use crate::engine::{Command, JoinState, Refusal, Reply};
 use crate::moment::rfc3339;
 use crate::runtime::Clock;
 use crate::ticket::Ticket;
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation {
+        method: HttpMethod::Post,
+        path: "/v1/spaces/{space}/invites",
+        summary: "Opens a place and gives its ticket",
+        bodies: JSON,
+        answers: &[("201", "Opened")],
+        problems: &[Kind::Role],
+        ..Operation::PLAIN
+    },
+    Operation { path: "/v1/spaces/{space}/members", summary: "The members of a space", ..Operation::PLAIN },
+    Operation {
+        method: HttpMethod::Post,
+        path: "/v1/join",
+        summary: "Takes the place that a ticket opens",
+        query: &[Parameter("timeout", "How long to wait for a member, at most 300s", DURATION)],
+        bodies: JSON,
+        answers: &[("200", "Joined"), ("202", "Waiting for a member")],
+        problems: &[Kind::InvalidTicket, Kind::TicketExpired, Kind::TicketUsed, Kind::TicketRefused],
+        ..Operation::PLAIN
+    },
+    Operation { path: "/v1/peers", summary: "Connections, and addresses added by hand", ..Operation::PLAIN },
+    Operation {
+        method: HttpMethod::Post,
+        path: "/v1/peers",
+        summary: "Dials an address from now on",
+        bodies: JSON,
+        answers: &[("201", "Added")],
+        ..Operation::PLAIN
+    },
+    Operation {
+        method: HttpMethod::Delete,
+        path: "/v1/peers/{peer}",
+        summary: "Dials the address no longer",
+        answers: &[("204", "Removed")],
+        problems: &[Kind::NotFound],
+        ..Operation::PLAIN
+    },
+];
 
 /// How long a ticket lasts unless the request says otherwise, in seconds: a day, as with `tombolo space invite`.
 const EXPIRES_S: u64 = 24 * 60 * 60;
@@ -42,14 +83,14 @@ pub(super) async fn invite(
     path: PathParts,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, AxumJson<Value>), Problem> {
+) -> Result<(StatusCode, Json), Problem> {
     let NewInvite { role, expires_in_s } = read_small(&headers, body).await?;
     let role: Role = role.parse().map_err(|error| Problem::argument(format!("{error}")))?;
     let lasts = expires_in_s.unwrap_or(EXPIRES_S);
     if !(1..=EXPIRES_S_MAX).contains(&lasts) {
         return Err(Problem::argument(format!("expires_in_s is {lasts}; it must be 1 to {EXPIRES_S_MAX}")));
     }
-    let row = resolve(&app.snapshot()?, path.space())?;
+    let row = app.space_row(path.space())?;
     let found = Found::decode(&row.founding)
         .ok_or_else(|| Problem::new(Kind::Damaged, "the space's founding record does not decode"))?;
     let secret = random_key()?;
@@ -58,7 +99,7 @@ pub(super) async fn invite(
     app.done(Command::Invite { space: row.space, role, key, expires }).await?;
     let addrs = addresses(&app, row.space).await?;
     let ticket = Ticket::new(&found, &secret, expires, app.addresses.node, addrs);
-    Ok((StatusCode::CREATED, AxumJson(json!({ "ticket": ticket.to_string(), "expires": expires }))))
+    Ok((StatusCode::CREATED, Json(json!({ "ticket": ticket.to_string(), "expires": expires }))))
 }
 
 /// Where a newcomer may find a member: this node first, then the others.
@@ -93,7 +134,7 @@ pub(super) async fn join(
     Params(query): Params<JoinQuery>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, AxumJson<Value>), Problem> {
+) -> Result<(StatusCode, Json), Problem> {
     let wait = query.timeout.as_deref().map_or(Ok(Duration::ZERO), duration)?;
     let NewJoin { ticket } = read_small(&headers, body).await?;
     let ticket: Ticket = ticket.parse()?;
@@ -115,7 +156,7 @@ pub(super) async fn join(
             JoinState::Waiting | JoinState::Unknown => (StatusCode::ACCEPTED, "waiting"),
         };
         let answer = || {
-            AxumJson(json!({
+            Json(json!({
                 "space": space.to_string(), "name": ticket.name, "state": state, "already": already,
                 "expires": ticket.expires,
             }))
@@ -152,8 +193,8 @@ fn refused(refusal: JoinRefusal, ticket: &Ticket) -> Problem {
 }
 
 /// `GET /v1/spaces/{space}/members`
-pub(super) async fn members(State(app): State<SharedApp>, path: PathParts) -> Result<AxumJson<Value>, Problem> {
-    let id = resolve(&app.snapshot()?, path.space())?.space;
+pub(super) async fn members(State(app): State<SharedApp>, path: PathParts) -> Result<Json, Problem> {
+    let id = app.space(path.space())?.id;
     let status = status::ask(&app).await?;
     let Some(space) = status.spaces.iter().find(|space| space.space == id) else {
         return Err(Problem::new(Kind::UnknownSpace, format!("this node holds no space {id}")));
@@ -168,13 +209,13 @@ pub(super) async fn members(State(app): State<SharedApp>, path: PathParts) -> Re
             "addrs": member.addrs, "connected": member.connected, "self": false,
         })
     }));
-    Ok(AxumJson(json!({ "members": members })))
+    Ok(Json(json!({ "members": members })))
 }
 
 /// `GET /v1/peers`
-pub(super) async fn peers(State(app): State<SharedApp>) -> Result<AxumJson<Value>, Problem> {
+pub(super) async fn peers(State(app): State<SharedApp>) -> Result<Json, Problem> {
     let status = status::ask(&app).await?;
-    Ok(AxumJson(json!({
+    Ok(Json(json!({
         "connections": status.connections.iter().map(status::connection).collect::<Vec<_>>(),
         "added": status.peers_added,
         "dials": status::dials(&app),
@@ -192,11 +233,11 @@ pub(super) async fn add_peer(
     State(app): State<SharedApp>,
     headers: HeaderMap,
     body: Body,
-) -> Result<(StatusCode, AxumJson<Value>), Problem> {
+) -> Result<(StatusCode, Json), Problem> {
     let NewPeer { addr } = read_small(&headers, body).await?;
     let address: Address = addr.trim().parse().map_err(|error| Problem::argument(format!("{error}")))?;
     app.done(Command::AddPeer(address.to_string())).await?;
-    Ok((StatusCode::CREATED, AxumJson(json!({ "addr": address.to_string() }))))
+    Ok((StatusCode::CREATED, Json(json!({ "addr": address.to_string() }))))
 }
 
 /// `DELETE /v1/peers/{addr or node}`

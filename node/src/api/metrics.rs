@@ -1,6 +1,8 @@
-//! Prometheus text: what the engine counts, what the runtime counts, what HTTP counts.
+//! Prometheus text: what the engine counts, what the runtime counts, what HTTP counts, what the system says.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
+use std::path::Path;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -12,8 +14,10 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
+use tombolo_crdt::NodeId;
 
 use super::problem::{Kind, Problem};
+use super::turns::Lane;
 use super::{App, SharedApp, status};
 use crate::engine::{MemberStatus, SpaceStatus, Status};
 use crate::runtime::Clock;
@@ -67,17 +71,30 @@ impl HttpMetrics {
 /// `GET /metrics`
 pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<Response, Problem> {
     let status = status::ask(&app).await?;
+    let store = app.store.clone();
+    // The file system may be slow to answer.
+    let system = app.turns.run(Lane::Values, move || System::read(&store)).await?;
+    let mut process = Registry::default();
+    gauge(&mut process, "process_start_time_seconds", "When the process started, seconds since 1970", app.started());
+    if let Some(bytes) = system.resident {
+        gauge(&mut process, "process_resident_memory_bytes", "Memory of the process", bytes);
+    }
     let mut registry = Registry::with_prefix("tombolo");
+    build(&mut registry);
     node(&mut registry, &status);
+    room(&mut registry, &system);
     settled(&mut registry, &status);
     spaces(&mut registry, &status);
-    members(&mut registry, &status);
-    traffic(&mut registry, &app);
+    members(&mut registry, &status, &app);
+    traffic(&mut registry, &status, &app);
     cache(&mut registry, app.reader.cache().unwrap_or_default());
     registry.register("http_requests", "HTTP requests answered", app.http.requests.clone());
     registry.register("http_request_seconds", "Time to the head of the answer", app.http.durations.clone());
     let mut out = String::new();
-    text::encode(&mut out, &registry).map_err(|error| Problem::new(Kind::Store, error.to_string()))?;
+    let encoded = text::encode_registry(&mut out, &process)
+        .and_then(|()| text::encode_registry(&mut out, &registry))
+        .and_then(|()| text::encode_eof(&mut out));
+    encoded.map_err(|error| Problem::new(Kind::Store, error.to_string()))?;
     let mut response = out.into_response();
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
     Ok(response)
@@ -93,6 +110,52 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
     let gauge: Gauge = Gauge::default();
     gauge.set(value.cast_signed());
     registry.register(name, help, gauge);
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct Build {
+    version: &'static str,
+}
+
+fn build(registry: &mut Registry) {
+    let family = Family::<Build, Gauge>::default();
+    family.get_or_create(&Build { version: env!("CARGO_PKG_VERSION") }).set(1);
+    registry.register("build_info", "Which program this is; always 1", family);
+}
+
+/// What the system says of the process and its disk; `None`: nothing.
+#[derive(Clone, Copy, Debug, Default)]
+struct System {
+    resident: Option<u64>,
+    store: Option<u64>,
+    free: Option<u64>,
+}
+
+impl System {
+    fn read(store: &Path) -> Self {
+        let volume = rustix::fs::statvfs(store).ok();
+        Self {
+            resident: std::fs::read_to_string("/proc/self/status").ok().as_deref().and_then(resident),
+            store: std::fs::metadata(store).ok().map(|file| file.len()),
+            free: volume.map(|volume| volume.f_bavail.saturating_mul(volume.f_frsize)),
+        }
+    }
+}
+
+/// Bytes of memory, of the text of `/proc/self/status`.
+fn resident(status: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1_024)
+}
+
+fn room(registry: &mut Registry, system: &System) {
+    if let Some(bytes) = system.store {
+        gauge(registry, "store_bytes", "Bytes of the file of the store", bytes);
+    }
+    if let Some(bytes) = system.free {
+        gauge(registry, "disk_free_bytes", "Bytes that are free on the volume of the store", bytes);
+    }
 }
 
 fn node(registry: &mut Registry, status: &Status) {
@@ -145,7 +208,7 @@ const SPACE_FIGURES: [SpaceFigure; 11] = [
     }),
     ("space_held_bytes", "Bytes of entries waiting for a dependency", |space| space.held_bytes),
     ("space_refused_entries", "Refused entries", |space| space.refused),
-    ("space_poisoned_entities", "Frozen entities", |space| space.poisoned),
+    ("space_frozen_entities", "Entities that are frozen: damaged, and not to be built anew", |space| space.poisoned),
     ("space_disputed_entities", "Entities that differ from a member's without a reason: a defect", |space| {
         space.disputed.len() as u64
     }),
@@ -174,30 +237,56 @@ struct Member {
     name: String,
 }
 
-/// A figure of a member: name, help, value if it is known.
-type MemberFigure = (&'static str, &'static str, fn(&MemberStatus) -> Option<u64>);
+/// What is known of a member beside its status.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contact {
+    /// Its clock less this node's, in milliseconds, as it said when it connected.
+    clock_skew: Option<i64>,
+    /// Dials that failed since the last success.
+    dial_failures: u64,
+}
 
-const MEMBER_FIGURES: [MemberFigure; 5] = [
-    ("member_connected", "Whether the member is connected", |member| Some(u64::from(member.connected))),
-    ("member_in_step", "Whether the member holds what this node holds", |member| Some(u64::from(member.in_step))),
-    ("member_diverged", "Whether states differ at equal frontiers: a defect", |member| {
-        Some(u64::from(member.diverged))
+/// A figure of a member: name, help, value if it is known.
+type MemberFigure = (&'static str, &'static str, fn(&MemberStatus, Contact) -> Option<i64>);
+
+const MEMBER_FIGURES: [MemberFigure; 7] = [
+    ("member_connected", "Whether the member is connected", |member, _| Some(i64::from(member.connected))),
+    ("member_in_step", "Whether the member holds what this node holds", |member, _| Some(i64::from(member.in_step))),
+    ("member_diverged", "Whether states differ at equal frontiers: a defect", |member, _| {
+        Some(i64::from(member.diverged))
     }),
-    ("member_behind_entries", "Entries the member has not acknowledged", |member| member.behind),
-    ("member_behind_seconds", "Since when it has not acknowledged something", |member| {
+    ("member_behind_entries", "Entries of this node that the member has not acknowledged", |member, _| {
+        member.behind.map(u64::cast_signed)
+    }),
+    ("member_behind_seconds", "Seconds for which the member has lacked some entry of this node", |member, _| {
         let since = member.behind_since.map(|since| Clock::wall_millis().saturating_sub(since) / 1_000);
-        since.or_else(|| (member.behind == Some(0)).then_some(0))
+        since.or_else(|| (member.behind == Some(0)).then_some(0)).map(u64::cast_signed)
+    }),
+    ("member_clock_skew_milliseconds", "The clock of the connected member less that of this node", |_, contact| {
+        contact.clock_skew
+    }),
+    ("member_dial_failures", "Dials of the member that failed since the last success", |_, contact| {
+        Some(contact.dial_failures.cast_signed())
     }),
 ];
 
-fn members(registry: &mut Registry, status: &Status) {
+fn members(registry: &mut Registry, status: &Status, app: &App) {
+    let mut contacts: BTreeMap<NodeId, Contact> = BTreeMap::new();
+    for connection in &status.connections {
+        contacts.entry(connection.node).or_default().clock_skew = Some(connection.clock_skew);
+    }
+    for report in app.dials.read() {
+        if let Some(node) = report.node {
+            contacts.entry(node).or_default().dial_failures = report.failures;
+        }
+    }
     for (name, help, figure) in MEMBER_FIGURES {
         let family = Family::<Member, Gauge>::default();
         for (space, member) in status.spaces.iter().flat_map(|space| space.members.iter().map(move |m| (space, m))) {
             let labels =
                 Member { space: space.space.to_string(), node: member.node.to_string(), name: member.name.clone() };
-            if let Some(value) = figure(member) {
-                family.get_or_create(&labels).set(value.cast_signed());
+            if let Some(value) = figure(member, contacts.get(&member.node).copied().unwrap_or_default()) {
+                family.get_or_create(&labels).set(value);
             }
         }
         registry.register(name, help, family);
@@ -210,13 +299,28 @@ struct Frames {
     kind: &'static str,
 }
 
-fn traffic(registry: &mut Registry, app: &App) {
+/// Members are told apart; all others are one series, whoever ever connected.
+fn traffic(registry: &mut Registry, status: &Status, app: &App) {
+    let members: BTreeSet<NodeId> =
+        status.spaces.iter().flat_map(|space| &space.members).map(|member| member.node).collect();
     let (sent, received) = (Family::<Frames, Counter>::default(), Family::<Frames, Counter>::default());
     for figure in app.traffic.read() {
-        let labels = Frames { node: figure.peer.to_string(), kind: figure.kind };
+        let node = if members.contains(&figure.peer) { figure.peer.to_string() } else { "others".to_owned() };
+        let labels = Frames { node, kind: figure.kind };
         sent.get_or_create(&labels).inc_by(figure.sent);
         received.get_or_create(&labels).inc_by(figure.received);
     }
-    registry.register("sent_bytes", "Bytes of frames sent, by peer and kind", sent);
-    registry.register("received_bytes", "Bytes of frames received, by peer and kind", received);
+    registry.register("sent_bytes", "Bytes of frames sent, by member and kind", sent);
+    registry.register("received_bytes", "Bytes of frames received, by member and kind", received);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_what_the_system_says() {
+        assert_eq!(resident("Name:\ttombolo\nVmRSS:\t   34560 kB\nThreads:\t4\n"), Some(34_560 << 10));
+        assert_eq!(resident("Name:\ttombolo\n"), None);
+    }
 }

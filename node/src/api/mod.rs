@@ -1,7 +1,8 @@
 //! The HTTP API: `docs/http.md` is its contract, one file per resource.
 //!
-//! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. [`guard`] stands before
-//! everything; [`problem`] says what went wrong.
+//! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. [`serve`] keeps connections in
+//! bounds, [`guard`] stands before everything, [`turns`] keep long reads from standing in the way of short requests;
+//! [`problem`] says what went wrong.
 
 mod app;
 mod blame;
@@ -22,9 +23,11 @@ mod receipts;
 mod refusals;
 mod request;
 mod rows;
+mod serve;
 mod spaces;
 mod status;
 mod transactions;
+mod turns;
 mod write;
 
 use std::sync::Arc;
@@ -36,8 +39,9 @@ use axum::body::HttpBody as _;
 use axum::extract::{DefaultBodyLimit, MatchedPath, Request, State};
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{delete, get, post};
+use axum::routing::{MethodRouter, delete, get, post};
 use problem::{Kind, Problem};
+pub(crate) use serve::{listen, serve};
 
 /// Bytes of the body of one entity: the largest entity (1 MiB) with room for white space.
 pub(crate) const ENTITY_BODY_MAX: usize = (1 << 20) + (64 << 10);
@@ -46,33 +50,41 @@ pub(crate) const TRANSACTION_BODY_MAX: usize = (4 << 20) + (256 << 10);
 /// Bytes of every other body: a ticket is the longest of them.
 pub(crate) const SMALL_BODY_MAX: usize = 64 << 10;
 
-/// The routes with everything that stands before them.
-pub(crate) fn router(app: App) -> Router {
-    let app = Arc::new(app);
+/// Every path with its handlers. `describe` tells the same of each; a test compares them.
+fn routes() -> [(&'static str, MethodRouter<SharedApp>); 22] {
     let entity = get(entities::read).put(entities::put).patch(entities::patch).delete(entities::remove);
-    Router::new()
-        .route("/healthz", get(health::healthz))
-        .route("/readyz", get(health::readyz))
-        .route("/openapi.json", get(describe::openapi))
-        .route("/metrics", get(metrics::metrics))
-        .route("/v1/status", get(status::status))
-        .route("/v1/join", post(members::join))
-        .route("/v1/peers", get(members::peers).post(members::add_peer))
-        .route("/v1/peers/{peer}", delete(members::remove_peer))
-        .route("/v1/receipts/{receipt}", get(receipts::receipt))
-        .route("/v1/spaces", get(spaces::list).post(spaces::create))
-        .route("/v1/spaces/{space}", get(spaces::show))
-        .route("/v1/spaces/{space}/invites", post(members::invite))
-        .route("/v1/spaces/{space}/members", get(members::members))
-        .route("/v1/spaces/{space}/transactions", post(transactions::transact))
-        .route("/v1/spaces/{space}/changes", get(changes::changes))
-        .route("/v1/spaces/{space}/export", get(export::export))
-        .route("/v1/spaces/{space}/{collection}", get(listing::list).post(entities::create))
+    [
+        ("/healthz", get(health::healthz)),
+        ("/readyz", get(health::readyz)),
+        ("/openapi.json", get(describe::openapi)),
+        ("/metrics", get(metrics::metrics)),
+        ("/v1/status", get(status::status)),
+        ("/v1/join", post(members::join)),
+        ("/v1/peers", get(members::peers).post(members::add_peer)),
+        ("/v1/peers/{peer}", delete(members::remove_peer)),
+        ("/v1/receipts/{receipt}", get(receipts::receipt)),
+        ("/v1/spaces", get(spaces::list).post(spaces::create)),
+        ("/v1/spaces/{space}", get(spaces::show)),
+        ("/v1/spaces/{space}/invites", post(members::invite)),
+        ("/v1/spaces/{space}/members", get(members::members)),
+        ("/v1/spaces/{space}/transactions", post(transactions::transact)),
+        ("/v1/spaces/{space}/changes", get(changes::changes)),
+        ("/v1/spaces/{space}/export", get(export::export)),
+        ("/v1/spaces/{space}/import", post(import::restore)),
+        ("/v1/spaces/{space}/{collection}", get(listing::list).post(entities::create)),
         // An entity may be called `import`.
-        .route("/v1/spaces/{space}/{collection}/import", entity.clone().post(import::import))
-        .route("/v1/spaces/{space}/{collection}/{id}", entity)
-        .route("/v1/spaces/{space}/{collection}/{id}/history", get(history::history))
-        .route("/v1/spaces/{space}/{collection}/{id}/blame", get(blame::blame))
+        ("/v1/spaces/{space}/{collection}/import", entity.clone().post(import::import)),
+        ("/v1/spaces/{space}/{collection}/{id}", entity),
+        ("/v1/spaces/{space}/{collection}/{id}/history", get(history::history)),
+        ("/v1/spaces/{space}/{collection}/{id}/blame", get(blame::blame)),
+    ]
+}
+
+/// The routes with everything that stands before them.
+fn router(app: App) -> Router {
+    let app = Arc::new(app);
+    let routed = routes().into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, methods));
+    routed
         .fallback(async || Problem::new(Kind::NotFound, "there is no such path; /openapi.json lists them all"))
         .method_not_allowed_fallback(async || {
             Problem::new(Kind::MethodNotAllowed, "the path is known, the method is not one of its own")

@@ -42,11 +42,14 @@ pub(super) enum Kind {
     Damaged,
     Store,
     Full,
+    TooManyStreams,
+    Timeout,
+    Stopping,
 }
 
 impl Kind {
     /// All kinds, for the description of the API.
-    pub(super) const ALL: [Self; 26] = [
+    pub(super) const ALL: [Self; 29] = [
         Self::Unauthorized,
         Self::ForbiddenHost,
         Self::ForbiddenOrigin,
@@ -73,6 +76,9 @@ impl Kind {
         Self::Damaged,
         Self::Store,
         Self::Full,
+        Self::TooManyStreams,
+        Self::Timeout,
+        Self::Stopping,
     ];
 
     /// (slug, status, title).
@@ -120,6 +126,9 @@ impl Kind {
             Self::Damaged => ("damaged", StatusCode::INTERNAL_SERVER_ERROR, "A stored value is damaged"),
             Self::Store => ("store", StatusCode::SERVICE_UNAVAILABLE, "The store cannot be used at present"),
             Self::Full => ("full", StatusCode::INSUFFICIENT_STORAGE, "The disk is full"),
+            Self::TooManyStreams => ("too-many-streams", StatusCode::TOO_MANY_REQUESTS, "Too many streams at once"),
+            Self::Timeout => ("timeout", StatusCode::REQUEST_TIMEOUT, "The request does not move"),
+            Self::Stopping => ("stopping", StatusCode::SERVICE_UNAVAILABLE, "The node is stopping"),
         }
     }
 
@@ -147,6 +156,9 @@ impl Kind {
                 "what can be rebuilt from its entries is, within seconds: try again; `tombolo status` says what cannot"
             }
             Self::TicketExpired | Self::TicketUsed => "ask for a new ticket",
+            Self::TooManyStreams => "end some of them: one stream without `collection` tells everything of a space",
+            Self::Timeout => "send the body in one go, or as an import",
+            Self::Stopping => "nothing was written for this request; send it again once the node runs",
             _ => return None,
         })
     }
@@ -208,9 +220,12 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let mut response = (self.status(), self.to_json().to_string()).into_response();
+        let mut response = (self.status(), format!("{}\n", self.to_json())).into_response();
         let kind = HeaderValue::from_static("application/problem+json");
         response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        if self.kind == Kind::TooManyStreams {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
         if self.kind == Kind::Unauthorized {
             let scheme = HeaderValue::from_static("Bearer realm=\"tombolo\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
@@ -243,7 +258,7 @@ impl From<StreamError> for Problem {
 
 impl From<Stopped> for Problem {
     fn from(stopped: Stopped) -> Self {
-        Self::new(Kind::Store, stopped.to_string())
+        Self::new(Kind::Stopping, stopped.to_string())
     }
 }
 

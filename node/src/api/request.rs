@@ -14,11 +14,12 @@ use tombolo_crdt::entry::Trace;
 use tombolo_crdt::json::Json;
 use tombolo_crdt::names::{check_collection, check_id};
 
+use super::App;
 use super::problem::{Kind, Problem};
 use crate::engine::Expect;
 
 /// Collection names that paths of the API need for themselves.
-const RESERVED: [&str; 5] = ["changes", "transactions", "export", "invites", "members"];
+const RESERVED: [&str; 6] = ["changes", "transactions", "export", "import", "invites", "members"];
 /// Bytes of an idempotency key; a UUID has 36.
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 256;
 /// The longest wait a request may ask for: proxies and clients give up sooner.
@@ -57,20 +58,41 @@ impl PathParts {
     /// The entity's id, checked. On the path of imports it is `import`.
     pub(super) fn id(&self) -> Result<&str, Problem> {
         let id = self.0.get("id").map_or("import", String::as_str);
-        check_id(id).map_err(|error| Problem::new(Kind::InvalidName, error.to_string()))?;
+        check_entity_id(id)?;
         Ok(id)
     }
+}
+
+/// Names that paths cannot carry: clients take them for "here" and "one up" and leave them out, escaped or not.
+const PATH_DOTS: [&str; 2] = [".", ".."];
+
+/// Checks an entity's id, as far as the API has a say in it too.
+pub(super) fn check_entity_id(id: &str) -> Result<(), Problem> {
+    check_id(id).map_err(|error| Problem::new(Kind::InvalidName, error.to_string()))?;
+    no_dots("an id", id)
+}
+
+fn no_dots(what: &str, name: &str) -> Result<(), Problem> {
+    if !PATH_DOTS.contains(&name) {
+        return Ok(());
+    }
+    let detail = format!("{what} cannot be `{name}`: browsers and most HTTP clients remove it from the path");
+    Err(Problem::new(Kind::InvalidName, detail).hint("put a letter before it"))
 }
 
 /// Checks a collection's name, as far as the API has a say in it too.
 pub(super) fn check_collection_name(name: &str) -> Result<(), Problem> {
     check_collection(name).map_err(|error| Problem::new(Kind::InvalidName, error.to_string()))?;
+    no_dots("a collection", name)?;
     if RESERVED.contains(&name) {
         let detail = format!("a collection cannot be called `{name}`: the API has a path of that name");
         return Err(Problem::new(Kind::InvalidName, detail));
     }
     Ok(())
 }
+
+/// Said where a `+` may have been meant.
+pub(super) const PLUS_HINT: &str = "a `+` in a URL stands for a blank; write it as %2B";
 
 /// The query string. Unknown parameters are an error if `T` says so.
 #[derive(Debug)]
@@ -81,7 +103,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = Query::<T>::try_from_uri(&parts.uri);
-        query.map(|query| Self(query.0)).map_err(|error| Problem::argument(error.body_text()))
+        query.map(|query| Self(query.0)).map_err(|error| {
+            let problem = Problem::argument(error.body_text());
+            let has_plus = parts.uri.query().is_some_and(|query| query.contains('+'));
+            if has_plus { problem.hint(PLUS_HINT) } else { problem }
+        })
     }
 }
 
@@ -89,13 +115,26 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
 /// the answer (16 MiB).
 const DISCARD_BYTES_MAX: usize = 16 << 20;
 
+/// How long a body may rest before the request is given up.
+const BODY_WAIT: Duration = Duration::from_secs(30);
+
+/// Waits for more of a body.
+///
+/// # Errors
+/// [`Kind::Timeout`]: nothing came.
+pub(super) async fn next_within<T>(wait: Duration, next: impl Future<Output = T>) -> Result<T, Problem> {
+    tokio::time::timeout(wait, next).await.map_err(|_| {
+        Problem::new(Kind::Timeout, format!("nothing of the body has come for {} seconds", wait.as_secs()))
+    })
+}
+
 /// Reads a body of at most `limit` bytes.
 pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let mut chunks = body.into_data_stream();
     let mut taken = Vec::with_capacity(announced.unwrap_or(0).min(limit));
     let mut total = 0usize;
-    while let Some(chunk) = chunks.next().await {
+    while let Some(chunk) = next_within(BODY_WAIT, chunks.next()).await? {
         let chunk = chunk.map_err(|error| Problem::argument(format!("the body could not be read: {error}")))?;
         total = total.saturating_add(chunk.len());
         if total <= limit {
@@ -129,8 +168,13 @@ pub(super) fn need_content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<
     Err(Problem::new(Kind::UnsupportedMediaType, detail).hint(hint))
 }
 
-/// A JSON body, exact.
-pub(super) fn parse_json(bytes: &[u8]) -> Result<Json, Problem> {
+/// A JSON body, exact. A large one is read in a turn.
+pub(super) async fn parse_json(app: &App, bytes: &Bytes) -> Result<Json, Problem> {
+    let body = bytes.clone();
+    app.turns.value(bytes.len(), move || json(&body)).await?
+}
+
+fn json(bytes: &[u8]) -> Result<Json, Problem> {
     Json::parse(bytes).map_err(|error| {
         Problem::new(Kind::InvalidJson, error.to_string())
             .with("line", error.line as u64)
@@ -161,16 +205,41 @@ pub(super) fn revision(text: &str) -> Result<Revision, Problem> {
     bare.parse().map_err(|error| Problem::argument(format!("{error}")).hint("a revision is what `ETag` said"))
 }
 
-/// What `If-Match` and `If-None-Match` ask of a write.
+/// What `If-Match` and `If-None-Match` ask of a write. `If-Match` may be a list, of which one must be the present revision.
 pub(super) fn expectation(headers: &HeaderMap) -> Result<Expect, Problem> {
-    match (text(headers, "if-match")?, text(headers, "if-none-match")?) {
-        (None, None) => Ok(Expect::Any),
-        (Some("*"), None) => Ok(Expect::Present),
-        (Some(tag), None) => Ok(Expect::Revision(revision(tag)?)),
-        (None, Some("*")) => Ok(Expect::Absent),
-        (None, Some(_)) => Err(Problem::argument("with a write, `If-None-Match` takes only `*`")),
-        (Some(_), Some(_)) => Err(Problem::argument("`If-Match` and `If-None-Match` exclude each other")),
+    match (list(headers, "if-match")?.as_slice(), list(headers, "if-none-match")?.as_slice()) {
+        ([], []) => Ok(Expect::Any),
+        (["*"], []) => Ok(Expect::Present),
+        (tags, []) => {
+            // Weak tags are never equal here (RFC 9110, 13.1.1): of nothing but weak ones none matches.
+            let strong = tags.iter().filter(|tag| !tag.starts_with("W/"));
+            let revisions = strong.map(|tag| revision(tag)).collect::<Result<Vec<_>, _>>()?;
+            match revisions.as_slice() {
+                [one] => Ok(Expect::Revision(*one)),
+                _ => Ok(Expect::OneOf(revisions)),
+            }
+        }
+        ([], ["*"]) => Ok(Expect::Absent),
+        ([], _) => Err(Problem::argument("with a write, `If-None-Match` takes only `*`")),
+        _ => Err(Problem::argument("`If-Match` and `If-None-Match` exclude each other")),
     }
+}
+
+/// Most entity tags in one header: a client knows one or a few revisions.
+const TAGS_MAX: usize = 64;
+
+/// The members of a header that is a list, over all its lines.
+fn list<'h>(headers: &'h HeaderMap, name: &str) -> Result<Vec<&'h str>, Problem> {
+    let plain = |_| Problem::argument(format!("the header {name} is not plain text"));
+    let mut members = Vec::new();
+    for value in headers.get_all(name) {
+        let text = value.to_str().map_err(plain)?;
+        members.extend(text.split(',').map(str::trim).filter(|member| !member.is_empty()));
+    }
+    if members.len() > TAGS_MAX {
+        return Err(Problem::argument(format!("the header {name} has over {TAGS_MAX} entity tags")));
+    }
+    Ok(members)
 }
 
 /// `Idempotency-Key`.
@@ -235,8 +304,15 @@ mod tests {
         assert_eq!(expectation(&headers(&[("if-match", "*")])), Ok(Expect::Present));
         assert_eq!(expectation(&headers(&[("if-match", tag)])), Ok(Expect::Revision(revision)));
         assert_eq!(expectation(&headers(&[("if-none-match", "*")])), Ok(Expect::Absent));
+        let list = format!("W/\"x\", {tag}").leak();
+        assert_eq!(expectation(&headers(&[("if-match", list)])), Ok(Expect::Revision(revision)));
+        assert_eq!(
+            expectation(&headers(&[("if-match", tag), ("if-match", tag)])),
+            Ok(Expect::OneOf(vec![revision; 2]))
+        );
+        assert_eq!(expectation(&headers(&[("if-match", "W/\"ab\"")])), Ok(Expect::OneOf(Vec::new())), "never matches");
         for wrong in
-            [&[("if-match", "W/\"ab\"")][..], &[("if-none-match", tag)], &[("if-match", "*"), ("if-none-match", "*")]]
+            [&[("if-match", "ab")][..], &[("if-none-match", tag)], &[("if-match", "*"), ("if-none-match", "*")]]
         {
             assert!(expectation(&headers(wrong)).is_err(), "{wrong:?}");
         }
@@ -262,8 +338,10 @@ mod tests {
     #[test]
     fn reserved_collections_are_refused() {
         assert_eq!(check_collection_name("orders"), Ok(()));
-        for name in ["changes", "transactions", "export", "invites", "members", "", "a/b"] {
+        for name in ["changes", "transactions", "export", "import", "invites", "members", "", "a/b", ".", ".."] {
             assert!(check_collection_name(name).is_err(), "{name}");
         }
+        assert_eq!(check_entity_id("..."), Ok(()));
+        assert!([".", "..", ""].iter().all(|id| check_entity_id(id).is_err()));
     }
 }

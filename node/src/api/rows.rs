@@ -8,7 +8,9 @@ use tombolo_crdt::{Revision, SpaceId};
 use super::App;
 use super::problem::{Kind, Problem};
 use crate::engine::Command;
-use crate::store::Snapshot;
+
+/// Number of the space, collection, id.
+pub(super) type EntityAt<'a> = (u32, &'a str, &'a str);
 
 /// Decodes a row.
 pub(super) fn decode(collection: &str, id: &str, row: &[u8]) -> Result<EntityState, Problem> {
@@ -37,20 +39,37 @@ pub(super) async fn cared<T>(app: &App, space: SpaceId, answer: Result<T, Proble
     }
 }
 
-/// An entity; `None`: it was never written.
-pub(super) fn read(
-    snapshot: &Snapshot,
-    space_no: u32,
-    collection: &str,
-    id: &str,
-) -> Result<Option<EntityState>, Problem> {
-    let row = snapshot.row(space_no, collection, id)?;
-    row.map(|row| decode(collection, id, &row)).transpose()
+/// An entity; `None`: it was never written. A large row is decoded in a turn.
+pub(super) async fn read(app: &App, (space_no, collection, id): EntityAt<'_>) -> Result<Option<EntityState>, Problem> {
+    let Some(row) = app.snapshot()?.row(space_no, collection, id)? else { return Ok(None) };
+    let names = (collection.to_owned(), id.to_owned());
+    app.turns.value(row.len(), move || decode(&names.0, &names.1, &row)).await?.map(Some)
 }
 
 /// Canonical bytes of the view.
 pub(super) fn view(state: &EntityState) -> Vec<u8> {
     state.view_bytes()
+}
+
+/// An entity as it is shown: its revision and the canonical bytes of its view.
+#[derive(Debug)]
+pub(super) struct Shown {
+    pub(super) revision: Revision,
+    pub(super) view: Vec<u8>,
+}
+
+impl Shown {
+    /// `None`: the entity is absent.
+    pub(super) fn of(state: &EntityState) -> Option<Self> {
+        state.is_present().then(|| Self { revision: state.revision(), view: state.view_bytes() })
+    }
+}
+
+/// An entity as it is shown; `None`: absent. A large row is decoded in a turn.
+pub(super) async fn shown(app: &App, (space_no, collection, id): EntityAt<'_>) -> Result<Option<Shown>, Problem> {
+    let Some(row) = app.snapshot()?.row(space_no, collection, id)? else { return Ok(None) };
+    let names = (collection.to_owned(), id.to_owned());
+    app.turns.value(row.len(), move || Ok(Shown::of(&decode(&names.0, &names.1, &row)?))).await?
 }
 
 pub(super) fn absent(collection: &str, id: &str) -> Problem {

@@ -1,14 +1,20 @@
 //! Everything `tombolo status` shows.
 
-use axum::Json as AxumJson;
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 use tombolo_crdt::rules::Role;
 
+use super::describe::Operation;
 use super::problem::Problem;
 use super::spaces::unexpected;
+use super::write::Json;
 use super::{App, SharedApp};
 use crate::engine::{Command, ConnectionStatus, HeldStatus, MemberStatus, Reply, SpaceStatus, Status};
+
+pub(super) const OPERATIONS: &[Operation] = &[
+    Operation { path: "/v1/status", summary: "Everything about this node", ..Operation::PLAIN },
+    Operation { path: "/metrics", summary: "Figures for Prometheus", ..Operation::PLAIN },
+];
 
 /// Asks the engine.
 pub(super) async fn ask(app: &SharedApp) -> Result<Status, Problem> {
@@ -20,11 +26,11 @@ pub(super) async fn ask(app: &SharedApp) -> Result<Status, Problem> {
 }
 
 /// `GET /v1/status`
-pub(super) async fn status(State(app): State<SharedApp>) -> Result<AxumJson<Value>, Problem> {
+pub(super) async fn status(State(app): State<SharedApp>) -> Result<Json, Problem> {
     let status = ask(&app).await?;
     let joins = status.joins.iter().map(|(space, name)| json!({ "space": space.to_string(), "name": name }));
     let joins: Vec<Value> = joins.collect();
-    Ok(AxumJson(json!({
+    Ok(Json(json!({
         "node": status.node.to_string(),
         "name": status.name,
         "version": env!("CARGO_PKG_VERSION"),

@@ -9,12 +9,33 @@ use tombolo_crdt::Revision;
 use tombolo_crdt::entity::{PatchOp, TypedOp, Write};
 use tombolo_crdt::entry::ENTRY_CHANGES_MAX;
 use tombolo_crdt::json::{Fields, Json};
-use tombolo_crdt::names::check_id;
 
+use super::describe::{HttpMethod, JSON, Operation, Parameter, Shape, TEXT};
 use super::problem::{Kind, Problem};
-use super::request::{self, PathParts, check_collection_name};
-use super::{SharedApp, TRANSACTION_BODY_MAX, rows, spaces, write};
+use super::request::{self, PathParts, check_collection_name, check_entity_id};
+use super::{SharedApp, TRANSACTION_BODY_MAX, rows, write};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
+
+pub(super) const OPERATIONS: &[Operation] = &[Operation {
+    method: HttpMethod::Post,
+    path: "/v1/spaces/{space}/transactions",
+    summary: "Several writes as one entry",
+    headers: &[
+        Parameter("Idempotency-Key", "A repeated request is answered as the first was", Shape::Text(1, 256)),
+        Parameter("traceparent", "W3C trace context", TEXT),
+    ],
+    bodies: JSON,
+    problems: &[
+        Kind::Role,
+        Kind::NotFound,
+        Kind::InvalidName,
+        Kind::RevisionMismatch,
+        Kind::BaseUnknown,
+        Kind::IdempotencyConflict,
+        Kind::Damaged,
+    ],
+    ..Operation::PLAIN
+}];
 
 /// Members that a write of a transaction may have.
 const MEMBERS: [&str; 10] =
@@ -30,23 +51,20 @@ pub(super) async fn transact(
 ) -> Result<Response, Problem> {
     request::need_content_type(&headers, &["application/json"])?;
     let bytes = request::read_body(&headers, body, TRANSACTION_BODY_MAX).await?;
-    let planned = parse(request::parse_json(&bytes)?)?;
+    let planned = parse(request::parse_json(&app, &bytes).await?)?;
     let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
-    let (space, space_no) = {
-        let space = spaces::resolve(&app.snapshot()?, path.space())?;
-        (space.space, space.no)
-    };
+    let space = app.space(path.space())?;
     let mut writes = Vec::with_capacity(planned.len());
     for Planned { mut write, base } in planned {
         if let (Some(revision), Write::Put { base, .. }) = (base, &mut write.write) {
-            let found = write::base(&app, (space_no, &write.collection, &write.id), revision).await;
-            *base = Some(rows::cared(&app, space, found).await?);
+            let found = write::base(&app, (space.no, &write.collection, &write.id), revision).await;
+            *base = Some(rows::cared(&app, space.id, found).await?);
         }
         writes.push(write);
     }
     let names: Vec<(String, String)> =
         writes.iter().map(|write| (write.collection.clone(), write.id.clone())).collect();
-    let command = WriteCommand { space, writes, atomic: true, idempotency, trace: request::trace(&headers) };
+    let command = WriteCommand { space: space.id, writes, atomic: true, idempotency, trace: request::trace(&headers) };
     let outcome = write::make(&app, command, bytes.len()).await?;
     let shown = names.iter().zip(&outcome.writes).map(|((collection, id), written)| {
         let mut shown = write::written(id, written);
@@ -97,7 +115,7 @@ fn parse_write(write: Json) -> Result<Planned, Problem> {
     let collection = text(&mut fields, "collection")?.ok_or_else(|| value("`collection` is missing"))?;
     check_collection_name(&collection)?;
     let id = text(&mut fields, "id")?.ok_or_else(|| value("`id` is missing"))?;
-    check_id(&id).map_err(|error| Problem::new(Kind::InvalidName, error.to_string()))?;
+    check_entity_id(&id)?;
     let expect = match (text(&mut fields, "if_match")?, fields.remove("if_none_match")) {
         (None, None) => Expect::Any,
         (Some(any), None) if any == "*" => Expect::Present,

@@ -2,13 +2,14 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tombolo_crdt::hash::Tagged;
-use tombolo_crdt::json::Json;
+use tombolo_crdt::json::Json as Exact;
 use tombolo_crdt::{Receipt, Revision};
 
 use super::problem::{Kind, Problem};
+use super::rows::EntityAt;
 use super::spaces::unexpected;
 use super::{SharedApp, history, request, rows};
 use crate::chain::{BASE_STEPS_MAX, PastError, Until};
@@ -19,7 +20,7 @@ pub(super) const MERGE_PATCH: &str = "application/merge-patch+json";
 /// RFC 6902.
 pub(super) const JSON_PATCH: &str = "application/json-patch+json";
 /// Typed operations.
-pub(super) const OPERATIONS: &str = "application/tombolo-ops+json";
+pub(super) const OPERATIONS_TYPE: &str = "application/tombolo-ops+json";
 
 /// `Tombolo-Receipt`
 const RECEIPT: HeaderName = HeaderName::from_static("tombolo-receipt");
@@ -29,10 +30,10 @@ const REPLAYED: HeaderName = HeaderName::from_static("tombolo-replayed");
 /// The view of an entity at a base revision.
 pub(super) async fn base(
     app: &SharedApp,
-    (space_no, collection, id): (u32, &str, &str),
+    (space_no, collection, id): EntityAt<'_>,
     revision: Revision,
-) -> Result<Json, Problem> {
-    let present = rows::read(&app.snapshot()?, space_no, collection, id)?;
+) -> Result<Exact, Problem> {
+    let present = rows::read(app, (space_no, collection, id)).await?;
     let current = present.as_ref().filter(|state| state.is_present()).map(|state| state.revision().to_string());
     let unknown = || {
         let detail = format!("{collection}/{id} was not at revision {revision} here among its last 4,096 changes");
@@ -119,9 +120,21 @@ pub(super) fn written(id: &str, written: &Written) -> Value {
     })
 }
 
-/// A response of JSON bytes.
-pub(super) fn json_response(bytes: impl Into<Body>) -> Response {
-    let mut response = Response::new(bytes.into());
+/// A response of JSON, with a line feed behind it: terminals show it as a line.
+pub(super) fn json_response(json: impl Into<Vec<u8>>) -> Response {
+    let mut bytes: Vec<u8> = json.into();
+    bytes.push(b'\n');
+    let mut response = Response::new(Body::from(bytes));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
+}
+
+/// A JSON value as an answer.
+#[derive(Debug)]
+pub(super) struct Json(pub(super) Value);
+
+impl IntoResponse for Json {
+    fn into_response(self) -> Response {
+        json_response(self.0.to_string())
+    }
 }

@@ -197,13 +197,15 @@ pub struct Idempotency {
 }
 
 /// What must hold for a write to be made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Expect {
     /// Nothing.
     #[default]
     Any,
     /// The entity is present at this revision (`If-Match: "…"`).
     Revision(Revision),
+    /// The entity is present at one of these revisions (`If-Match: "…", "…"`); none: never.
+    OneOf(Vec<Revision>),
     /// The entity is present (`If-Match: *`).
     Present,
     /// The entity is absent (`If-None-Match: *`).

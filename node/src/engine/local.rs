@@ -332,11 +332,12 @@ fn plan<'w, 'r>(
     };
     let state = entity.writer.state();
     let current = state.is_present().then(|| state.revision());
-    let holds = match write.expect {
+    let holds = match &write.expect {
         Expect::Any => true,
         Expect::Present => current.is_some(),
         Expect::Absent => current.is_none(),
-        Expect::Revision(revision) => current == Some(revision),
+        Expect::Revision(revision) => current == Some(*revision),
+        Expect::OneOf(revisions) => current.is_some_and(|current| revisions.contains(&current)),
     };
     if !holds {
         let (collection, id) = names();

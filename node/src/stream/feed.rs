@@ -1,7 +1,4 @@
-//! From the journal to events: pages, each over a snapshot of its own.
-
-use std::collections::VecDeque;
-use std::ops::ControlFlow;
+//! From the journal to events: in turns of bounded work, each over a snapshot of its own.
 
 use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::entry::{Body, Entry};
@@ -11,12 +8,17 @@ use tombolo_crdt::{Receipt, SpaceId};
 use super::StreamError;
 use super::cursor::{Cursor, Mark};
 use super::event::{Event, Kind};
+use super::walk::{Walk, decode};
 use crate::store::{JournalKind, JournalRow, Reader, Snapshot};
 
-/// Journal rows, or rows of a listing, per snapshot.
-const PAGE_ROWS: usize = 64;
-/// Bytes of events after which a page ends early.
-const PAGE_BYTES: usize = 256 << 10;
+/// Journal rows, or rows of a listing, that a turn looks at: 3 µs each where the filter leaves nothing of them.
+pub(super) const TURN_ROWS: usize = 512;
+/// Bytes of rows and entries that a turn reads and decodes: 5 ms. A turn ends with the one that goes beyond.
+pub(super) const TURN_READ_BYTES: usize = 256 << 10;
+/// Bytes of events after which a turn ends: what waits in memory for a client that does not read.
+const TURN_EVENT_BYTES: usize = 16 << 10;
+/// Journal rows read at a time.
+const BATCH_ROWS: usize = 64;
 
 /// Reads the changes of a space.
 #[derive(Debug)]
@@ -24,49 +26,69 @@ pub(crate) struct Feed {
     pub(crate) space: SpaceId,
     space_no: u32,
     collection: Option<String>,
-    /// Where the next page begins.
+    /// Where the next turn begins.
     cursor: Cursor,
     /// A reset has to be told first.
     reset_due: bool,
-    /// Where the journal ended at the last page.
+    /// Where the journal ended at the last turn that came to its end.
     pub(crate) end: u64,
-    /// Events that are made and not yet taken.
-    ready: VecDeque<Event>,
+}
+
+/// What a turn came to.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// Events, in order; at least one.
+    Events(Vec<Event>),
+    /// Nothing to tell in what was looked at; there is more to look at.
+    Nothing,
+    /// Nothing more for now.
+    Present,
+}
+
+/// What a turn has done so far.
+#[derive(Debug, Default)]
+struct Made {
+    events: Vec<Event>,
+    /// Bytes of rows of these events.
+    event_bytes: usize,
+    rows: usize,
+    read_bytes: usize,
+}
+
+impl Made {
+    fn is_full(&self) -> bool {
+        self.rows >= TURN_ROWS || self.read_bytes >= TURN_READ_BYTES || self.event_bytes >= TURN_EVENT_BYTES
+    }
 }
 
 impl Feed {
     /// From a cursor on.
     pub(crate) fn new(space: SpaceId, space_no: u32, collection: Option<String>, cursor: Cursor) -> Self {
-        Self { space, space_no, collection, cursor, reset_due: false, end: 0, ready: VecDeque::new() }
+        Self { space, space_no, collection, cursor, reset_due: false, end: 0 }
     }
 
-    /// The next event; `None`: nothing more for now.
+    /// Makes the next events. Costs some milliseconds at most, whatever is asked for: [`TURN_ROWS`], [`TURN_READ_BYTES`]
+    /// and [`TURN_EVENT_BYTES`] bound it, but for the one row or entry that each goes beyond.
     ///
     /// # Errors
     /// The store or a row cannot be read. Everything before it has been given by then, and it is tried again the next time.
-    pub(crate) fn next(&mut self, reader: &Reader) -> Result<Option<Event>, StreamError> {
-        loop {
-            if let Some(event) = self.ready.pop_front() {
-                return Ok(Some(event));
-            }
-            if !self.page(reader)? {
-                return Ok(None);
-            }
-        }
-    }
-
-    /// Makes events of the next page. `false`: there is none.
-    fn page(&mut self, reader: &Reader) -> Result<bool, StreamError> {
+    pub(crate) fn turn(&mut self, reader: &Reader) -> Result<Turn, StreamError> {
         let snapshot = reader.snapshot()?;
-        if std::mem::take(&mut self.reset_due) {
-            let event = self.reset(&snapshot)?;
-            self.ready.push_back(event);
-            return Ok(true);
-        }
-        match self.cursor.clone() {
-            Cursor::Listing(mark, after) => self.list(&snapshot, mark, after),
-            Cursor::At(mark, done) => self.read(&snapshot, mark, done),
-        }
+        let mut made = Made::default();
+        let more = if std::mem::take(&mut self.reset_due) {
+            made.events.push(self.reset(&snapshot)?);
+            true
+        } else {
+            match self.cursor.clone() {
+                Cursor::Listing(mark, after) => self.list(&snapshot, mark, after, &mut made)?,
+                Cursor::At(mark, done) => self.read(&snapshot, mark, done, &mut made)?,
+            }
+        };
+        Ok(match (made.events.is_empty(), more) {
+            (false, _) => Turn::Events(made.events),
+            (true, true) => Turn::Nothing,
+            (true, false) => Turn::Present,
+        })
     }
 
     /// Begins anew: whoever reads has to forget what it knows.
@@ -77,105 +99,89 @@ impl Feed {
         Ok(Event::new(Kind::Reset, self.cursor.clone()))
     }
 
-    /// A page of the listing after a reset.
-    fn list(&mut self, snapshot: &Snapshot, mark: Mark, after: Option<(String, String)>) -> Result<bool, StreamError> {
-        let (mut scanned, mut bytes, mut more) = (0, 0, false);
-        let mut last = None;
-        let mut fault = None;
-        let ready = &mut self.ready;
-        let behind = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
-        let visited =
-            snapshot.visit_rows(self.space_no, self.collection.as_deref(), "", behind, |collection, id, row| {
-                if scanned >= PAGE_ROWS || bytes >= PAGE_BYTES {
-                    more = true;
-                    return ControlFlow::Break(());
-                }
-                scanned += 1;
-                let key = (collection.to_owned(), id.to_owned());
-                match decode(collection, id, row) {
-                    Ok(state) if state.is_present() => {
-                        bytes += row.len();
-                        let cursor = Cursor::Listing(mark, Some(key.clone()));
-                        let receipt = receipt_at(snapshot, self.space_no, state.journal());
-                        ready.push_back(
-                            Event::new(Kind::Changed, cursor).entity(collection, id, Some(&state)).receipt(receipt),
-                        );
-                    }
-                    Ok(_) => {}
-                    Err(error) => {
-                        fault = Some(error);
-                        return ControlFlow::Break(());
-                    }
-                }
-                last = Some(key);
-                ControlFlow::Continue(())
-            });
-        match fault.or(visited.err().map(StreamError::from)) {
-            Some(error) if self.ready.is_empty() => return Err(error),
-            // What comes before it is given first.
-            fault => more |= fault.is_some(),
-        }
+    /// Goes on with the listing after a reset. There is always more: the journal follows.
+    fn list(
+        &mut self,
+        snapshot: &Snapshot,
+        mark: Mark,
+        after: Option<(String, String)>,
+        made: &mut Made,
+    ) -> Result<bool, StreamError> {
+        let (space_no, mut walk) = (self.space_no, Walk::new(self.space_no, self.collection.clone(), after));
+        let walked = walk.turn(snapshot, |collection, id, state, length| {
+            if state.is_present() {
+                made.event_bytes += length;
+                let cursor = Cursor::Listing(mark, Some((collection.to_owned(), id.to_owned())));
+                let receipt = receipt_at(snapshot, space_no, state.journal());
+                let event = Event::new(Kind::Changed, cursor);
+                made.events.push(event.entity(collection, id, Some(&state)).receipt(receipt));
+            }
+            !made.is_full()
+        });
         // Behind the last entity the journal goes on where it was when the listing began.
-        self.cursor = if more { Cursor::Listing(mark, last.or(after)) } else { Cursor::At(mark, 0) };
-        if !more && let Some(event) = self.ready.back_mut() {
+        self.cursor = if walked? { Cursor::Listing(mark, walk.into_place()) } else { Cursor::At(mark, 0) };
+        if matches!(self.cursor, Cursor::At(..))
+            && let Some(event) = made.events.last_mut()
+        {
             event.cursor = self.cursor.clone();
         }
         Ok(true)
     }
 
-    /// A page of the journal.
-    fn read(&mut self, snapshot: &Snapshot, mark: Mark, mut done: usize) -> Result<bool, StreamError> {
+    /// Goes on with the journal. `false`: it is at its end.
+    fn read(&mut self, snapshot: &Snapshot, mark: Mark, mut done: usize, made: &mut Made) -> Result<bool, StreamError> {
         if !stands(snapshot, self.space_no, mark)? {
             self.reset_due = true;
             return Ok(true);
         }
-        let page = snapshot.journal_range(self.space_no, mark.position + 1, PAGE_ROWS)?;
-        let Some((end, _)) = page.last() else {
-            self.end = mark.position;
-            return Ok(false);
-        };
-        self.end = *end;
         let mut before = mark;
-        let mut bytes = 0;
-        for (position, row) in page {
-            let here = Mark::new(position, &row.running);
-            if row.kind == JournalKind::Reset {
-                self.cursor = Cursor::At(here, 0);
-                self.reset_due = true;
-                return Ok(true);
+        while !made.is_full() {
+            let batch = snapshot.journal_range(self.space_no, before.position + 1, BATCH_ROWS)?;
+            if batch.is_empty() {
+                self.end = before.position;
+                return Ok(false);
             }
-            let made = self.ready.len();
-            bytes += match self.events_of(snapshot, &row, (before, here), done) {
-                Ok(bytes) => bytes,
-                Err(error) => {
-                    // All events of a row or none, and what comes before it first.
-                    self.ready.truncate(made);
-                    return if made == 0 { Err(error) } else { Ok(true) };
+            for (position, row) in batch {
+                let here = Mark::new(position, &row.running);
+                if row.kind == JournalKind::Reset {
+                    self.cursor = Cursor::At(here, 0);
+                    self.reset_due = true;
+                    return Ok(true);
                 }
-            };
-            self.cursor = Cursor::At(here, 0);
-            before = here;
-            done = 0;
-            if bytes >= PAGE_BYTES {
-                break;
+                made.rows += 1;
+                match self.events_of(snapshot, &row, (before, here), done, made) {
+                    Ok(cursor) => self.cursor = cursor,
+                    Err(error) if made.events.is_empty() => return Err(error),
+                    // What comes before it is given first.
+                    Err(_) => return Ok(true),
+                }
+                let is_done = self.cursor == Cursor::At(here, 0);
+                if made.is_full() || !is_done {
+                    return Ok(true);
+                }
+                before = here;
+                done = 0;
             }
         }
         Ok(true)
     }
 
-    /// The events of one journal row, but for the first `done` changes of its entry. All but the last carry the cursor
-    /// before the row. Returns their bytes, roughly.
+    /// The events of one journal row, but for the first `done` changes of its entry, as far as the turn takes them. All but
+    /// the last of the row carry the cursor before the row and how many changes of it are done. Returns where the feed is then.
     fn events_of(
-        &mut self,
+        &self,
         snapshot: &Snapshot,
         row: &JournalRow,
         (before, here): (Mark, Mark),
         done: usize,
-    ) -> Result<usize, StreamError> {
+        made: &mut Made,
+    ) -> Result<Cursor, StreamError> {
+        let behind = Cursor::At(here, 0);
         // A row that was built anew is no entry's doing.
         let of_entry = row.kind != JournalKind::Repaired;
         let receipt = of_entry.then_some(Receipt { feed: row.feed, seq: row.seq });
         let stored = snapshot.entry(row.feed, row.seq)?;
+        made.read_bytes += stored.as_ref().map_or(0, |stored| stored.bytes.len());
         let verdict = stored.as_ref().and_then(|stored| Verdict::from_code(stored.verdict)).map(Verdict::name);
         let entry = stored.and_then(|stored| Entry::decode(&stored.bytes).ok());
         let hlc = entry.as_ref().map(|entry| entry.hlc);
@@ -186,38 +192,44 @@ impl Feed {
             names = changes.into_iter().map(|change| (change.collection, change.id)).collect();
         }
         let wanted = |collection: &str| self.collection.as_deref().is_none_or(|wanted| wanted == collection);
-        let first = self.ready.len();
-        let mut bytes = 0;
+        let first = made.events.len();
         match row.kind {
             JournalKind::Rules if self.collection.is_none() => {
-                self.ready.push_back(Event::new(Kind::Rules, Cursor::At(here, 0)).receipt(receipt).at(hlc));
+                made.events.push(Event::new(Kind::Rules, behind.clone()).receipt(receipt).at(hlc));
             }
             JournalKind::Rules | JournalKind::Reset => {}
             JournalKind::Refused => {
                 names.retain(|(collection, _)| wanted(collection));
                 if self.collection.is_none() || !names.is_empty() {
-                    let event = Event::new(Kind::Refused, Cursor::At(here, 0)).receipt(receipt).at(hlc);
-                    self.ready.push_back(event.refused(verdict, names));
+                    let event = Event::new(Kind::Refused, behind.clone()).receipt(receipt).at(hlc);
+                    made.events.push(event.refused(verdict, names));
                 }
             }
             JournalKind::Applied | JournalKind::TakenOut | JournalKind::Released | JournalKind::Repaired => {
-                let undone = names.iter().enumerate().skip(done);
-                for (index, (collection, id)) in undone.filter(|(_, (collection, _))| wanted(collection)) {
-                    let (event, length) = changed(snapshot, self.space_no, collection, id)?;
-                    bytes += length;
+                let undone = names.iter().enumerate().skip(done).filter(|(_, (collection, _))| wanted(collection));
+                let mut undone = undone.peekable();
+                while let Some((index, (collection, id))) = undone.next() {
+                    let (event, length) = match changed(snapshot, self.space_no, collection, id) {
+                        Ok(changed) => changed,
+                        // What comes before it in the row is given first.
+                        Err(_) if made.events.len() > first => return Ok(Cursor::At(before, index)),
+                        Err(error) => return Err(error),
+                    };
+                    made.event_bytes += length;
+                    made.read_bytes += length;
+                    made.rows += 1;
                     let mut event = event.receipt(receipt).at(hlc);
-                    event.cursor = Cursor::At(before, index + 1);
-                    self.ready.push_back(event);
+                    let is_last = undone.peek().is_none();
+                    // The last event of the row stands for all of it.
+                    event.cursor = if is_last { behind.clone() } else { Cursor::At(before, index + 1) };
+                    made.events.push(event);
+                    if !is_last && made.is_full() {
+                        return Ok(Cursor::At(before, index + 1));
+                    }
                 }
             }
         }
-        // The last event of the row stands for all of it.
-        if self.ready.len() > first
-            && let Some(last) = self.ready.back_mut()
-        {
-            last.cursor = Cursor::At(here, 0);
-        }
-        Ok(bytes)
+        Ok(behind)
     }
 }
 
@@ -246,12 +258,4 @@ fn stands(snapshot: &Snapshot, space_no: u32, mark: Mark) -> Result<bool, Stream
 fn receipt_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Option<Receipt> {
     let row = snapshot.journal(space_no, position).ok()??;
     Some(Receipt { feed: row.feed, seq: row.seq })
-}
-
-fn decode(collection: &str, id: &str, row: &[u8]) -> Result<EntityState, StreamError> {
-    EntityState::decode(row).map_err(|error| StreamError::Damaged {
-        collection: collection.to_owned(),
-        id: id.to_owned(),
-        reason: error.to_string(),
-    })
 }

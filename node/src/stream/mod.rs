@@ -1,20 +1,23 @@
 //! The change stream of a space: every change once and in order, from any cursor on.
 //!
-//! A [`Feed`] reads the journal in pages, each over a snapshot of its own; an [`Event`] is what its reader is told. HTTP
+//! A [`Feed`] reads the journal in turns of bounded work; an event is what its reader is told. HTTP
 //! sends them as CloudEvents; [`ChangeReader`] gives them to programs without HTTP, as simulations are.
 
 mod cursor;
 mod event;
 mod feed;
 mod reader;
+mod walk;
 
 use serde_json::Value;
 
 use crate::store::StoreError;
 
 pub(crate) use cursor::{Cursor, Mark};
-pub(crate) use feed::Feed;
+pub(crate) use event::Event;
+pub(crate) use feed::{Feed, Turn};
 pub use reader::{ChangeReader, Told};
+pub(crate) use walk::Walk;
 
 /// Why a stream cannot go on. Its reader is where it was, and may try again.
 #[derive(Debug, thiserror::Error)]

@@ -1,11 +1,13 @@
 //! The change stream without HTTP around it: what clients are told, straight from a store. For simulations.
 
+use std::collections::VecDeque;
+
 use tombolo_crdt::{Receipt, SpaceId};
 
 use super::StreamError;
 use super::cursor::{Cursor, Mark};
-use super::event::Kind;
-use super::feed::Feed;
+use super::event::{Event, Kind};
+use super::feed::{Feed, Turn};
 use crate::store::Reader;
 
 /// An event as a client gets it.
@@ -31,6 +33,8 @@ pub enum Told {
 pub struct ChangeReader {
     feed: Feed,
     cursor: String,
+    /// Events that are made and not yet taken.
+    ready: VecDeque<Event>,
 }
 
 impl ChangeReader {
@@ -38,7 +42,7 @@ impl ChangeReader {
     #[must_use]
     pub fn new(space: SpaceId, space_no: u32, cursor: &str) -> Option<Self> {
         let at = if cursor.is_empty() { Cursor::At(Mark::default(), 0) } else { cursor.parse().ok()? };
-        Some(Self { feed: Feed::new(space, space_no, None, at), cursor: cursor.to_owned() })
+        Some(Self { feed: Feed::new(space, space_no, None, at), cursor: cursor.to_owned(), ready: VecDeque::new() })
     }
 
     /// The cursor of the last event taken.
@@ -47,23 +51,29 @@ impl ChangeReader {
         &self.cursor
     }
 
-    /// The next event; `None`: nothing more for now. Reads a page of the journal at a time.
+    /// The next event; `None`: nothing more for now.
     ///
     /// # Errors
     /// [`StreamError`]: the store or a row cannot be read. The reader is where it was.
     pub fn next(&mut self, reader: &Reader) -> Result<Option<Told>, StreamError> {
-        Ok(self.feed.next(reader)?.map(|event| {
-            self.cursor = event.cursor.to_string();
-            let receipt = event.entry();
-            match (event.kind, event.about()) {
-                (Kind::Reset, _) => Told::Reset,
-                (_, Some((collection, id, view))) => Told::Entity {
-                    entity: (collection.to_owned(), id.to_owned()),
-                    view: view.map(<[u8]>::to_vec),
-                    receipt,
-                },
-                _ => Told::Other(receipt),
+        let event = loop {
+            if let Some(event) = self.ready.pop_front() {
+                break event;
             }
+            match self.feed.turn(reader)? {
+                Turn::Events(events) => self.ready.extend(events),
+                Turn::Nothing => {}
+                Turn::Present => return Ok(None),
+            }
+        };
+        self.cursor = event.cursor.to_string();
+        let receipt = event.entry();
+        Ok(Some(match (event.kind, event.about()) {
+            (Kind::Reset, _) => Told::Reset,
+            (_, Some((collection, id, view))) => {
+                Told::Entity { entity: (collection.to_owned(), id.to_owned()), view: view.map(<[u8]>::to_vec), receipt }
+            }
+            _ => Told::Other(receipt),
         }))
     }
 }

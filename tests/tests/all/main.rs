@@ -4,6 +4,7 @@ mod api;
 mod cli;
 mod durability;
 mod history;
+mod http;
 mod import;
 mod simulation;
 mod stalled;

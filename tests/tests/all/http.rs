@@ -1,0 +1,238 @@
+//! HTTP that nobody can stop: long reads, readers that do not read, requests that never end, and requests that mean two
+//! things.
+//!
+//! The stories: one GET of changes in a collection without any took a thread of the server for a second, so two of them
+//! stopped the node; five hundred streams that nobody read took half a megabyte each; ten thousand half requests stood for
+//! ever.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+use tombolo_tests::{Api, Node, PATIENCE};
+
+/// A node with so many entities in `shop/things`.
+fn node_with(entities: usize) -> (Node, String) {
+    let node = Node::new("a");
+    let space = node.create_space("shop");
+    let lines: String =
+        (0..entities).map(|n| format!("{{\"id\":\"k{n:06}\",\"text\":\"{}\"}}\n", "x".repeat(100))).collect();
+    let path = format!("/v1/spaces/{space}/things/import?id=id");
+    let answer = node.api.send("POST", &path, &[("content-type", "application/x-ndjson")], Some(lines)).expect(200);
+    let done = answer.lines().pop().expect("a last line");
+    assert_eq!((&done["done"]["created"], &done["done"]["lines"]), (&json!(entities), &json!(entities)), "{done}");
+    (node, space)
+}
+
+/// Sends the bytes of a request as they are.
+fn raw(api: &Api, request: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(api.address()).expect("connected");
+    stream.set_read_timeout(Some(PATIENCE)).expect("set");
+    stream.write_all(request.as_bytes()).expect("sent");
+    stream
+}
+
+/// What comes until the other end closes. A connection that was cut off counts as closed.
+fn to_end(mut stream: TcpStream) -> String {
+    let mut out = Vec::new();
+    match stream.read_to_end(&mut out) {
+        Err(error) if error.kind() != std::io::ErrorKind::ConnectionReset => panic!("still open: {error}"),
+        _ => String::from_utf8_lossy(&out).into_owned(),
+    }
+}
+
+fn head(api: &Api, line: &str, more: &str) -> String {
+    format!("{line} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {}\r\n{more}\r\n", api.address(), api.token())
+}
+
+/// Resident memory of a process, in KiB.
+fn resident(node: &Node) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).expect("a process");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a figure");
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn reads_that_find_nothing_hold_nobody_up() {
+    let (a, space) = node_with(20_000);
+    let path = format!("/v1/spaces/{space}/changes?collection=none");
+    let over = AtomicBool::new(false);
+    let (mut answered, mut written) = (0, 0);
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = (0..8)
+            .map(|_| {
+                let (api, path) = (Api::new(a.api.address(), a.api.token()), path.clone());
+                scope.spawn(move || api.get(&path).expect(200).body)
+            })
+            .collect();
+        let join = scope.spawn(|| {
+            let bodies: Vec<String> = readers.into_iter().map(|reader| reader.join().expect("read")).collect();
+            over.store(true, Ordering::Relaxed);
+            bodies
+        });
+        while !over.load(Ordering::Relaxed) {
+            a.api.get("/healthz").expect(200);
+            answered += 1;
+            a.api.put(&format!("/v1/spaces/{space}/x/{written}"), &json!({"n": written})).expect(201);
+            written += 1;
+        }
+        assert!(join.join().expect("all read").iter().all(String::is_empty), "nothing is in that collection");
+    });
+    // Where a read keeps its thread, eight of them on a few threads leave room for one or two.
+    assert!(answered >= 20, "{answered} requests were answered beside eight long reads");
+}
+
+#[test]
+fn streams_that_nobody_reads_hold_no_place_and_little_memory() {
+    let (a, space) = node_with(4_000);
+    let get = |path: &str| raw(&a.api, &head(&a.api, &format!("GET {path}"), ""));
+    let before = resident(&a);
+    let mut unread = Vec::new();
+    for _ in 0..50 {
+        unread.push(get(&format!("/v1/spaces/{space}/changes?live=sse")));
+        unread.push(get(&format!("/v1/spaces/{space}/export")));
+    }
+    for n in 0..20 {
+        a.api.put(&format!("/v1/spaces/{space}/x/{n}"), &json!({"n": n})).expect(201);
+    }
+    let grown = resident(&a).saturating_sub(before);
+    assert!(grown < 100 * 160, "{grown} KiB for 100 streams that nobody reads");
+    // One that is read comes to its end meanwhile.
+    assert_eq!(a.export(&space).lines().count(), 4_020);
+    drop(unread);
+}
+
+#[test]
+fn streams_are_bounded_and_the_bound_is_told() {
+    let (a, space) = node_with(1);
+    let line = format!("GET /v1/spaces/{space}/changes?since=now&live=ndjson");
+    let streams: Vec<TcpStream> = (0..1_024)
+        .map(|_| {
+            let mut stream = raw(&a.api, &head(&a.api, &line, ""));
+            let mut begin = [0; 12];
+            stream.read_exact(&mut begin).expect("an answer begins");
+            assert_eq!(&begin, b"HTTP/1.1 200");
+            stream
+        })
+        .collect();
+    let refused = a.api.get(&format!("/v1/spaces/{space}/export")).expect(429);
+    assert_eq!((refused.problem().as_str(), refused.header("retry-after")), ("too-many-streams", Some("1")));
+    assert!(refused.json()["hint"].is_string() && refused.json()["limit"] == 1_024, "{refused:?}");
+    a.api.get(&format!("/v1/spaces/{space}/things")).expect(200);
+    drop(streams);
+    tombolo_tests::eventually("a place", || {
+        (a.api.get(&format!("/v1/spaces/{space}/export")).status == 200).then_some(())
+    });
+}
+
+#[test]
+fn half_requests_end_and_do_not_stand_in_the_way() {
+    let (a, space) = node_with(1);
+    // More than may stand without the token: the oldest go at once, the rest after ten seconds.
+    let half: Vec<TcpStream> = (0..700).map(|_| raw(&a.api, "GET /v1/status HTTP/1.1\r\nHost: loc")).collect();
+    for n in 0..20 {
+        let api = Api::new(a.api.address(), a.api.token());
+        api.put(&format!("/v1/spaces/{space}/x/{n}"), &json!({"n": n})).expect(201);
+    }
+    for stream in half {
+        assert_eq!(to_end(stream), "", "a half request is not answered");
+    }
+    a.api.get("/healthz").expect(200);
+}
+
+#[test]
+fn requests_that_mean_two_things_are_none() {
+    let (a, _) = node_with(1);
+    let (host, token) = (a.api.address().to_owned(), a.api.token().to_owned());
+    let auth = format!("Authorization: Bearer {token}\r\nConnection: close\r\n");
+    let status = |request: &str| to_end(raw(&a.api, request)).lines().next().unwrap_or_default().to_owned();
+    let two = format!("GET /v1/status HTTP/1.1\r\nHost: {host}\r\nHost: evil.example\r\n{auth}\r\n");
+    assert!(status(&two).contains("400"), "two hosts");
+    let other = format!("GET http://evil.example/v1/status HTTP/1.1\r\nHost: {host}\r\n{auth}\r\n");
+    assert!(status(&other).contains("400"), "another host in the address");
+    let same = format!("GET http://{host}/v1/status HTTP/1.1\r\nHost: {host}\r\n{auth}\r\n");
+    assert!(status(&same).contains("200"), "the same host in the address");
+    // A length beside chunks is not looked at, and nothing behind it is taken for a request.
+    let chunks = "0\r\n\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n";
+    let both = format!(
+        "POST /v1/spaces HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+        Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n{chunks}"
+    );
+    assert_eq!(to_end(raw(&a.api, &both)).matches("HTTP/1.1 ").count(), 1, "one answer, then the end");
+}
+
+#[test]
+fn conditions_names_and_forms_are_as_clients_send_them() {
+    let (a, space) = node_with(1);
+    let path = |rest: &str| format!("/v1/spaces/{space}/{rest}");
+    // Names that clients fold away.
+    for name in ["x/%2E", "x/%2E%2E", "%2E/x", "%2E%2E/x"] {
+        let answer = to_end(raw(&a.api, &head(&a.api, &format!("GET {}", path(name)), "Connection: close\r\n")));
+        assert!(answer.contains(" 422 ") && answer.contains("remove it from the path"), "{name}: {answer}");
+    }
+    let dots = json!({"writes": [{"collection": "x", "id": "..", "put": {}}]});
+    assert_eq!(a.api.post(&path("transactions"), &dots).expect(422).problem(), "invalid-name");
+    // Conditions: a list holds if one of it does, a weak tag never.
+    let made = a.api.put(&path("x/1"), &json!({"n": 1})).expect(201);
+    let tag = made.header("etag").expect("a revision").to_owned();
+    let put = |condition: &str, n: u64| {
+        let headers = [("content-type", "application/json"), ("if-match", condition)];
+        a.api.send("PUT", &path("x/1"), &headers, Some(json!({ "n": n }).to_string()))
+    };
+    assert_eq!(put(&format!("W/{tag}"), 2).expect(412).problem(), "revision-mismatch");
+    assert_eq!(put(&format!("\"{}\", W/{tag}", "0".repeat(32)), 2).expect(412).problem(), "revision-mismatch");
+    put(&format!("\"{}\", {tag}", "0".repeat(32)), 2).expect(200);
+    // A plus that has become a blank is named.
+    let moment = a.api.get(&path("x/1?at=2027-01-15T08:00:00+01:00")).expect(400).json();
+    assert!(moment["hint"].as_str().is_some_and(|hint| hint.contains("%2B")), "{moment}");
+    // Whom a receipt waits for, by name and by the begin of an id.
+    let receipt = made.header("tombolo-receipt").expect("one").to_owned();
+    for wait in [&a.id[..6], &a.id, "1", "all"] {
+        a.api.get(&format!("/v1/receipts/{receipt}?wait={wait}&timeout=1s")).expect(200);
+    }
+    assert_eq!(a.api.get(&format!("/v1/receipts/{receipt}?wait=nobody")).expect(400).problem(), "invalid-argument");
+    for answer in [a.api.get("/healthz"), a.api.get("/v1/status"), a.api.get(&path("x/1")), a.api.get("/v1/nothing")] {
+        assert!(answer.body.ends_with('\n'), "{answer:?}");
+    }
+}
+
+#[test]
+fn imports_say_what_they_mean() {
+    let (a, space) = node_with(3);
+    let ndjson = [("content-type", "application/x-ndjson")];
+    let import = |path: &str, body: &str| a.api.send("POST", path, &ndjson, Some(body.to_owned())).expect(200);
+    // A byte order mark, as the CLI takes it.
+    let marked = import(&format!("/v1/spaces/{space}/bom/import?id=id"), "\u{feff}{\"id\":\"a\"}\n{\"id\":\"b\"}\n");
+    assert_eq!(marked.lines().pop().expect("the end")["done"]["created"], 2, "{marked:?}");
+    // A bad line ends it and says so; lines count what is settled.
+    let bad = import(&format!("/v1/spaces/{space}/bad/import?id=id"), "{\"id\":\"a\"}\nx\n{\"id\":\"b\"}\n");
+    let done = &bad.lines().pop().expect("the end")["done"];
+    assert_eq!(
+        (&done["lines"], &done["created"], &done["reason"]),
+        (&json!(2), &json!(1), &json!("bad-line")),
+        "{bad:?}"
+    );
+    // What was exported goes in again.
+    let exported = a.export(&space);
+    let b = Node::new("b");
+    let twin = b.create_space("twin");
+    let restored =
+        b.api.send("POST", &format!("/v1/spaces/{twin}/import"), &ndjson, Some(exported.clone())).expect(200);
+    let done = &restored.lines().pop().expect("the end")["done"];
+    assert_eq!((&done["errors"], &done["lines"]), (&json!(0), &json!(exported.lines().count())), "{restored:?}");
+    assert_eq!(b.export(&twin), exported);
+    // Something that every line would meet is no matter of a line, skipped or not.
+    b.join(&a.invite(&space, "reader"));
+    let body = Some("{\"id\":\"a\"}\n".to_owned());
+    let path = format!("/v1/spaces/{space}/x/import?id=id&skip_bad=true");
+    let refused = b.api.send("POST", &path, &ndjson, body).expect(200).lines();
+    assert_eq!((&refused[0]["status"], &refused[0]["reason"]), (&json!("stopped"), &json!("role")), "{refused:?}");
+    assert!(refused[0].get("line").is_none(), "{refused:?}");
+    let done = &refused.last().expect("the end")["done"];
+    assert_eq!(
+        (&done["stopped"], &done["lines"], &done["reason"]),
+        (&json!(true), &json!(0), &json!("role")),
+        "{refused:?}"
+    );
+}
