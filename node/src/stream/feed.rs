@@ -149,16 +149,20 @@ impl Feed {
                     return Ok(true);
                 }
                 made.rows += 1;
+                let kept = made.events.len();
                 match self.events_of(snapshot, &row, (before, here), done, made) {
                     Ok(cursor) => self.cursor = cursor,
-                    Err(error) if made.events.is_empty() => return Err(error),
-                    // What comes before it is given first.
-                    Err(_) => return Ok(true),
+                    Err(error) if kept == 0 => return Err(error),
+                    // Of an entry all that the turn takes is given, or nothing; and what comes before it first.
+                    Err(_) => {
+                        made.events.truncate(kept);
+                        return Ok(true);
+                    }
                 }
-                let is_done = self.cursor == Cursor::At(here, 0);
-                if made.is_full() || !is_done {
+                if made.is_full() {
                     return Ok(true);
                 }
+                debug_assert_eq!(self.cursor, Cursor::At(here, 0), "only a turn that is full leaves an entry early");
                 before = here;
                 done = 0;
             }
@@ -192,7 +196,6 @@ impl Feed {
             names = changes.into_iter().map(|change| (change.collection, change.id)).collect();
         }
         let wanted = |collection: &str| self.collection.as_deref().is_none_or(|wanted| wanted == collection);
-        let first = made.events.len();
         match row.kind {
             JournalKind::Rules if self.collection.is_none() => {
                 made.events.push(Event::new(Kind::Rules, behind.clone()).receipt(receipt).at(hlc));
@@ -209,12 +212,7 @@ impl Feed {
                 let undone = names.iter().enumerate().skip(done).filter(|(_, (collection, _))| wanted(collection));
                 let mut undone = undone.peekable();
                 while let Some((index, (collection, id))) = undone.next() {
-                    let (event, length) = match changed(snapshot, self.space_no, collection, id) {
-                        Ok(changed) => changed,
-                        // What comes before it in the row is given first.
-                        Err(_) if made.events.len() > first => return Ok(Cursor::At(before, index)),
-                        Err(error) => return Err(error),
-                    };
+                    let (event, length) = changed(snapshot, self.space_no, collection, id)?;
                     made.event_bytes += length;
                     made.read_bytes += length;
                     made.rows += 1;
