@@ -278,8 +278,8 @@ mod tests {
         for quoted in manual.split('`').skip(1).step_by(2) {
             let mut words = quoted.split([' ', '?']);
             let (Some(method), Some(path)) = (words.next(), words.next()) else { continue };
-            if methods.contains(&method) {
-                let path = path.replace("…/{id}", "/v1/spaces/{space}/{collection}/{id}");
+            let path = path.replace("…/{id}", "/v1/spaces/{space}/{collection}/{id}");
+            if methods.contains(&method) && path.starts_with('/') {
                 told.insert(format!("{method} {path}"));
             }
         }
