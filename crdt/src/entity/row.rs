@@ -356,7 +356,10 @@ impl<'a> Decoder<'a> {
         let mut live = || Some(Live { id: self.id()?, value: self.value()? });
         match count {
             1 => live().map(Ops::one),
-            count => (0..count).map(|_| live()).collect::<Option<_>>().map(Ops::new),
+            count => {
+                let ops: Vec<Live> = (0..count).map(|_| live()).collect::<Option<_>>()?;
+                ops.is_sorted_by(|a, b| a.id < b.id).then(|| Ops::new(ops))
+            }
         }
     }
 
