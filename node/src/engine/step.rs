@@ -99,12 +99,13 @@ impl Engine {
         }
         // What goes furthest goes first.
         let mut list: Vec<Output> = after.outputs;
-        list.extend(after.replies.into_iter().map(|(to, reply)| Output::Reply(to, reply)));
+        // Before the replies: whoever is answered finds what it wrote, and the space that it founded.
         for space in after.moved.keys() {
             if let Some(space) = self.spaces.get(space) {
                 list.push(Output::Journal(space.id, space.row.journal));
             }
         }
+        list.extend(after.replies.into_iter().map(|(to, reply)| Output::Reply(to, reply)));
         let store = &self.store;
         list.extend(self.looks.next(now.mono, || store.reader()).map(|look| Output::Look(Box::new(look))));
         if !after.acks.is_empty() {

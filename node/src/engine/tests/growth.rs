@@ -81,3 +81,15 @@ fn an_entry_among_many_heads_does_not_write_them_again() {
     let heads: Vec<_> = bed.engine.spaces[&bed.space].heads.iter().collect();
     assert_eq!(heads.len(), 1, "{heads:?}");
 }
+
+#[test]
+fn a_journal_is_told_before_whoever_moved_it_is_answered() {
+    let mut bed = Bed::new();
+    let founder = Box::new(SigningKey::from_bytes(&[6; 32]));
+    let now = Now { mono: bed.mono, wall_millis: WALL };
+    let command = Command::CreateSpace { name: "second".to_owned(), founder };
+    let out = bed.engine.step(now, vec![Input::Command(ReplyTo(1), command)]).list;
+    let told = out.iter().position(|out| matches!(out, Output::Journal(space, _) if *space != bed.space));
+    let answered = out.iter().position(|out| matches!(out, Output::Reply(_, Reply::Created(Ok(_)))));
+    assert!(told.is_some() && told < answered, "{out:?}");
+}
