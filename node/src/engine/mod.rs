@@ -318,7 +318,8 @@ impl Engine {
             }
         }
         for space in self.spaces.values() {
-            assert!(space.moves.is_empty(), "what moved in a step is told in it");
+            // A memory that a failed commit left behind is read again before anything is done on it.
+            assert!(self.unloaded || space.moves.is_empty(), "what moved in a step is told in it");
             for (id, feed) in space.feeds.iter().skip(some(space.feeds.len())).take(CHECKED_AT_ONCE) {
                 // A hash per feed and step is for debug builds.
                 debug_assert_eq!(*id, feed.opening.feed(), "a feed is filed under its id");
