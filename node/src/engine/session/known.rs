@@ -28,11 +28,6 @@ impl Known {
         self.0.get(&feed).copied()
     }
 
-    /// Whether the peer has, of every feed known here, what this node has, and no more.
-    pub(in crate::engine) fn is_equal(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Feeds in which the peer differs, and how far it is in them.
     pub(in crate::engine) fn iter(&self) -> impl Iterator<Item = (FeedId, u64)> + '_ {
         self.0.iter().map(|(feed, seq)| (*feed, *seq))
@@ -97,7 +92,7 @@ mod tests {
         assert_eq!((known.len(), known.lacking(&frontier, |_| true)), (2, 8));
         known.set(feed(1), 3, 3);
         known.set(feed(2), 5, 5);
-        assert!(known.is_equal());
+        assert_eq!(known.len(), 0);
         frontier.advance(Position { feed: feed(2), seq: 7, chain });
         known.moved_here(feed(2), 5);
         known.moved_here(feed(2), 6);
@@ -108,6 +103,6 @@ mod tests {
         known.moved_here(feed(1), 3);
         known.settle(feed(1), 4);
         known.set(feed(2), 7, 7);
-        assert!(known.is_equal());
+        assert_eq!(known.len(), 0);
     }
 }

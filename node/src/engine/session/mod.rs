@@ -204,8 +204,14 @@ impl Session {
     /// Whether the peer has said to have what this node has; it may be ahead by now. Hashes the frontier only if nothing
     /// else tells.
     pub(super) fn is_in_step(&self, space: &Space) -> bool {
+        self.known().is_some() && self.may_be_equal(space) && self.agreed == Some(space.frontier_digest())
+    }
+
+    /// Whether the peer may have what this node has: it is not known to lack anything. What it was sent, and what it sent,
+    /// it may hold without having settled it. O(feeds that differ).
+    fn may_be_equal(&self, space: &Space) -> bool {
         let ahead = |(feed, theirs): (FeedId, u64)| theirs > space.frontier.seq(feed);
-        self.known().is_some_and(|known| known.iter().all(ahead)) && self.agreed == Some(space.frontier_digest())
+        self.known().is_none_or(|known| known.iter().all(ahead))
     }
 
     /// When it has to be looked at although nothing happens in it, and why.

@@ -177,3 +177,19 @@ fn unknown_page_of(space: SpaceId, count: usize) -> Vec<Position> {
     let feed = |n| Opening::new(peer(), space, n, FeedKind::Data, Vec::new()).feed();
     (0..count as u64).map(|n| Position { feed: feed(n), seq: 1, chain }).collect()
 }
+
+/// It held the end of a run that it was known to have, told its digest before this node came to have as much, and said
+/// nothing more: both waited until the connection was begun anew.
+#[test]
+fn a_peer_that_is_thought_to_be_ahead_is_found_equal_once_this_node_has_what_it_stated() {
+    let mut bed = many_feeds(1);
+    let space = &bed.engine.spaces[&bed.space];
+    let stated = (space.frontier_digest(), space.state_digest());
+    let mut session = session(&bed, Digest::from_bytes([9; 32]), None);
+    session.phase = Phase::Streaming(Known::differing([(bed.own_feed(), 2)].into()));
+    session.heard.stated = Some(stated);
+    talk(&mut bed, &mut session);
+    let space = &bed.engine.spaces[&bed.space];
+    assert!(session.is_in_step(space));
+    assert_eq!(session.known().unwrap().len(), 0);
+}
