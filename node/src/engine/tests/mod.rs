@@ -98,10 +98,9 @@ impl Bed {
         let writes = values.into_iter().map(write).collect();
         let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: None };
         self.mono += Duration::from_millis(1);
-        let now = Now { mono: self.mono, wall_millis: WALL };
-        let out = self.engine.step(now, vec![Input::Command(ReplyTo(2), Command::Write(command))]);
+        let out = self.step(Input::Command(ReplyTo(2), Command::Write(command)));
         let reply = |out| if let Output::Reply(_, reply) = out { Some(reply) } else { None };
-        out.list.into_iter().find_map(reply).unwrap()
+        out.into_iter().find_map(reply).unwrap()
     }
 
     fn row(&self, id: &str) -> EntityState {
@@ -190,6 +189,21 @@ impl Bed {
         self.engine.check_invariants();
     }
 
+    /// A step, and those that its looks lead to.
+    fn step(&mut self, input: Input) -> Vec<Output> {
+        let (mut done, mut next) = (Vec::new(), Some(input));
+        while let Some(input) = next.take() {
+            let out = self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![input]);
+            for out in out.list {
+                match out {
+                    Output::Look(look) => next = Some(Input::Looked(Box::new(look.answer(&|| true)))),
+                    out => done.push(out),
+                }
+            }
+        }
+        done
+    }
+
     /// So many days, with steps now and then. How many passes over all rows were completed.
     fn pass_by(&mut self, days: u64) -> u64 {
         let before = self.engine.spaces[&self.space].care.counters.scrubs;
@@ -197,7 +211,7 @@ impl Bed {
             self.mono += Duration::from_secs(3600);
             for _ in 0..4 {
                 self.mono += Duration::from_secs(1);
-                drop(self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![Input::Timer]));
+                self.step(Input::Timer);
             }
         }
         self.engine.spaces[&self.space].care.counters.scrubs - before

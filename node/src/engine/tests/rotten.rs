@@ -8,10 +8,9 @@ use crate::engine::{Idempotency, Refusal};
 impl Bed {
     fn answer(&mut self, command: Command) -> Reply {
         self.mono += Duration::from_millis(1);
-        let now = Now { mono: self.mono, wall_millis: WALL };
-        let out = self.engine.step(now, vec![Input::Command(ReplyTo(3), command)]);
+        let out = self.step(Input::Command(ReplyTo(3), command));
         let reply = |out| if let Output::Reply(_, reply) = out { Some(reply) } else { None };
-        out.list.into_iter().find_map(reply).unwrap()
+        out.into_iter().find_map(reply).unwrap()
     }
 
     /// Writes with an idempotency key, both times with the same body.

@@ -72,7 +72,7 @@ fn an_unreadable_entry_freezes_those_alone_that_nothing_else_tells_of() {
         bed.rot(id);
         bed.care().damaged("x", id);
     }
-    bed.tend(6);
+    bed.tend(8);
     assert_eq!((bed.stored("a"), bed.view("c").as_str()), (row, r#"{"n":2}"#));
     let status = bed.status();
     assert_eq!((status.poisoned, status.care.repaired), (1, 2));

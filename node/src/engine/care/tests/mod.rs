@@ -4,11 +4,14 @@ mod freezing;
 mod scrubbing;
 mod world;
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use tombolo_crdt::entity::{EntityState, RowError};
 use tombolo_transport::frame::{self, RowSum, Sums};
 
 use self::world::{Bed, name, peer};
-use crate::chain::FOLD_CHANGES_MAX;
+use crate::chain::{FOLD_CHANGES_MAX, Search};
 use crate::engine::Refusal;
 
 /// A suspect whose newest change is known waits for its turn, while it is written and the next one comes under suspicion.
@@ -17,7 +20,8 @@ fn a_row_that_is_written_while_it_waits_for_its_turn_keeps_the_write() {
     let mut bed = Bed::with(&["a", "b", "c"]);
     bed.differs("a");
     bed.differs("b");
-    bed.tend(1);
+    // One search for both, then one after the other is folded.
+    bed.tend(3);
     assert_eq!(bed.suspects(), ["b"]);
     bed.put("b", 2).unwrap();
     assert_eq!(bed.view("b"), r#"{"n":2}"#);
@@ -46,20 +50,22 @@ fn an_entity_that_is_created_while_it_is_looked_for_stays() {
 }
 
 #[test]
-fn a_slice_of_the_search_ends_after_a_few_large_entries_too() {
+fn a_piece_of_the_search_ends_after_a_few_large_entries_too() {
     let mut bed = Bed::with(&["a"]);
     for more in 0..8 {
         bed.put_long("a", 200_000 + more).unwrap();
     }
-    bed.differs("new");
-    bed.tend(1);
-    assert_eq!(bed.suspects(), ["new"], "all were read in one slice");
-    bed.tend(4);
-    assert_eq!(bed.suspects().len(), 0);
+    let space = &bed.engine.spaces[&bed.space].row;
+    let mut search = Search::new(space.no, BTreeSet::from([name("new")]), space.journal, 0);
+    let (snapshot, mut pieces) = (bed.engine.reader().snapshot().unwrap(), 1);
+    while !search.step(&snapshot).unwrap() {
+        pieces += 1;
+    }
+    assert!(pieces >= 3 && search.found().is_empty(), "{pieces}");
 }
 
 #[test]
-fn a_long_history_is_folded_in_slices_and_again_if_it_grows() {
+fn a_long_history_is_folded_beside_the_steps_and_again_if_it_grows() {
     let mut bed = Bed::with(&["other"]);
     for at in 0..6 {
         bed.put_all("a", at * 600..(at + 1) * 600).unwrap();
@@ -67,10 +73,10 @@ fn a_long_history_is_folded_in_slices_and_again_if_it_grows() {
     let row = bed.stored("a").unwrap();
     bed.rot("a");
     assert!(matches!(bed.put("a", 0), Err(Refusal::Damaged { .. })));
-    // Its newest change is found at once; 3,600 changes are walked and folded in steps of 1,024, two per slice.
-    bed.tend(3);
-    assert!(EntityState::decode(&bed.stored("a").unwrap()).is_err());
+    // Its newest change is searched for, its changes are folded, and what they give is put in its place.
     bed.tend(2);
+    assert!(EntityState::decode(&bed.stored("a").unwrap()).is_err());
+    bed.tend(1);
     assert_eq!(bed.stored("a").unwrap(), row);
     bed.differs("a");
     bed.tend(2);
@@ -146,6 +152,42 @@ fn what_a_peer_invents_is_not_told_in_the_status() {
     }
     bed.tend(3);
     assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), [&name("a")]);
+}
+
+/// A member that tells of many entities that were never written has the journal searched for all of them once, and not in the
+/// next audit again.
+#[test]
+fn what_a_peer_invents_is_searched_for_once() {
+    let mut bed = Bed::with(&["a"]);
+    let (space, mono) = (bed.space, bed.mono);
+    let tell = |bed: &mut Bed, from: usize| {
+        let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+        let row = |no: usize| RowSum { collection: "x".to_owned(), id: format!("e{no}"), sum: [1; 16] };
+        let rows: Vec<RowSum> = (from..from + 500).map(row).collect();
+        let all = rows.iter().map(|row| tombolo_crdt::digest::bucket(&row.collection, &row.id));
+        let buckets: Vec<u16> = all.collect::<BTreeSet<u16>>().into_iter().take(64).collect();
+        let audit = frame::Audit { space, frontier, sums: Sums::Rows(buckets, rows) };
+        let mono = bed.mono;
+        bed.care().audit.hear(peer(), audit, frontier, mono);
+        bed.tend(4);
+        let suspects = bed.suspects();
+        while !bed.suspects().is_empty() {
+            bed.tend(1);
+        }
+        suspects
+    };
+    let first = tell(&mut bed, 0);
+    let all = first.iter().map(|id| tombolo_crdt::digest::bucket("x", id)).collect::<BTreeSet<u16>>();
+    assert!(!first.is_empty() && first.len() < 500 && all.len() <= 64, "those of the named buckets: {}", first.len());
+    assert_eq!(bed.looks, 1, "one search for all");
+    bed.mono += Duration::from_secs(7_200);
+    bed.tend(2);
+    assert_eq!((tell(&mut bed, 1_000), bed.looks), (Vec::new(), 1));
+    // A day later it is believed again.
+    bed.mono = mono + Duration::from_secs(2 * 24 * 3_600);
+    bed.tend(4);
+    assert!(!tell(&mut bed, 2_000).is_empty());
+    assert_eq!((bed.looks, bed.care().disputed.len()), (2, 0));
 }
 
 /// An audit meets a damaged row: the sums are right all the time, and right after it is built anew.
