@@ -10,8 +10,8 @@ use std::time::Duration;
 use tombolo_crdt::entity::{EntityState, heads_hash};
 use tombolo_crdt::{ChangeHash, FeedId, NodeId};
 
-use super::past::ClockAt;
-use super::rows::EntityOf;
+use super::past::{ClockAt, one_hash};
+use super::rows::{EntityOf, Pasts};
 use crate::chain::{Clocks, Found, Index, Look, Looked, What};
 use crate::store::{Reader, StoreError};
 
@@ -193,8 +193,8 @@ impl Looks {
         Some((author, name))
     }
 
-    /// Takes an answer. None: nobody asked, or it is to be asked again later.
-    pub(super) fn answered(&mut self, looked: Looked, now: Duration) -> Option<Answered> {
+    /// Takes an answer; clocks that it tells are remembered. None: nobody asked, or it is to be asked again later.
+    pub(super) fn answered(&mut self, looked: Looked, now: Duration, pasts: &mut Pasts) -> Option<Answered> {
         let (_, of) = self.running.take_if(|(number, _)| *number == looked.number)?;
         self.pause = Duration::ZERO;
         if let Err(error) = &looked.found
@@ -211,6 +211,11 @@ impl Looks {
         match looked.found {
             Ok(Found::Clocks(Clocks { newest, clocks, index })) => {
                 fresh.newest = newest;
+                for (heads, clock) in &clocks {
+                    if let ClockAt::Known(clock) = clock {
+                        pasts.insert((name.0, &name.1, &name.2), one_hash(heads), clock.clone());
+                    }
+                }
                 fresh.clocks = clocks.into_iter().map(|(heads, clock)| (heads_hash(&heads), clock)).collect();
                 if let Some(index) = index {
                     self.indexes.insert(name.clone(), index);
@@ -341,7 +346,7 @@ mod tests {
             StoreOptions { reserve_bytes: Some(0), create: true, ..StoreOptions::new("memory") },
         )
         .unwrap();
-        let mut looks = Looks::default();
+        let (mut looks, mut pasts) = (Looks::default(), Pasts::default());
         for id in 0..3 {
             looks.ask(asker(1), &name(id), &heads);
         }
@@ -351,12 +356,12 @@ mod tests {
         while let Some(look) = looks.next(Duration::ZERO, || store.reader()) {
             assert!(looks.next(Duration::ZERO, || store.reader()).is_none());
             let stale = Looked { number: look.number + 1, found: Err(StoreError::Closed) };
-            assert!(looks.answered(stale, Duration::ZERO).is_none());
+            assert!(looks.answered(stale, Duration::ZERO, &mut pasts).is_none());
             let asked = match &look.what {
                 What::Clocks { name, .. } => name.1.clone(),
                 _ => "care".to_owned(),
             };
-            let feeds = match looks.answered(look.answer(&|| true), Duration::ZERO) {
+            let feeds = match looks.answered(look.answer(&|| true), Duration::ZERO, &mut pasts) {
                 Some(Answered::Entries(1, feeds)) => feeds.into_iter().collect(),
                 Some(Answered::Care(1, Ok(Found::Search(_)))) => Vec::new(),
                 other => panic!("{other:?}"),
@@ -371,7 +376,7 @@ mod tests {
         looks.ask(asker(1), &name(1), &heads);
         let look = looks.next(Duration::ZERO, || store.reader()).unwrap();
         let failed = Looked { number: look.number, found: Err(StoreError::Closed) };
-        assert!(looks.answered(failed, Duration::ZERO).is_none() && looks.expects(&name(1)));
+        assert!(looks.answered(failed, Duration::ZERO, &mut pasts).is_none() && looks.expects(&name(1)));
         assert_eq!(looks.due(), Some(RETRY));
         assert!(looks.next(Duration::ZERO, || store.reader()).is_none());
         assert!(looks.next(RETRY, || store.reader()).is_some());

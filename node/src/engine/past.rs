@@ -128,7 +128,7 @@ fn remembered(pasts: &Pasts, entity: EntityOf<'_>, heads: &[ChangeHash]) -> Opti
 }
 
 /// What stands for several heads where one is remembered.
-fn one_hash(heads: &[ChangeHash]) -> ChangeHash {
+pub(super) fn one_hash(heads: &[ChangeHash]) -> ChangeHash {
     match heads {
         [head] => *head,
         _ => {
