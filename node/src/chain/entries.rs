@@ -151,6 +151,7 @@ impl Entries {
         let Some(kept) = Kept::of(whole) else { return };
         self.bytes += kept.memory();
         self.kept.insert((space_no, whole.journal), kept);
+        debug_assert!(self.bytes <= self.room && self.kept.len() <= KEPT_MAX, "what is kept is bounded");
     }
 }
 

@@ -105,6 +105,7 @@ impl Fold {
         let provenance = Provenance { entry_seq: link.seq, hlc: link.hlc, rules_seq };
         self.state.apply(change, &past, &provenance, link.journal);
         self.untidy += 1;
+        debug_assert!(self.untidy <= TIDY_CHANGES, "a fold is tidied in time");
         if self.untidy >= TIDY_CHANGES {
             self.state.tidy();
             self.untidy = 0;

@@ -256,6 +256,7 @@ impl Past {
             self.wanted.extend(change.deps().iter().copied());
             self.feeds.insert(link.feed);
         }
+        debug_assert!(self.chosen.last().is_none_or(|last| link.journal < *last), "the newest first");
         self.chosen.push(link.journal);
         self.count += 1;
         self.open = Some((change.deps().to_vec(), link.journal));

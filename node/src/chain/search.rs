@@ -80,6 +80,7 @@ impl Search {
                 Err(error @ StoreError::Corrupt { .. }) => Unread::note(&mut self.unread, self.below, error),
                 Err(error) => return Err(error),
             }
+            debug_assert!(self.below > self.end, "the search is not over");
             self.below -= 1;
         }
         Ok(self.is_over())

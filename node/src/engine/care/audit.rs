@@ -121,6 +121,7 @@ impl Audit {
         }
         self.heard_in_all += 1;
         self.heard.insert(peer, told.sums);
+        debug_assert!(self.heard.len() <= HEARD_MAX && self.asked.len() <= PEERS_MAX, "an audit is bounded");
     }
 
     /// What is to be said to a peer.

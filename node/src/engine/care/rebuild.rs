@@ -131,6 +131,7 @@ impl Care {
             let reason = format!("journal position {position} cannot be read: {error}");
             return self.freeze(work, space, name, reason);
         }
+        assert_eq!(newest.is_some(), state.is_some(), "what has changes comes to a state");
         self.suspects.remove(&name);
         self.settle(work, space, name, suspect, (stored, state))
     }

@@ -103,6 +103,7 @@ impl Suspects {
     pub(super) fn read_on(&mut self, snapshot: &Snapshot, space_no: u32, end: u64) -> Result<bool, StoreError> {
         let Self { all, read } = self;
         let read = read.get_or_insert(Read { top: end, unread: None });
+        assert!(read.top <= end, "a journal only grows");
         let (last, mut bytes) = (end.min(read.top.saturating_add(SLICE_POSITIONS as u64)), 0);
         while read.top < last && bytes < SLICE_BYTES {
             read.top += 1;
