@@ -86,6 +86,8 @@ fn a_sound_row_whose_history_is_too_wide_to_be_folded_is_kept() {
             state = after;
         }
         bed.take([pen.range()]);
+        bed.carry_out(Input::Timer);
+        assert_eq!(bed.held(), Vec::new());
     }
     let row = bed.row("e").encode();
     let peer = NodeId::from_bytes([8; 32]);

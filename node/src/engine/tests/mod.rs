@@ -98,7 +98,7 @@ impl Bed {
         let writes = values.into_iter().map(write).collect();
         let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: None };
         self.mono += Duration::from_millis(1);
-        let out = self.step(Input::Command(ReplyTo(2), Command::Write(command)));
+        let out = self.carry_out(Input::Command(ReplyTo(2), Command::Write(command)));
         let reply = |out| if let Output::Reply(_, reply) = out { Some(reply) } else { None };
         out.into_iter().find_map(reply).unwrap()
     }
@@ -190,7 +190,7 @@ impl Bed {
     }
 
     /// A step, and those that its looks lead to.
-    fn step(&mut self, input: Input) -> Vec<Output> {
+    fn carry_out(&mut self, input: Input) -> Vec<Output> {
         let (mut done, mut next) = (Vec::new(), Some(input));
         while let Some(input) = next.take() {
             let out = self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![input]);
@@ -211,7 +211,7 @@ impl Bed {
             self.mono += Duration::from_secs(3600);
             for _ in 0..4 {
                 self.mono += Duration::from_secs(1);
-                self.step(Input::Timer);
+                self.carry_out(Input::Timer);
             }
         }
         self.engine.spaces[&self.space].care.counters.scrubs - before

@@ -8,7 +8,7 @@ use crate::engine::{Idempotency, Refusal};
 impl Bed {
     fn answer(&mut self, command: Command) -> Reply {
         self.mono += Duration::from_millis(1);
-        let out = self.step(Input::Command(ReplyTo(3), command));
+        let out = self.carry_out(Input::Command(ReplyTo(3), command));
         let reply = |out| if let Output::Reply(_, reply) = out { Some(reply) } else { None };
         out.into_iter().find_map(reply).unwrap()
     }
