@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use mdns_sd::{IfKind, ScopedIp, ServiceDaemon, ServiceEvent, ServiceInfo};
+use mdns_sd::{IfKind, ServiceDaemon, ServiceEvent, ServiceInfo};
 use tokio::sync::mpsc;
 use tombolo_crdt::NodeId;
 
@@ -113,7 +113,9 @@ async fn listen(ours: NodeId, local_only: bool, events: Events, sender: mpsc::Se
     while let Ok(event) = events.recv_async().await {
         let ServiceEvent::ServiceResolved(service) = event else { continue };
         let id = service.get_property_val_str(TXT_ID);
-        let addresses = service.get_addresses().iter().map(ScopedIp::to_ip_addr).collect::<BTreeSet<_>>().into_iter();
+        // In an order of their own: the set has none.
+        let addresses = BTreeSet::from_iter(service.get_addresses().clone().into_iter().map(|ip| ip.to_ip_addr()));
+        let addresses = addresses.into_iter();
         let Some(found) = discovered(ours, local_only, id, service.get_port(), addresses) else { continue };
         match sender.try_send(found) {
             Ok(()) => {}

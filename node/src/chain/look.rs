@@ -30,6 +30,7 @@ pub struct Look {
 
 /// What is asked.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a node asks one question at a time")]
 pub(crate) enum What {
     /// The clocks at some heads of an entity; `index` is what is known of its changes.
     Clocks { name: Name, asked: BTreeSet<Vec<ChangeHash>>, index: Index },

@@ -47,6 +47,7 @@ enum Of {
 
 /// What an answer was for.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one answer at a time")]
 pub(super) enum Answered {
     /// An entity of this space, for entries of these feeds.
     Entries(u32, BTreeSet<FeedId>),

@@ -237,7 +237,7 @@ impl Space {
     ) -> Result<(), StoreError> {
         for (seq, bytes) in rows {
             match bytes {
-                Some(bytes) => drop(self.held.insert(feed, seq, bytes)),
+                Some(bytes) => self.held.insert(feed, seq, bytes),
                 None => {
                     tracing::error!(%feed, seq, "a held entry is damaged and dropped");
                     batch.remove_held(feed, seq)?;

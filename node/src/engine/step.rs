@@ -119,11 +119,10 @@ impl Engine {
         Outputs { list, wake: self.wake(now) }
     }
 
-    /// The inputs, in one transaction.
-    fn work(&mut self, now: Now, inputs: Vec<Input>, after: &mut After) -> Result<(), StoreError> {
-        let Self { store, key, node, pasts, looks, poison, hlc_last, hlc_seen, counters, .. } = self;
-        let full = store.full();
-        let batch = store.begin()?;
+    /// Asks whether writes can be taken. Whether there is room again where there was none: what was turned away is then
+    /// asked for again, by acknowledging it as lacking.
+    fn look_for_room(&mut self, now: Now) -> bool {
+        let full = self.store.full();
         let was_full = self.full.is_some();
         if let Some(why) = full.as_deref().filter(|_| !was_full)
             && self.logged.is_none_or(|logged| logged + LOG_EVERY <= now.mono)
@@ -132,12 +131,19 @@ impl Engine {
             tracing::warn!(why, "writes are refused; reads go on");
         }
         self.full = full;
-        if was_full && self.full.is_none() {
-            // What was turned away is asked for again by acknowledging it as lacking.
+        let has_room_again = was_full && self.full.is_none();
+        if has_room_again {
             let sessions = self.conns.values_mut().flat_map(|conn| conn.sessions.values_mut());
             sessions.for_each(|session| session.answering.hurry());
-            after.touched_all = true;
         }
+        has_room_again
+    }
+
+    /// The inputs, in one transaction.
+    fn work(&mut self, now: Now, inputs: Vec<Input>, after: &mut After) -> Result<(), StoreError> {
+        after.touched_all |= self.look_for_room(now);
+        let Self { store, key, node, pasts, looks, poison, hlc_last, hlc_seen, counters, .. } = self;
+        let batch = store.begin()?;
         looks.begin_step();
         let mut work = Work {
             batch,

@@ -127,6 +127,9 @@ pub(super) fn seq_of(table: Table, key: &[u8]) -> Result<u64, StoreError> {
     Ok(seq)
 }
 
+/// Positions of held entries by feed, each with the bytes of its entry; `None`: it cannot be read.
+pub type HeldByFeed = BTreeMap<FeedId, Vec<(u64, Option<usize>)>>;
+
 impl Snapshot {
     /// A settled entry.
     pub fn entry(&self, feed: FeedId, seq: u64) -> Result<Option<EntryRow>, StoreError> {
@@ -222,8 +225,8 @@ impl Snapshot {
 
     /// Positions of all held entries by feed, each with the bytes of its entry; `None`: it cannot be read. One pass over
     /// them: for opening.
-    pub fn held_by_feed(&self) -> Result<BTreeMap<FeedId, Vec<(u64, Option<usize>)>>, StoreError> {
-        let mut held = BTreeMap::<FeedId, Vec<_>>::new();
+    pub fn held_by_feed(&self) -> Result<HeldByFeed, StoreError> {
+        let mut held = HeldByFeed::new();
         self.scan_raw(Table::Held, &[], None, &mut |key, value| {
             let feed = FeedId::from_bytes(Fields::new(Table::Held, key, key).array()?);
             let row = without_sum(Table::Held, key, value).and_then(|body| HeldRow::decode(key, body));

@@ -40,7 +40,7 @@ use redb::{Database, Durability, ReadableDatabase, StorageBackend, WriteTransact
 use tombolo_crdt::defect::{self, Defect};
 
 pub use batch::Batch;
-pub use entries::{ChangeLink, EntryRow, HeldRow};
+pub use entries::{ChangeLink, EntryRow, HeldByFeed, HeldRow};
 pub use error::StoreError;
 use guard::guarded;
 pub use guard::is_guarded;
@@ -51,7 +51,7 @@ pub use open::{CACHE_BYTES, OpenError, StoreOptions};
 pub use probe::{Endless, RESERVE_BYTES_MAX, RESERVE_BYTES_MIN, RESERVE_DIVISOR, SpaceProbe, Volume};
 pub use quarantine::QuarantineRow;
 pub use snapshot::Snapshot;
-pub use state::{Counted, FeedRow, PeerRow, SpaceRow};
+pub use state::{Counted, FeedRow, PeerRow, SpaceRow, StoredHead};
 
 /// The database, which a reopen replaces under readers and writer alike.
 struct Shared {

@@ -91,6 +91,9 @@ pub struct PeerRow {
     pub common: Option<(Digest, u64)>,
 }
 
+/// A head of a space's data entries: its feed, position and chain hash; `None`: the value is damaged.
+pub type StoredHead = (FeedId, Option<(u64, ChainHash)>);
+
 impl Snapshot {
     /// A feed.
     pub fn feed(&self, feed: FeedId) -> Result<Option<FeedRow>, StoreError> {
@@ -117,7 +120,7 @@ impl Snapshot {
     }
 
     /// Heads of a space's data entries, by feed: position and chain hash; `None`: the value is damaged.
-    pub fn heads(&self, space_no: u32) -> Result<Vec<(FeedId, Option<(u64, ChainHash)>)>, StoreError> {
+    pub fn heads(&self, space_no: u32) -> Result<Vec<StoredHead>, StoreError> {
         let prefix = layout::heads(space_no);
         let mut heads = Vec::new();
         self.scan_raw(Table::State, &prefix, beyond(&prefix).as_deref(), &mut |key, value| {

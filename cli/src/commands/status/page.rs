@@ -154,7 +154,6 @@ mod tests {
             node: node.node.clone(),
             name: node.name.clone(),
             clock_skew_ms: skew,
-            ..Connection::default()
         };
         let mut status = fleet();
         let members = status.spaces[0].members.clone();

@@ -16,7 +16,7 @@ impl Dir {
     }
 
     fn mode(&self, path: &Path) -> u32 {
-        fs::metadata(path).unwrap().permissions().mode() & 0o7777
+        fs::metadata(path).expect("it is there").permissions().mode() & 0o7777
     }
 }
 
