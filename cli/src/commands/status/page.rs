@@ -149,11 +149,13 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(not(feature = "bench"), expect(clippy::needless_update, reason = "the bench has a field more"))]
     fn clocks_that_are_off_are_told() {
         let connection = |node: &MemberStatus, skew| Connection {
             node: node.node.clone(),
             name: node.name.clone(),
             clock_skew_ms: skew,
+            ..Connection::default()
         };
         let mut status = fleet();
         let members = status.spaces[0].members.clone();
