@@ -34,8 +34,10 @@ pub fn binary() -> &'static Path {
             build.arg("--target-dir").arg(target);
         }
         assert!(build.status().expect("cargo runs").success(), "the binary does not build");
-        // A name of its own, so that a build that happens meanwhile does not change what is tested.
-        let kept = test.with_extension("tombolo");
+        // A folder of its own, so that a build that happens meanwhile does not change what is tested.
+        let folder = test.with_extension("bin");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let kept = folder.join("tombolo");
         drop(std::fs::remove_file(&kept));
         std::fs::hard_link(profile.join("tombolo"), &kept).expect("a second name in one folder");
         kept

@@ -169,7 +169,10 @@ fn an_entity_whose_history_is_damaged_too_is_frozen_alone() {
     assert_eq!((status.poisoned, status.frozen.len(), status.care.repaired), (1, 1, 0));
     let (collection, id, reason) = &status.frozen[0];
     assert_eq!((collection.as_str(), id.as_str()), ("x", "e5"));
-    assert!(reason.contains("cannot be read: entry") && reason.ends_with("its checksum does not match"), "{reason}");
+    assert!(
+        reason.contains("cannot be read: damaged value") && reason.ends_with("its checksum does not match"),
+        "{reason}"
+    );
     world.write(0, space, "x", "e6", [put(r#"{"n":11}"#)]).expect("others are not concerned");
     let refused = world.write(0, space, "x", "e5", [put("{}")]);
     assert!(matches!(refused, Err(Refusal::Damaged { .. })), "{refused:?}");

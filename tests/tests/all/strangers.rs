@@ -21,7 +21,9 @@ async fn dial(bare: &quinn::Endpoint, seed: u8, address: SocketAddr) -> Option<(
     let identity = Identity::from_seed(&[seed; 32]);
     let config = config::client(&identity, &Settings::default(), None, Arc::new(OnceLock::new())).expect("usable");
     let connection = bare.connect_with(config, address, "tombolo").expect("started").await.ok()?;
-    let (mut control, _) = connection.open_bi().await.ok()?;
+    let (mut control, answers) = connection.open_bi().await.ok()?;
+    // Dropped, it would tell the node to stop sending: against the protocol.
+    std::mem::forget(answers);
     control.write_all(&limits::CONTROL_PREAMBLE).await.ok()?;
     Some((connection, control))
 }
