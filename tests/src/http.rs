@@ -82,6 +82,18 @@ impl Api {
         Self { runtime, client, base: format!("http://{http}"), token: token.to_owned() }
     }
 
+    /// Where it asks (host:port).
+    #[must_use]
+    pub fn address(&self) -> &str {
+        self.base.strip_prefix("http://").unwrap_or(&self.base)
+    }
+
+    /// The token it shows.
+    #[must_use]
+    pub fn token(&self) -> &str {
+        &self.token
+    }
+
     /// Sends a request with extra headers.
     ///
     /// # Errors
