@@ -86,7 +86,8 @@ impl Pen {
         })
     }
 
-    fn append(&mut self, entry: &Entry) -> Range {
+    /// The next entry, whatever it says: sealed by itself.
+    pub fn append(&mut self, entry: &Entry) -> Range {
         self.seq += 1;
         let feed = self.opening.feed();
         let (from, previous, bytes) = (self.seq, self.last, entry.encode());

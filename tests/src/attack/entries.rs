@@ -1,0 +1,154 @@
+//! What a member gone bad may send as entries.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tombolo_crdt::ChainHash;
+use tombolo_crdt::entry::Dep;
+use tombolo_crdt::feed::Range;
+
+use super::Finding;
+use super::member::{Member, forged_change};
+use super::meter::{Seen, Witness, longest_step_ms, resident_mib};
+use crate::{Node, eventually};
+
+/// A node with a space, and a member gone bad.
+fn victim(role: &str) -> (Node, String, Member) {
+    let node = Node::new("a");
+    let space = node.create_space("shop");
+    node.api.put(&format!("/v1/spaces/{space}/x/first"), &json!({ "n": 1 })).expect(201);
+    let member = Member::of(&node, &space, role);
+    (node, space, member)
+}
+
+/// Watches a node while `attack` runs and for `after` beyond.
+fn watched(node: &Node, space: &str, after: Duration, attack: impl FnOnce()) -> (Seen, f64) {
+    let before = resident_mib(node.pid());
+    let witness = Witness::watch(node, space);
+    attack();
+    std::thread::park_timeout(after);
+    (witness.end(), before)
+}
+
+fn findings(node: &Node, (seen, before): &(Seen, f64), step: f64, memory: f64) -> Vec<Finding> {
+    let mut out = Vec::new();
+    match longest_step_ms(node) {
+        Some(longest) => out.push(Finding::at_most("longest step", longest, step, "ms")),
+        None => out.push(Finding::at_most("slowest honest write", seen.writes.worst(), 4.0 * step, "ms")),
+    }
+    out.push(Finding::figure(
+        "honest writes",
+        format!("{:.0}/s, p99 {:.1} ms", seen.rate(), seen.writes.percentile(99)),
+    ));
+    out.push(Finding::at_most("memory", seen.peak_mib - before, memory, "MiB more"));
+    out
+}
+
+/// Entries that carry one forged change each, in one feed.
+fn tiny(member: &Member, count: u64) -> Vec<Range> {
+    let mut pen = member.pen(99);
+    let feed = pen.opening().feed();
+    (1..=count)
+        .map(|seq| {
+            let change = forged_change(feed, 65_536, &[]);
+            pen.append(&member.entry(seq, Vec::new(), vec![(format!("e{seq}"), change)]))
+        })
+        .collect()
+}
+
+/// See [`super::ROWS`].
+#[must_use]
+pub fn tiny_changes_of_a_writer() -> Vec<Finding> {
+    let (node, space, mut member) = victim("writer");
+    let ranges = tiny(&member, 1_000);
+    let seen = watched(&node, &space, Duration::from_secs(5), || member.send(ranges, 1_000));
+    findings(&node, &seen, 50.0, 50.0)
+}
+
+/// See [`super::ROWS`].
+#[must_use]
+pub fn tiny_changes_of_a_reader() -> Vec<Finding> {
+    let (node, space, mut member) = victim("reader");
+    let ranges = tiny(&member, 3_000);
+    let seen = watched(&node, &space, Duration::from_secs(5), || member.send(ranges, 3_000));
+    findings(&node, &seen, 50.0, 50.0)
+}
+
+/// `count` feeds of one entry each: each waits for the one before it, the first for `root`.
+fn chained(member: &Member, count: u64, root: Dep) -> Vec<Range> {
+    let mut before = root;
+    (1..=count)
+        .map(|n| {
+            let mut pen = member.pen(1_000 + n);
+            let range = pen.append(&member.entry(1, vec![before], Vec::new()));
+            before = pen.dep();
+            range
+        })
+        .collect()
+}
+
+/// See [`super::ROWS`].
+#[must_use]
+pub fn held_chain() -> Vec<Finding> {
+    let (node, space, mut member) = victim("writer");
+    let mut root = member.pen(1);
+    let first = root.append(&member.entry(1, Vec::new(), Vec::new()));
+    let ranges = chained(&member, 16_000, root.dep());
+    member.send(ranges, 500);
+    let held = |node: &Node| node.space(&space).map_or(0, |space| space["held"].as_array().map_or(0, Vec::len));
+    eventually("they are held", || (held(&node) > 10_000).then_some(()));
+    let began = Instant::now();
+    let seen = watched(&node, &space, Duration::ZERO, || {
+        member.send(vec![first], 1);
+        eventually("nothing is held any more", || (held(&node) == 0).then_some(()));
+    });
+    let mut out = findings(&node, &seen, 50.0, 50.0);
+    out.push(Finding::figure("all settled after", format!("{:.1} s", began.elapsed().as_secs_f64())));
+    out
+}
+
+/// See [`super::ROWS`].
+#[must_use]
+pub fn waiting_feeds() -> Vec<Finding> {
+    let (node, space, mut member) = victim("writer");
+    let (calm, _) = watched(&node, &space, Duration::from_secs(5), || ());
+    let nobody = member.pen(7).opening().feed();
+    let missing = Dep { feed: nobody, seq: 5, chain: ChainHash::from_bytes([1; 32]) };
+    let ranges: Vec<Range> =
+        (1..=40_000).map(|n| member.pen(10_000 + n).append(&member.entry(1, vec![missing], Vec::new()))).collect();
+    let seen = watched(&node, &space, Duration::from_secs(5), || member.send(ranges, 500));
+    let mut out = findings(&node, &seen, 50.0, 64.0);
+    out.push(Finding::at_least("honest writes, of those without it", seen.0.rate() / calm.rate(), 0.5, "x"));
+    out
+}
+
+/// See [`super::ROWS`].
+#[must_use]
+pub fn unknown_dependency() -> Vec<Finding> {
+    let (node, space, mut member) = victim("writer");
+    let rows: String = (0..100_000).map(|n| format!("{{\"id\":\"old\",\"n\":{n}}}\n")).collect();
+    let path = format!("/v1/spaces/{space}/x/import?id=id");
+    node.api.send("POST", &path, &[("content-type", "application/x-ndjson")], Some(rows)).expect(200);
+    let step_before = longest_step_ms(&node);
+    let ranges: Vec<Range> = (1..=20)
+        .map(|n| {
+            let mut pen = member.pen(20_000 + n);
+            let change = forged_change(pen.opening().feed(), 1, &[[n as u8; 32]]);
+            pen.append(&member.entry(1, Vec::new(), vec![("old".to_owned(), change)]))
+        })
+        .collect();
+    let began = Instant::now();
+    let (seen, before) = watched(&node, &space, Duration::from_secs(1), || member.send(ranges, 20));
+    let mut out = vec![
+        Finding::at_most("slowest honest write while 20 of them come", seen.writes.worst(), 40.0, "ms"),
+        Finding::figure(
+            "honest writes",
+            format!("p99 {:.1} ms in {:.1} s", seen.writes.percentile(99), began.elapsed().as_secs_f64()),
+        ),
+        Finding::at_most("memory", seen.peak_mib - before, 50.0, "MiB more"),
+    ];
+    if let (Some(before), Some(after)) = (step_before, longest_step_ms(&node)) {
+        out.push(Finding::figure("longest step before and after", format!("{before:.1}, {after:.1} ms")));
+    }
+    out
+}
