@@ -48,7 +48,7 @@ pub(super) struct Item {
     pub(super) what: What,
     pub(super) bytes: usize,
     pub(super) entries: usize,
-    /// Its places in the queue; given back after the step.
+    /// Places in the queue; given back after the step.
     pub(super) places: Places,
 }
 

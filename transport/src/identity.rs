@@ -138,7 +138,7 @@ pub enum IdentityError {
     Permissions {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
     /// Not a regular file.

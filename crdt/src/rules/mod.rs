@@ -34,7 +34,7 @@ struct Node {
     parents: Vec<usize>,
     depth: u64,
     records: Vec<Record>,
-    /// It was not refused.
+    /// The entry was not refused.
     stands: bool,
 }
 

@@ -40,11 +40,11 @@ use crate::{ChainHash, ChangeHash, FeedId, NodeId};
 #[derive(Debug)]
 #[must_use]
 pub enum Judgement {
-    /// It is applied, with these changes. None for a rules entry.
+    /// The entry is applied, with these changes. None for a rules entry.
     Apply(Vec<Ready>),
-    /// It is refused. Never [`Verdict::Applied`].
+    /// The entry is refused. Never [`Verdict::Applied`].
     Refuse(Verdict),
-    /// It cannot be judged before this has come.
+    /// The entry cannot be judged before this has come.
     Wait(Wait),
 }
 

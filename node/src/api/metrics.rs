@@ -246,7 +246,7 @@ struct Member {
 /// What is known of a member beside its status.
 #[derive(Clone, Copy, Debug, Default)]
 struct Contact {
-    /// Its clock less this node's, in milliseconds, as it said when it connected.
+    /// The peer's clock less this node's, in milliseconds, as it said when it connected.
     clock_skew: Option<i64>,
     /// Dials that failed since the last success.
     dial_failures: u64,

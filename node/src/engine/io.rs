@@ -120,7 +120,7 @@ impl Input {
 pub enum Command {
     /// Writes to entities of one space.
     Write(WriteCommand),
-    /// The same with a body of so many bytes, which may be answered by [`Reply::Plan`].
+    /// A write whose body has so many bytes, which may be answered by [`Reply::Plan`].
     Offer(WriteCommand, usize),
     /// A write that was planned as [`Reply::Plan`] asked; it may be answered by [`Reply::Moved`].
     Planned(Box<Planned>),

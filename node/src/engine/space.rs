@@ -25,7 +25,7 @@ pub(super) struct Feed {
     pub(super) opening: Opening,
     /// Bytes of entries settled after the last seal.
     pub(super) open_bytes: u64,
-    /// Its last applied entry; 0: none. Kept of rules feeds only.
+    /// Position of the feed's last applied entry; 0: none. Kept of rules feeds only.
     pub(super) applied: u64,
     /// Why nothing more is taken from this feed: its chain forks.
     pub(super) fork: Option<u64>,

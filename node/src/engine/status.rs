@@ -124,7 +124,7 @@ pub struct MemberStatus {
     pub name: String,
     /// Its role.
     pub role: Role,
-    /// Its addresses as it said last, or as the roster says.
+    /// The member's addresses as it said last, or as the roster says.
     pub addrs: Vec<String>,
     /// Whether it is connected.
     pub connected: bool,

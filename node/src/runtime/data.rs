@@ -79,7 +79,7 @@ pub enum DataError {
     Running {
         /// The directory.
         path: PathBuf,
-        /// Its process, in words; empty: not known.
+        /// The other node's process, in words; empty: not known.
         pid: String,
     },
     /// The name does not fit into a roster.
@@ -109,7 +109,7 @@ pub enum DataError {
     TokenOpen {
         /// The file.
         path: PathBuf,
-        /// Its permission bits.
+        /// Permission bits of the file.
         mode: u32,
     },
     /// The operating system refused.

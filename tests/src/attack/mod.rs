@@ -56,7 +56,7 @@ impl Finding {
 /// A row of the table.
 #[derive(Clone, Copy, Debug)]
 pub struct Row {
-    /// Its name on the command line.
+    /// Name on the command line.
     pub name: &'static str,
     /// What is done.
     pub what: &'static str,
