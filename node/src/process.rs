@@ -14,7 +14,7 @@ use tombolo_transport::discovery::Discovery;
 use tombolo_transport::{BindError, CloseCode, Endpoint, Settings};
 
 use crate::api;
-use crate::engine::{Engine, EngineConfig, EngineError};
+use crate::engine::{Engine, EngineConfig, EngineError, STEP_WORK_MAX};
 use crate::handle::EngineHandle;
 use crate::runtime::{Addresses, Clock, Core, CoreConfig, DataDir, DataError, RunningNode, Traffic, check_name};
 use crate::store::CACHE_BYTES;
@@ -252,7 +252,7 @@ fn random() -> Result<[u8; 32], StartError> {
 }
 
 fn engine_config(identity: &tombolo_transport::Identity, contact: Contact) -> Result<EngineConfig, StartError> {
-    Ok(EngineConfig { key: identity.signing_key().clone(), contact, seed: random()? })
+    Ok(EngineConfig { key: identity.signing_key().clone(), contact, seed: random()?, step_work: STEP_WORK_MAX })
 }
 
 /// Runs the engine's loop on a thread of its own; the receiver hears when it has ended, by whatever way.

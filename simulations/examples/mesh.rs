@@ -17,8 +17,8 @@ use tombolo_crdt::feed::{Range, Signature, VerifiedRange};
 use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::{Contact, Role, admit_message};
 use tombolo_node::engine::{
-    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Now, Output, Outputs, Reply,
-    ReplyTo, WriteCommand,
+    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Left, Now, Output, Outputs, Reply,
+    ReplyTo, STEP_WORK_MAX, WriteCommand,
 };
 use tombolo_node::store::{Endless, Store, StoreOptions};
 use tombolo_sim::Dice;
@@ -130,6 +130,9 @@ impl Mesh {
                 self.nodes[node].wake = Some(wake);
                 self.at(wake, Event::Wakes(node));
             }
+        }
+        if outputs.left != Left::Nothing {
+            self.input(node, Input::Timer);
         }
         let at = self.now + STEP + LATENCY;
         for output in outputs.list {
@@ -257,7 +260,12 @@ fn node(no: usize, dice: &mut Dice) -> Node {
     let options = StoreOptions { create: true, ..StoreOptions::new(format!("node-{no}")) };
     let store = Store::open_with_backend(|| Ok(InMemoryBackend::new()), Endless, options).expect("memory opens");
     let contact = Contact { name: format!("node-{no}"), addrs: Vec::new() };
-    let config = EngineConfig { key: SigningKey::from_bytes(&dice.bytes()), contact, seed: dice.bytes() };
+    let config = EngineConfig {
+        key: SigningKey::from_bytes(&dice.bytes()),
+        contact,
+        seed: dice.bytes(),
+        step_work: STEP_WORK_MAX,
+    };
     let engine = Engine::open(store, config).expect("opens");
     Node { engine, inbox: Vec::new(), busy: Duration::ZERO, due: false, wake: None }
 }

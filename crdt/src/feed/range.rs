@@ -1,5 +1,6 @@
 //! Ranges: how feeds travel. [`Range::verify`] is the only way from bytes of a peer to entries.
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::catch_unwind;
 
@@ -117,7 +118,10 @@ pub struct VerifiedRange {
     opening: Opening,
     feed: FeedId,
     previous: ChainHash,
-    entries: Vec<VerifiedEntry>,
+    /// Only ever taken from at the front, so that they lie in one piece.
+    entries: VecDeque<VerifiedEntry>,
+    /// Position of the last entry.
+    end: u64,
     seal: Signature,
 }
 
@@ -134,7 +138,7 @@ impl VerifiedRange {
         self.feed
     }
 
-    /// chain before the first entry.
+    /// Chain hash before the first entry.
     #[must_use]
     pub fn previous(&self) -> ChainHash {
         self.previous
@@ -143,13 +147,22 @@ impl VerifiedRange {
     /// The entries, by position.
     #[must_use]
     pub fn entries(&self) -> &[VerifiedEntry] {
-        &self.entries
+        let (all, rest) = self.entries.as_slices();
+        debug_assert!(rest.is_empty(), "nothing is ever put in");
+        all
     }
 
-    /// Takes the entries out.
+    /// Takes the first entry out: what is left is a range as well.
+    pub fn pop_front(&mut self) -> Option<VerifiedEntry> {
+        let entry = self.entries.pop_front()?;
+        self.previous = entry.chain;
+        Some(entry)
+    }
+
+    /// Position of the last entry, which is sealed, whether or not it has been taken out.
     #[must_use]
-    pub fn into_entries(self) -> Vec<VerifiedEntry> {
-        self.entries
+    pub fn end(&self) -> u64 {
+        self.end
     }
 
     /// The author's signature over the last position.
@@ -248,7 +261,7 @@ impl Range {
             Ok(VerifiedEntry { seq, chain, bytes, content, changes })
         });
         let entries = entries.collect::<Result<Vec<_>, RangeError>>()?;
-        Ok(VerifiedRange { opening, feed, previous: self.previous, entries, seal: self.seal })
+        Ok(VerifiedRange { opening, feed, previous: self.previous, entries: entries.into(), end, seal: self.seal })
     }
 }
 

@@ -170,6 +170,9 @@ fn node(registry: &mut Registry, status: &Status) {
     counter(registry, "committed_entries", "Entries in durable commits; by commits: the batch size", counters.entries);
     counter(registry, "held_entries", "Entries that had to wait for a dependency", counters.held);
     counter(registry, "dropped_entries", "Held entries dropped because the buffer was full", counters.dropped);
+    let longest = counters.longest;
+    let help = format!("Most work of a step on entries of others, counted, in microseconds; mostly: {}", longest.what);
+    gauge(registry, "step_longest_work_microseconds", &help, longest.work / 1_000);
     gauge(registry, "connections", "Connections to other nodes", status.connections.len() as u64);
     let clock_off = status.clock_off.unwrap_or_default() / 1_000;
     signed(registry, "clock_off_seconds", "Seconds by which this node's clock is ahead, as most peers say", clock_off);

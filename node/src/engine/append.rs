@@ -48,6 +48,7 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
         }
         if rules {
             space.rules.insert(chain, &heads, entry, verdict);
+            space.held.rules_came(chain);
         }
     }
     batch.put_entry(
@@ -56,6 +57,7 @@ pub(super) fn store(space: &mut Space, batch: &mut Batch<'_>, settled: Settled<'
         &EntryRow { bytes, chain, verdict: verdict.code(), journal: position, changes: links },
     )?;
     space.advance(feed, seq, chain);
+    space.held.settled(feed, seq);
     if !rules && verdict == Verdict::Applied {
         // What is refused is nobody's head: it costs nobody anything but its bytes.
         space.heads.advance(feed, seq, chain, &entry.deps);

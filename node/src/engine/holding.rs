@@ -8,42 +8,38 @@ use tombolo_crdt::verdict::Wait;
 
 use super::Work;
 use super::settle::{Candidate, Taken};
-use super::space::Space;
+use super::space::{Feed, Space};
 use crate::store::{HeldRow, StoreError};
 
+/// What a feed of which nothing is settled takes beside its opening, in memory and in the store: some 400 bytes.
+const FEED_BYTES: usize = 400;
+
 impl Work<'_> {
-    /// Tries every feed with held entries whose obstacle may have gone, until nothing more can be settled.
+    /// Settles what was held and can be settled now, and what that sets free, as long as the step has work left. What is left
+    /// over stays on the work list.
     pub(super) fn drain_held(&mut self, space: &mut Space, taken: &mut Taken) -> Result<(), StoreError> {
-        loop {
-            let mut progress = false;
-            for id in space.held.feeds() {
-                if space.held.blocker(id).is_some_and(|blocker| !resolved(space, blocker)) {
-                    continue;
+        while let Some(id) = space.held.next() {
+            while let Some(mut candidate) = self.next_held(space, id)? {
+                if self.budget.is_spent() {
+                    space.held.wake(id);
+                    return Ok(());
                 }
-                while let Some(mut candidate) = self.next_held(space, id)? {
-                    let seq = candidate.seq;
-                    match self.settle(space, &mut candidate, taken)? {
-                        Some(blocker) => {
-                            space.held.block(id, blocker);
-                            break;
-                        }
-                        None => {
-                            self.drop_held(space, id, seq)?;
-                            progress = true;
-                        }
+                let seq = candidate.seq;
+                match self.settle(space, &mut candidate, taken)? {
+                    Some(wait) => {
+                        space.held.block(id, wait);
+                        break;
                     }
+                    None => self.drop_held(space, id, seq)?,
                 }
-            }
-            if !progress {
-                return Ok(());
             }
         }
+        Ok(())
     }
 
     /// The held entry right after the settled ones of a feed. Entries that do not continue the chain, or that have
     /// been settled meanwhile, are dropped.
     fn next_held(&mut self, space: &mut Space, id: FeedId) -> Result<Option<Candidate>, StoreError> {
-        space.held.unblock(id);
         while let Some((seq, _)) = space.held.of(id) {
             let next = space.frontier.seq(id) + 1;
             if seq > next {
@@ -73,21 +69,26 @@ impl Work<'_> {
         Ok(None)
     }
 
-    pub(super) fn hold(&mut self, space: &mut Space, candidate: Candidate, blocker: Wait) -> Result<(), StoreError> {
-        let Candidate { feed, seq, chain, bytes, seal, .. } = candidate;
-        // What the first of a feed waits for is what the feed waits for; a gap before a later one is not.
-        if space.held.of(feed).is_none_or(|(first, _)| seq < first) {
-            space.held.block(feed, blocker);
+    /// Keeps an entry that waits. If there is no room for all that wait, what [`surplus`] says is dropped.
+    ///
+    /// [`surplus`]: super::held::Held::surplus
+    pub(super) fn hold(&mut self, space: &mut Space, candidate: Candidate, wait: Wait) -> Result<(), StoreError> {
+        let Candidate { feed: id, seq, chain, bytes, seal, .. } = candidate;
+        let Some(feed) = space.feeds.get(&id) else { return Ok(()) };
+        let is_first = space.held.of(id).is_none_or(|(first, _)| seq < first);
+        space.held.insert(id, seq, bytes.len(), opening_bytes(feed));
+        space.feed_changed(id); // an unknown feed's opening must be there after a restart
+        if is_first {
+            // What the first of a feed waits for is what the feed waits for; a gap before a later one is not.
+            space.held.block(id, wait);
         }
-        space.held.insert(feed, seq, bytes.len());
         if !defect::is(Defect::HeldNotStored) {
-            self.batch.put_held(feed, seq, &HeldRow { bytes, chain, seal })?;
+            self.batch.put_held(id, seq, &HeldRow { bytes, chain, seal })?;
         }
-        if seq == space.frontier.seq(feed) + 1 && defect::is(Defect::HeldCounted) {
-            space.frontier.advance(Position { feed, seq, chain });
+        if seq == space.frontier.seq(id) + 1 && defect::is(Defect::HeldCounted) {
+            space.frontier.advance(Position { feed: id, seq, chain });
         }
         self.counters.held += 1;
-        space.feed_changed(feed); // an unknown feed's opening must be there after a restart
         while let Some((feed, seq)) = space.held.surplus() {
             self.drop_held(space, feed, seq)?;
             self.counters.dropped += 1;
@@ -95,19 +96,27 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn drop_held(&mut self, space: &mut Space, feed: FeedId, seq: u64) -> Result<(), StoreError> {
-        space.held.remove(feed, seq);
-        self.batch.remove_held(feed, seq)
+    /// Drops a held entry, and its feed if nothing of that is left.
+    pub(super) fn drop_held(&mut self, space: &mut Space, feed: FeedId, seq: u64) -> Result<(), StoreError> {
+        self.batch.remove_held(feed, seq)?;
+        if space.held.remove(feed, seq) {
+            self.forget_empty(space, feed);
+        }
+        Ok(())
+    }
+
+    /// Forgets a feed of which nothing is settled and nothing held: its opening may be anybody's.
+    pub(super) fn forget_empty(&mut self, space: &mut Space, id: FeedId) {
+        let is_own = id == space.own_data_feed || id == space.own_rules_feed;
+        let is_empty = space.feeds.get(&id).is_some_and(|feed| feed.row.seq == 0 && feed.fork.is_none());
+        if is_empty && space.frontier.seq(id) == 0 && !is_own && space.held.of(id).is_none() {
+            space.forget_feed(id);
+            self.batch.remove_feed(id);
+        }
     }
 }
 
-/// Whether what a feed waits for may have come.
-fn resolved(space: &Space, blocker: &Wait) -> bool {
-    match blocker {
-        Wait::Entry(feed, seq) => space.frontier.seq(*feed) >= *seq,
-        Wait::Rules(hash) => space.rules.knows(*hash),
-        Wait::Damaged(collection, id) => !space.care.rests(collection, id),
-        // Whoever waits for a change or a look is told when it comes; what is damaged stays so until the store is opened again.
-        Wait::Change(..) | Wait::Looked(..) | Wait::Fork(..) | Wait::Later | Wait::Unreadable(..) => false,
-    }
+/// What the opening of a feed counts among what is held: nothing, once an entry of the feed is settled.
+pub(super) fn opening_bytes(feed: &Feed) -> usize {
+    if feed.row.seq == 0 { feed.row.opening.len() + FEED_BYTES } else { 0 }
 }

@@ -1,7 +1,7 @@
 //! Inputs of a step, one by one, inside its transaction: frames and ranges of peers here, commands of this site in
 //! `commands.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::VerifiedRange;
@@ -11,6 +11,7 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
 use super::agenda::Agenda;
+use super::backlog::{Backlog, Pending};
 use super::conn::{Conn, Conns};
 use super::contacts::Contacts;
 use super::io::{ConnId, Input, Output};
@@ -32,6 +33,7 @@ pub(super) struct Parts<'e> {
     pub(super) conns: &'e mut Conns,
     pub(super) strangers: &'e mut BTreeSet<ConnId>,
     pub(super) agenda: &'e mut Agenda,
+    pub(super) backlog: &'e mut Backlog,
     pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
     pub(super) contacts: &'e mut Contacts,
     pub(super) added: &'e mut BTreeSet<String>,
@@ -46,7 +48,16 @@ pub(super) struct Parts<'e> {
 }
 
 impl Parts<'_> {
+    /// Takes an input in. Entries that it brings are worked off afterwards ([`Parts::work_off`]).
     pub(super) fn input(&mut self, work: &mut Work<'_>, input: Input, after: &mut After) -> Result<(), StoreError> {
+        work.budget.input(&input);
+        let read = (work.rows.bytes(), work.entries.reads());
+        self.carry_out(work, input, after)?;
+        work.budget.looked(work.rows.bytes() - read.0, work.entries.reads() - read.1);
+        Ok(())
+    }
+
+    fn carry_out(&mut self, work: &mut Work<'_>, input: Input, after: &mut After) -> Result<(), StoreError> {
         match input {
             Input::Command(to, command) => {
                 let reply = self.command(work, command, after, to)?;
@@ -62,7 +73,7 @@ impl Parts<'_> {
                 after.outputs.push(Output::Control(conn, hello));
             }
             Input::Frame(conn, frame) => self.frame(work, conn, frame, after)?,
-            Input::Ranges { conn, space, number, ranges } => self.ranges(work, conn, space, number, ranges, after)?,
+            Input::Ranges { conn, space, number, ranges } => self.ranges(conn, space, number, ranges),
             Input::RulesRanges { conn, space, ranges, last } => {
                 self.rules_ranges(work, conn, space, ranges, last, after)?;
             }
@@ -112,7 +123,7 @@ impl Parts<'_> {
                     if let Some(Wait::Looked(collection, id)) = space.held.blocker(feed)
                         && !work.looks.expects(&(no, collection.clone(), id.clone()))
                     {
-                        space.held.unblock(feed);
+                        space.held.wake(feed);
                     }
                 }
                 self.drained(work, id, Taken::default(), after)
@@ -198,45 +209,14 @@ impl Parts<'_> {
         Ok(())
     }
 
-    fn ranges(
-        &mut self,
-        work: &mut Work<'_>,
-        conn: ConnId,
-        id: SpaceId,
-        number: u64,
-        ranges: Vec<VerifiedRange>,
-        after: &mut After,
-    ) -> Result<(), StoreError> {
-        let (Some(known), Some(space)) = (self.conns.get_mut(&conn), self.spaces.get_mut(&id)) else { return Ok(()) };
+    fn ranges(&mut self, conn: ConnId, id: SpaceId, number: u64, ranges: Vec<VerifiedRange>) {
+        let (Some(known), Some(space)) = (self.conns.get_mut(&conn), self.spaces.get_mut(&id)) else { return };
         // Membership of the peer under the rules known here: nobody else is listened to.
-        if space.role(known.peer).is_none() {
-            return Ok(());
+        if space.role(known.peer).is_none() || !known.sessions.contains_key(&id) {
+            return;
         }
-        let Some(session) = known.sessions.get_mut(&id) else { return Ok(()) };
-        session.answering.take(number);
-        after.touched.insert((conn, id));
-        let mut taken = Taken::default();
-        for range in ranges {
-            if range.opening().space != id {
-                continue;
-            }
-            let feed = range.feed();
-            session.answering.carried(feed);
-            let end = range.entries().last().map_or(0, |entry| entry.seq);
-            if self.full.is_some() {
-                session.learn(space, feed, end);
-                continue;
-            }
-            let mut of_range = work.take_range(space, range)?;
-            // Now that the feed is known here, if it was not.
-            session.learn(space, feed, end);
-            session.answering.refused(of_range.refused.drain(..).map(|(seq, verdict)| (feed, seq, verdict.code())));
-            taken.rules |= of_range.rules;
-            if of_range.any {
-                after.moved.entry(id).or_default().insert(feed);
-            }
-        }
-        self.drained(work, id, taken, after)
+        let ranges: VecDeque<VerifiedRange> = ranges.into_iter().filter(|range| range.opening().space == id).collect();
+        self.backlog.push(Pending { conn, space: id, number: Some(number), ranges });
     }
 
     /// Settles what was held for what has just come.
@@ -248,11 +228,9 @@ impl Parts<'_> {
         after: &mut After,
     ) -> Result<(), StoreError> {
         let Some(space) = self.spaces.get_mut(&id) else { return Ok(()) };
-        let waiting: Vec<_> = space.held.feeds().into_iter().map(|feed| (feed, space.frontier.seq(feed))).collect();
-        if !waiting.is_empty() {
-            work.drain_held(space, &mut taken)?;
-            let moved = waiting.into_iter().filter(|(feed, before)| space.frontier.seq(*feed) != *before);
-            after.moved.entry(id).or_default().extend(moved.map(|(feed, _)| feed));
+        work.drain_held(space, &mut taken)?;
+        if !taken.moved.is_empty() {
+            after.moved.entry(id).or_default().extend(taken.moved);
         }
         if taken.rules {
             after.introduce.spaces.insert(id);
@@ -302,12 +280,9 @@ impl Parts<'_> {
                 known.door.fault = Some("by the rules it offered it is no member".to_owned());
                 return Ok(());
             }
-            let mut taken = Taken::default();
-            for range in offer.into_parts().1 {
-                after.moved.entry(id).or_default().insert(range.feed());
-                taken.rules |= work.take_range(space, range)?.rules;
-            }
-            return self.drained(work, id, taken, after);
+            let ranges = offer.into_parts().1.into();
+            self.backlog.push(Pending { conn, space: id, number: None, ranges });
+            return Ok(());
         }
         if let Some(space) = work.enter(offer, self.spaces.next_no(), self.author)? {
             tracing::info!(space = %id, name = %space.row.name, "joined");

@@ -101,8 +101,20 @@ impl Input {
     }
 
     /// Whether it brings entries.
-    pub(super) fn carries(&self) -> bool {
+    #[must_use]
+    pub fn carries(&self) -> bool {
         matches!(self, Self::Ranges { .. } | Self::RulesRanges { .. })
+    }
+
+    /// Feeds, positions and ranges that it names: what taking it in grows with.
+    pub(super) fn names(&self) -> usize {
+        match self {
+            Self::Frame(_, Frame::Frontier(page)) => page.positions.len(),
+            Self::Frame(_, Frame::Have(have)) => have.feeds.iter().map(|feed| 1 + feed.held.len()).sum(),
+            Self::Frame(_, Frame::Refused(_, refused)) => refused.len(),
+            Self::Ranges { ranges, .. } | Self::RulesRanges { ranges, .. } => ranges.len(),
+            _ => 0,
+        }
     }
 
     /// Where the reply to it goes, if it is a command.
@@ -436,4 +448,30 @@ pub struct Outputs {
     pub list: Vec<Output>,
     /// When to step again at the latest, and why.
     pub wake: Option<(Duration, &'static str)>,
+    /// What the step had no work left for: the caller steps again at once.
+    pub left: Left,
+    /// What the step did.
+    pub cost: StepCost,
+}
+
+/// What a step leaves to the next because its work was spent. The engine keeps it, and the caller bounds it by what it hands
+/// in meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Left {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Ranges, or held entries: no further ranges are handed in. Commands and other frames go on.
+    Ranges,
+    /// Inputs: nothing is handed in.
+    Inputs,
+}
+
+/// Work of a step, counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepCost {
+    /// Nanoseconds that it takes at most on one slow core in a release build.
+    pub work: u64,
+    /// What most of it was: inputs, entries, operations, rows, history, care.
+    pub what: &'static str,
 }

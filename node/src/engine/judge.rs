@@ -32,7 +32,8 @@ impl Work<'_> {
         read: Vec<Result<Change, ChangeError>>,
     ) -> Result<Judgement, StoreError> {
         let Space { id, rules, feeds, care, row, .. } = space;
-        let Some(of) = feeds.get(&feed) else { return Err(StoreError::corrupt("feeds", "an entry of no known feed")) };
+        // A feed of which nothing is settled goes with what is held of it, and may do so while a range of it is taken.
+        let Some(of) = feeds.get(&feed) else { return Ok(Judgement::Wait(Wait::Entry(feed, entry.seq - 1))) };
         assert_eq!(of.row.seq + 1, entry.seq, "the predecessor is settled");
         let (_, before) = of.rules_at(entry.seq - 1);
         let situation = Situation { feed, author: of.opening.node, rules, before };

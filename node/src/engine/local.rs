@@ -253,6 +253,7 @@ impl Work<'_> {
         if bytes > ENTRY_BYTES_MAX {
             return Err(Refusal::TooLarge { changes: made.len(), bytes }.into());
         }
+        self.budget.entry(bytes, made.iter().map(|made| made.change.operations()).sum());
         let (read, states): (Vec<_>, Vec<_>) =
             made.into_iter().map(|made| (Ok(made.change), (made.collection, made.id, made.state))).unzip();
         let verdict = self.judge_own(space, feed, &entry, read)?;
@@ -302,6 +303,7 @@ impl Work<'_> {
     /// Appends a rules entry to a rules feed whose author's key seals this step, if the entry would be applied.
     pub(super) fn append_rules_by(&mut self, space: &mut Space, feed: FeedId, records: &[Record]) -> Result<(), Fault> {
         let entry = rules_entry(space.frontier.seq(feed) + 1, self.next_hlc(), space.rules.heads(), records);
+        self.budget.entry(entry.encode().len(), 0);
         let verdict = self.judge_own(space, feed, &entry, Vec::new())?;
         self.append(space, feed, &entry, verdict, Vec::new())?;
         Ok(())

@@ -14,6 +14,8 @@
 mod acks;
 mod agenda;
 mod append;
+mod backlog;
+mod budget;
 mod care;
 mod clocks;
 mod commands;
@@ -52,7 +54,7 @@ mod transfer;
 mod trouble;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -64,11 +66,12 @@ use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{Digest, FeedId, Hlc, NodeId, SpaceId};
 
 pub use acks::Acks;
+pub use budget::STEP_WORK_MAX;
 pub use care::CareCounters;
 pub use clocks::CLOCK_OFF_MILLIS;
 pub use io::{
-    Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Now, Output, Outputs,
-    ReceiptState, Refusal, Reply, ReplyTo, Target, WriteCommand, WriteOutcome, Written,
+    Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Left, Now, Output, Outputs,
+    ReceiptState, Refusal, Reply, ReplyTo, StepCost, Target, WriteCommand, WriteOutcome, Written,
 };
 pub use planning::{Outcome as PlanOutcome, Plan, Planned};
 pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
@@ -90,6 +93,8 @@ pub struct EngineConfig {
     pub contact: Contact,
     /// 32 random bytes: the epoch and every later random value come from them.
     pub seed: [u8; 32],
+    /// Work of a step, in nanoseconds: [`STEP_WORK_MAX`], or less where many small steps are to be tried.
+    pub step_work: u64,
 }
 
 /// Why an engine cannot be opened.
@@ -108,6 +113,7 @@ pub struct Engine {
     node: NodeId,
     contact: Contact,
     seed: [u8; 32],
+    step_work: u64,
     draws: u64,
     author: Author,
     spaces: Spaces,
@@ -115,6 +121,9 @@ pub struct Engine {
     /// Connections that are no member's yet.
     strangers: BTreeSet<ConnId>,
     agenda: agenda::Agenda,
+    /// Inputs that steps had no work left for.
+    later: VecDeque<Input>,
+    backlog: backlog::Backlog,
     joins: BTreeMap<SpaceId, rules::PendingJoin>,
     contacts: contacts::Contacts,
     added: BTreeSet<String>,
@@ -138,7 +147,7 @@ pub struct Engine {
     /// The store must be reopened, and the memory read again, before anything else is done.
     reopen: bool,
     unloaded: bool,
-    /// Held entries were read back and have not been tried yet.
+    /// Held entries are on a work list.
     drain_due: bool,
     /// Since when the store has an older version of what is remembered of peers.
     memory_since: Option<Duration>,
@@ -165,12 +174,15 @@ impl Engine {
             node,
             contact: config.contact,
             seed: config.seed,
+            step_work: config.step_work,
             draws: 0,
             author: Author { node, epoch: 0 },
             spaces: Spaces::default(),
             conns: Conns::default(),
             strangers: BTreeSet::new(),
             agenda: agenda::Agenda::default(),
+            later: VecDeque::new(),
+            backlog: backlog::Backlog::default(),
             joins: BTreeMap::new(),
             contacts: contacts::Contacts::default(),
             added: BTreeSet::new(),
@@ -364,4 +376,5 @@ struct Work<'a> {
     hlc_seen: &'a mut Hlc,
     counters: &'a mut Counters,
     unsealed: BTreeSet<(SpaceId, FeedId)>,
+    budget: budget::Budget,
 }

@@ -36,6 +36,8 @@ pub(super) struct Rows {
     rows: BTreeMap<Key, Row>,
     /// As they are stored, where they have been looked at and not been decoded.
     raw: BTreeMap<Key, Option<Vec<u8>>>,
+    /// Bytes of those that were read.
+    bytes: u64,
 }
 
 /// Why a row cannot be worked on.
@@ -62,6 +64,7 @@ impl Rows {
             std::collections::btree_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
             std::collections::btree_map::Entry::Vacant(slot) => {
                 let stored = raw.map_or_else(|| batch.row(space, collection, id), Ok)?;
+                self.bytes += stored.as_ref().map_or(0, Vec::len) as u64;
                 let state = stored.as_deref().map(EntityState::decode).transpose()?;
                 let stored = state.is_some();
                 let state = state.unwrap_or_else(EntityState::new);
@@ -99,6 +102,11 @@ impl Rows {
         self.raw.remove(&key);
         let before = self.rows.insert(key, row);
         assert!(before.is_none(), "an entity is read once in a step");
+    }
+
+    /// Bytes of the rows that have been read.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// The entity, if this step has read it.

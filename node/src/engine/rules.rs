@@ -148,10 +148,17 @@ impl Work<'_> {
         let (Some(found), ranges) = offer.into_parts() else { return Ok(None) };
         let mut entered = Space::new(&found, no, author);
         let mut taken = super::settle::Taken::default();
-        for range in ranges {
-            self.take_range(&mut entered, range)?;
+        // Once per space, and asked for by this node: an offer is taken whole, however much work it is.
+        for mut range in ranges {
+            while !range.entries().is_empty() {
+                self.take_range(&mut entered, &mut range, &mut taken)?;
+                self.budget.renew();
+            }
         }
-        self.drain_held(&mut entered, &mut taken)?;
+        while !entered.held.is_idle() {
+            self.drain_held(&mut entered, &mut taken)?;
+            self.budget.renew();
+        }
         Ok(entered.role(self.node).is_some().then_some(entered))
     }
 }

@@ -1,5 +1,7 @@
 //! Settling: entries of other nodes get their verdict, or are held until they can.
 
+use std::collections::BTreeSet;
+
 use tombolo_crdt::entity::{Change, ChangeError, Provenance};
 use tombolo_crdt::entry::{Body, Content, EntityChange, Entry};
 use tombolo_crdt::feed::{Signature, VerifiedEntry, VerifiedRange};
@@ -15,12 +17,12 @@ use crate::store::{ChangeLink, QuarantineRow, StoreError};
 /// What became of a range.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// Entries refused: (seq, verdict).
-    pub(super) refused: Vec<(u64, Verdict)>,
+    /// Entries refused: feed, position, verdict.
+    pub(super) refused: Vec<(FeedId, u64, Verdict)>,
     /// Rules entries among the settled.
     pub(super) rules: bool,
-    /// Entries settled or held, or sealed that were not.
-    pub(super) any: bool,
+    /// Feeds of which entries were settled or held, or sealed that were not.
+    pub(super) moved: BTreeSet<FeedId>,
 }
 
 /// An entry that may be settled now.
@@ -36,59 +38,72 @@ pub(super) struct Candidate {
 }
 
 impl Work<'_> {
-    /// Takes a verified range: settles what can be settled, holds the rest, drops what is known already.
-    pub(super) fn take_range(&mut self, space: &mut Space, range: VerifiedRange) -> Result<Taken, StoreError> {
-        let mut taken = Taken::default();
+    /// Takes a verified range: settles what can be settled, holds the rest, drops what is known already. Ends early when the
+    /// work of the step is spent: what is left of the range is to be taken again.
+    pub(super) fn take_range(
+        &mut self,
+        space: &mut Space,
+        range: &mut VerifiedRange,
+        taken: &mut Taken,
+    ) -> Result<(), StoreError> {
         let id = range.feed();
-        let no = space.row.no;
-        let feed = space.feeds.entry(id).or_insert_with(|| Feed::new(range.opening().clone(), no));
-        if feed.row.seq == 0 && range.entries().first().is_some_and(|entry| entry.seq == 1) {
-            // Only a range from the beginning proves the opening's hash; until then it is hearsay.
-            if feed.opening != *range.opening() {
-                *feed = Feed::new(range.opening().clone(), no);
-            }
+        if !self.begin_range(space, range, taken)? {
+            while range.pop_front().is_some() {}
         }
-        let settled = feed.row.seq;
-        let Some(first) = range.entries().first().map(|entry| entry.seq) else { return Ok(taken) };
-        if feed.fork.is_some() {
-            return Ok(taken);
-        }
-        // The range must continue the chain that is settled here, or repeat it.
-        let ours = match range.entries().iter().find(|entry| entry.seq == settled) {
-            Some(entry) => Some((entry.chain, feed.row.chain)),
-            None if first == settled + 1 => Some((range.previous(), feed.row.chain)),
-            None => None,
-        };
-        if ours.is_some_and(|(theirs, ours)| theirs != ours) {
-            feed.fork = Some(settled);
-            return Ok(taken);
-        }
-        let seal_of_range = range.seal();
-        let end = first + range.entries().len() as u64 - 1;
-        if end == settled && feed.sealed_seq() < settled && ours.is_some() {
-            // All of it is settled, and nothing vouched for it so far.
-            seal(space, id, &mut self.batch, seal_of_range)?;
-            taken.any = true;
-        }
-        let seal = seal_of_range;
-        for entry in range.into_entries() {
-            let VerifiedEntry { seq, chain, bytes, content, changes } = entry;
+        let end = range.end();
+        let seal = range.seal();
+        while !range.entries().is_empty() && !self.budget.is_spent() {
+            let Some(VerifiedEntry { seq, chain, bytes, content, changes }) = range.pop_front() else { break };
             let seal = (seq == end).then_some(seal);
             if seq <= space.frontier.seq(id) || space.held.contains(id, seq) {
                 continue;
             }
-            taken.any = true;
+            taken.moved.insert(id);
             let mut candidate = Candidate { feed: id, seq, chain, bytes, content, changes, seal };
-            let blocker = if seq == space.frontier.seq(id) + 1 {
-                self.settle(space, &mut candidate, &mut taken)?
+            let wait = if seq == space.frontier.seq(id) + 1 {
+                self.settle(space, &mut candidate, taken)?
             } else {
                 Some(Wait::Entry(id, seq - 1))
             };
-            if let Some(blocker) = blocker {
-                self.hold(space, candidate, blocker)?;
+            if let Some(wait) = wait {
+                self.hold(space, candidate, wait)?;
             }
         }
-        Ok(taken)
+        if range.entries().is_empty() {
+            self.forget_empty(space, id);
+        }
+        Ok(())
+    }
+
+    /// Whether a range continues the chain that is settled here, or repeats it. Seals what it vouches for.
+    fn begin_range(&mut self, space: &mut Space, range: &VerifiedRange, taken: &mut Taken) -> Result<bool, StoreError> {
+        let no = space.row.no;
+        let Some(first) = range.entries().first().map(|entry| entry.seq) else { return Ok(false) };
+        let id = range.feed();
+        let feed = space.feeds.entry(id).or_insert_with(|| Feed::new(range.opening().clone(), no));
+        // Only a range from the beginning proves the opening's hash; until then it is hearsay.
+        if feed.row.seq == 0 && first == 1 && feed.opening != *range.opening() {
+            *feed = Feed::new(range.opening().clone(), no);
+        }
+        let settled = feed.row.seq;
+        if feed.fork.is_some() {
+            return Ok(false);
+        }
+        let theirs = match range.entries().iter().find(|entry| entry.seq == settled) {
+            Some(entry) => Some(entry.chain),
+            None if first == settled + 1 => Some(range.previous()),
+            None => None,
+        };
+        if theirs.is_some_and(|theirs| theirs != feed.row.chain) {
+            feed.fork = Some(settled);
+            return Ok(false);
+        }
+        if range.end() == settled && feed.sealed_seq() < settled && theirs.is_some() {
+            // All of it is settled, and nothing vouched for it so far.
+            seal(space, id, &mut self.batch, range.seal())?;
+            taken.moved.insert(id);
+        }
+        Ok(true)
     }
 
     /// Gives an entry its verdict and stores it; or says what it waits for.
@@ -100,16 +115,28 @@ impl Work<'_> {
     ) -> Result<Option<Wait>, StoreError> {
         let read = std::mem::take(&mut candidate.changes);
         let candidate = &*candidate;
+        let looked = (self.rows.bytes(), self.entries.reads());
         let Content::Known(entry) = &candidate.content else { return Ok(Some(Wait::Later)) };
-        let (verdict, ready) = match self.judge(space, candidate.feed, entry, read)?.settled() {
+        let judged = self.judge(space, candidate.feed, entry, read)?.settled();
+        let operations = match &judged {
+            Ok((_, ready)) if !ready.is_empty() => ready.iter().map(|ready| ready.change.operations()).sum(),
+            // Its changes were read: they stand for at most an operation per byte.
+            Ok((Verdict::Structure | Verdict::Depends, _))
+            | Err(Wait::Change(..) | Wait::Damaged(..) | Wait::Looked(..)) => candidate.bytes.len(),
+            Ok(_) | Err(_) => 0,
+        };
+        self.budget.entry(candidate.bytes.len(), operations);
+        self.budget.looked(self.rows.bytes() - looked.0, self.entries.reads() - looked.1);
+        let (verdict, ready) = match judged {
             Ok(settled) => settled,
             Err(wait) => return Ok(Some(wait)),
         };
+        taken.moved.insert(candidate.feed);
         let applied = verdict == Verdict::Applied;
         let links = if applied {
             self.apply(space, candidate, entry, ready)?
         } else {
-            taken.refused.push((candidate.seq, verdict));
+            taken.refused.push((candidate.feed, candidate.seq, verdict));
             self.quarantine(space, candidate, entry, verdict)?;
             Vec::new()
         };

@@ -14,6 +14,7 @@ use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
 use super::care::Care;
 use super::heads::Heads;
 use super::held::Held;
+use super::holding::opening_bytes;
 use super::memory::Memory;
 use super::news::News;
 use crate::store::{Batch, FeedRow, JournalKind, JournalRow, PeerRow, SpaceRow, StoreError};
@@ -204,10 +205,21 @@ impl Space {
         let mut space = Self::over(row, feeds, author);
         space.load_rules(batch)?;
         space.load_heads(batch)?;
-        let held = space.feeds.keys().filter_map(|feed| Some((*feed, stored.held.remove(feed)?)));
-        for (feed, rows) in held.collect::<Vec<_>>() {
-            space.load_held(feed, rows, batch)?;
+        let mut empty = Vec::new();
+        for feed in space.feeds.keys().copied().collect::<Vec<_>>() {
+            space.load_held(feed, stored.held.remove(&feed).unwrap_or_default(), batch)?;
+            let is_empty = space.feeds.get(&feed).is_some_and(|feed| feed.row.seq == 0);
+            if is_empty && space.held.of(feed).is_none() {
+                empty.push(feed);
+            }
         }
+        // What was held of them could not be read: nothing is left of them.
+        for id in empty {
+            space.forget_feed(id);
+            batch.remove_feed(id);
+        }
+        // What was held may be understood, or its row be whole, by now.
+        space.held.wake_all();
         for (node, row) in peers(batch, no)? {
             space.memory.insert(node, Memory::load(row));
         }
@@ -235,9 +247,10 @@ impl Space {
         rows: Vec<(u64, Option<usize>)>,
         batch: &mut Batch<'_>,
     ) -> Result<(), StoreError> {
+        let opening = self.feeds.get(&feed).map_or(0, opening_bytes);
         for (seq, bytes) in rows {
             match bytes {
-                Some(bytes) => self.held.insert(feed, seq, bytes),
+                Some(bytes) => self.held.insert(feed, seq, bytes, opening),
                 None => {
                     tracing::error!(%feed, seq, "a held entry is damaged and dropped");
                     batch.remove_held(feed, seq)?;
@@ -327,6 +340,13 @@ impl Space {
         self.row.running = row.running;
         self.dirty = true;
         Ok(position)
+    }
+
+    /// Forgets a feed of which nothing is settled.
+    pub(super) fn forget_feed(&mut self, id: FeedId) {
+        assert_eq!(self.frontier.seq(id), 0, "what is settled is not forgotten");
+        self.feeds.remove(&id);
+        self.dirty_feeds.remove(&id);
     }
 
     /// The row of a feed is to be stored.

@@ -6,6 +6,7 @@ use tombolo_crdt::rules::Role;
 use tombolo_crdt::{Digest, NodeId, SpaceId};
 
 use super::care::CareCounters;
+use super::io::StepCost;
 
 /// Frozen and disputed entities that are named in a status.
 pub(super) const NAMED_MAX: usize = 100;
@@ -184,4 +185,15 @@ pub struct Counters {
     pub visits: u64,
     /// Feeds, rows of the journal and positions that were looked at to compare frontiers.
     pub compared: u64,
+    /// The step that did most work on entries of others since the process began.
+    pub longest: StepCost,
+}
+
+impl Counters {
+    /// Takes note of what a step did.
+    pub(super) fn note(&mut self, cost: StepCost) {
+        if cost.work > self.longest.work {
+            self.longest = cost;
+        }
+    }
 }

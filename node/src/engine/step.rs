@@ -1,6 +1,6 @@
 //! One step: inputs into one commit, then frames from what is durable.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tombolo_crdt::defect::{self, Defect};
@@ -9,10 +9,12 @@ use tombolo_transport::CloseCode;
 
 use super::acks::Acks;
 use super::agenda::{Agenda, SessionId};
+use super::backlog::Backlog;
+use super::budget::Budget;
 use super::care::TENDED_AT_ONCE;
 use super::conn::Conn;
 use super::inputs::Parts;
-use super::io::{ConnId, Input, Now, Output, Outputs, Refusal, Reply, ReplyTo};
+use super::io::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, ReplyTo, StepCost};
 use super::poison::contained;
 use super::rows::Rows;
 use super::session::acknowledge::have_wait;
@@ -56,6 +58,25 @@ pub(super) struct After {
     /// Replies are kept back until the commit stands.
     pub(super) replies: Vec<(ReplyTo, Reply)>,
     pub(super) status: Vec<ReplyTo>,
+    /// Commands and connections that the step took in, and whether entries were among what it took in.
+    begun: Begun,
+    pub(super) cost: StepCost,
+}
+
+/// What a step took in, for the case that it fails.
+#[derive(Debug, Default)]
+struct Begun {
+    commands: Vec<ReplyTo>,
+    connections: Vec<ConnId>,
+    carries: bool,
+}
+
+impl Begun {
+    fn add(&mut self, input: &Input) {
+        self.commands.extend(input.asks());
+        self.connections.extend(input.connects());
+        self.carries |= input.carries();
+    }
 }
 
 /// What may have to be named to peers, offered, or asked of them.
@@ -75,21 +96,28 @@ impl Engine {
     /// Carries out `inputs` at `now`. At most one durable commit; everything that may leave the node is in the
     /// result, in order, and rests on that commit.
     ///
-    /// The caller bounds a step: it is held in memory.
+    /// The caller bounds what is handed in: it is held in memory. A step ends when its work is spent; what is left over is the
+    /// next one's ([`Left`]).
     pub fn step(&mut self, now: Now, mut inputs: Vec<Input>) -> Outputs {
         let mut after = After::default();
-        let asked: Vec<ReplyTo> = inputs.iter().filter_map(Input::asks).collect();
-        let new: Vec<ConnId> = inputs.iter().filter_map(Input::connects).collect();
-        self.trouble.keep_away(now, &mut inputs, &mut after.outputs);
-        let carries = inputs.iter().any(Input::carries);
+        let mut list: Vec<Output> = Vec::new();
+        self.trouble.keep_away(now, &mut inputs, &mut list);
+        for input in inputs {
+            match input {
+                // Its answer is good for this step alone.
+                Input::Looked(_) => self.later.push_front(input),
+                _ => self.later.push_back(input),
+            }
+        }
+        after.begun.carries = !self.backlog.is_empty();
         if let Err(error) = self
             .reload()
-            .and_then(|()| contained(self, |engine| &mut engine.poison, |engine| engine.work(now, inputs, &mut after)))
+            .and_then(|()| contained(self, |engine| &mut engine.poison, |engine| engine.work(now, &mut after)))
         {
-            self.recover(&error, asked, new, &mut after);
-            if carries {
+            if after.begun.carries {
                 self.trouble.failed(now);
             }
+            self.recover(&error, &mut after);
         }
         self.targets_due |= after.retarget || after.introduce.joins || !after.introduce.spaces.is_empty();
         self.exchange(now, &mut after);
@@ -98,7 +126,7 @@ impl Engine {
             after.replies.push((to, Reply::Status(Box::new(status))));
         }
         // What goes furthest goes first.
-        let mut list: Vec<Output> = after.outputs;
+        list.extend(after.outputs);
         // Before the replies: whoever is answered finds what it wrote, and the space that it founded.
         for space in after.moved.keys() {
             if let Some(space) = self.spaces.get(space) {
@@ -116,7 +144,8 @@ impl Engine {
             list.extend(self.new_targets().map(Output::Targets));
         }
         self.spaces.settle();
-        Outputs { list, wake: self.wake(now) }
+        self.counters.note(after.cost);
+        Outputs { list, wake: self.wake(now), left: self.left(), cost: after.cost }
     }
 
     /// Asks whether writes can be taken. Whether there is room again where there was none: what was turned away is then
@@ -139,8 +168,19 @@ impl Engine {
         has_room_again
     }
 
+    /// What there was no work left for.
+    fn left(&self) -> Left {
+        if !self.later.is_empty() {
+            Left::Inputs
+        } else if self.drain_due || !self.backlog.is_empty() {
+            Left::Ranges
+        } else {
+            Left::Nothing
+        }
+    }
+
     /// The inputs, in one transaction.
-    fn work(&mut self, now: Now, inputs: Vec<Input>, after: &mut After) -> Result<(), StoreError> {
+    fn work(&mut self, now: Now, after: &mut After) -> Result<(), StoreError> {
         after.touched_all |= self.look_for_room(now);
         let Self { store, key, node, pasts, looks, poison, hlc_last, hlc_seen, counters, .. } = self;
         let batch = store.begin()?;
@@ -159,12 +199,14 @@ impl Engine {
             hlc_seen,
             counters,
             unsealed: BTreeSet::new(),
+            budget: Budget::new(self.step_work),
         };
         let mut parts = Parts {
             spaces: &mut self.spaces,
             conns: &mut self.conns,
             strangers: &mut self.strangers,
             agenda: &mut self.agenda,
+            backlog: &mut self.backlog,
             joins: &mut self.joins,
             contacts: &mut self.contacts,
             added: &mut self.added,
@@ -177,21 +219,24 @@ impl Engine {
             nonce: 0,
             seed: &self.seed,
         };
+        parts.inputs(&mut work, &mut self.later, Budget::is_half_spent, after)?;
         if std::mem::take(&mut self.drain_due) {
-            // What was held when the store was opened may be understood, or its row be whole, by now.
-            let holding = parts.spaces.values().filter(|space| space.held.len() > 0);
+            // Held entries were read back, or are left over from the step before.
+            let holding = parts.spaces.values().filter(|space| !space.held.is_idle());
             for id in holding.map(|space| space.id).collect::<Vec<_>>() {
                 parts.drained(&mut work, id, Taken::default(), after)?;
             }
         }
+        parts.work_off(&mut work, after)?;
         parts.spaces.settle();
         for id in parts.spaces.care_due(now.mono, TENDED_AT_ONCE) {
             parts.tend(&mut work, id, after)?;
         }
-        for input in inputs {
-            parts.input(&mut work, input, after)?;
-        }
+        parts.inputs(&mut work, &mut self.later, Budget::is_spent, after)?;
+        parts.work_off(&mut work, after)?;
         work.seal_all(parts.spaces)?;
+        after.cost = work.budget.cost();
+        self.drain_due = work.budget.is_spent() && parts.spaces.values().any(|space| !space.held.is_idle());
         let Work { mut batch, rows, counters, poison, .. } = work;
         rows.flush(&mut batch, parts.spaces, poison)?;
         write_back(&mut batch, parts.spaces)?;
@@ -211,18 +256,20 @@ impl Engine {
 
     /// After a failed commit: memory is read again from what is durable, connections are closed, and everybody who
     /// waits is told.
-    fn recover(&mut self, error: &StoreError, asked: Vec<ReplyTo>, new: Vec<ConnId>, after: &mut After) {
+    fn recover(&mut self, error: &StoreError, after: &mut After) {
         tracing::error!(%error, "a step failed; the store is reopened");
         self.counters.failures += 1;
         let refusal = match error {
             StoreError::Full { .. } | StoreError::Gone { .. } => Refusal::Full(error.to_string()),
             _ => Refusal::Store(error.to_string()),
         };
-        *after = After::default();
-        after.replies = asked.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
+        let Begun { commands, connections, .. } = std::mem::take(after).begun;
+        after.replies = commands.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
         self.agenda = Agenda::default();
         self.strangers.clear();
-        let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).ids().chain(new).collect();
+        // What was not acknowledged comes again.
+        self.backlog = Backlog::default();
+        let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).ids().chain(connections).collect();
         let close = |conn| Output::Close(conn, CloseCode::Overloaded, "the store failed".to_owned());
         after.outputs.extend(open.into_iter().map(close));
         self.reopen |= error.needs_reopen();
@@ -252,7 +299,8 @@ impl Engine {
         let news = self.spaces.first_news().map(|at| (at + have_wait(self.conns.len()), "news"));
         let care = self.spaces.first_care().map(|at| (at.max(now.mono), "care"));
         let looks = self.looks.due().map(|at| (at, "look"));
-        [self.agenda.first(), news, full, memory, care, looks, self.strangers_wake()]
+        let left = (self.left() != Left::Nothing).then_some((now.mono, "work left over"));
+        [self.agenda.first(), news, full, memory, care, looks, self.strangers_wake(), left]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -261,6 +309,25 @@ impl Engine {
     /// Asks for what is remembered of peers to be stored soon.
     pub(super) fn flush_memory_soon(&mut self, now: Now) {
         self.memory_since.get_or_insert(now.mono);
+    }
+}
+
+impl Parts<'_> {
+    /// Takes inputs in, one after the other, until the budget says so.
+    fn inputs(
+        &mut self,
+        work: &mut Work<'_>,
+        inputs: &mut VecDeque<Input>,
+        is_over: impl Fn(&Budget) -> bool,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        while !is_over(&work.budget)
+            && let Some(input) = inputs.pop_front()
+        {
+            after.begun.add(&input);
+            self.input(work, input, after)?;
+        }
+        Ok(())
     }
 }
 

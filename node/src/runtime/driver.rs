@@ -2,7 +2,7 @@
 //!
 //! While a commit waits for the disk the next batch gathers in the queues, so group commit needs no timer.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -14,7 +14,7 @@ use super::clock::Clock;
 use super::links::Links;
 use crate::acks::AckBoard;
 use crate::chain::Looked;
-use crate::engine::{Engine, Input, Now, Output, Outputs, Reply, ReplyTo, Target};
+use crate::engine::{Engine, Input, Left, Now, Output, Outputs, Reply, ReplyTo, Target};
 use crate::handle::{Item, Journals, Places, What};
 
 /// Bytes of input one step takes, about what fills both queues: the batch is held in memory until its commit.
@@ -39,23 +39,42 @@ impl Stepper for Engine {
 pub(super) struct Source {
     items: mpsc::Receiver<Item>,
     held: Option<Item>,
+    /// Ranges that wait until the engine has worked off what it has. They keep their places in the queue, which bounds them.
+    aside: VecDeque<Item>,
 }
 
 impl Source {
     pub(super) const fn new(items: mpsc::Receiver<Item>) -> Self {
-        Self { items, held: None }
+        Self { items, held: None, aside: VecDeque::new() }
     }
 
-    fn take(&mut self) -> Option<Item> {
-        self.held.take().or_else(|| self.items.try_recv().ok())
+    /// The next item; while there is a `backlog` the next that is not ranges.
+    fn take(&mut self, backlog: bool) -> Option<Item> {
+        let waits =
+            |item: &Item| backlog && matches!(item.what, What::Input(Input::Ranges { .. } | Input::RulesRanges { .. }));
+        match self.held.take() {
+            Some(item) if waits(&item) => self.aside.push_front(item),
+            Some(item) => return Some(item),
+            None => {}
+        }
+        if !backlog && let Some(item) = self.aside.pop_front() {
+            return Some(item);
+        }
+        loop {
+            let item = self.items.try_recv().ok()?;
+            if !waits(&item) {
+                return Some(item);
+            }
+            self.aside.push_back(item);
+        }
     }
 
     /// Waits until something can be taken. `false`: nothing will ever come.
     async fn ready(&mut self) -> bool {
-        if self.held.is_none() {
+        if self.held.is_none() && self.aside.is_empty() {
             self.held = self.items.recv().await;
         }
-        self.held.is_some()
+        self.held.is_some() || !self.aside.is_empty()
     }
 }
 
@@ -86,6 +105,9 @@ pub(super) struct Driver<S> {
     local_first: bool,
     /// The look under way: its number, and the task that makes it.
     looking: Option<(u64, JoinHandle<Looked>)>,
+    /// What the engine has left over, and the places of its inputs.
+    left: Left,
+    places: Vec<Places>,
 }
 
 /// Why waiting ended.
@@ -110,6 +132,8 @@ impl<S: Stepper> Driver<S> {
             next: vec![Input::Timer],
             local_first: true,
             looking: None,
+            left: Left::Nothing,
+            places: Vec::new(),
         }
     }
 
@@ -117,14 +141,16 @@ impl<S: Stepper> Driver<S> {
     pub(super) async fn run(mut self, mut stop: watch::Receiver<bool>) {
         loop {
             let woken = if self.next.is_empty() { self.wait(&mut stop).await } else { Woken::Inputs };
-            let (mut inputs, places) = self.gather();
+            let mut inputs = self.gather();
             match woken {
                 Woken::Stop if inputs.is_empty() => return self.outlets.acks.close(),
                 Woken::Timer => inputs.push(Input::Timer),
                 Woken::Stop | Woken::Inputs => {}
             }
             let outputs = self.engine.step(self.clock.now(), inputs).await;
-            drop(places);
+            if outputs.left != Left::Inputs {
+                self.places.clear();
+            }
             self.release(outputs, &stop);
         }
     }
@@ -153,31 +179,35 @@ impl<S: Stepper> Driver<S> {
         }
     }
 
-    /// What waits, the sources in turn, as far as a step takes it. The places in the queues are free after the step.
-    fn gather(&mut self) -> (Vec<Input>, Vec<Places>) {
+    /// What waits, the sources in turn, as far as a step takes it. The places in the queues are free once the engine has taken
+    /// in all of it.
+    fn gather(&mut self) -> Vec<Input> {
         let mut inputs = std::mem::take(&mut self.next);
-        let mut places = Vec::new();
+        if self.left == Left::Inputs {
+            return inputs;
+        }
+        let backlog = self.left == Left::Ranges;
         let (mut bytes, mut entries) = (0, 0);
         loop {
             let (first, second) = match self.local_first {
                 true => (&mut self.local, &mut self.net),
                 false => (&mut self.net, &mut self.local),
             };
-            let (item, from) = match first.take() {
+            let (item, from) = match first.take(backlog) {
                 Some(item) => (item, first),
-                None => match second.take() {
+                None => match second.take(backlog) {
                     Some(item) => (item, second),
                     None => break,
                 },
             };
             let is_over = bytes + item.bytes > STEP_BYTES || entries + item.entries > STEP_ENTRIES;
-            if is_over && !places.is_empty() {
+            if is_over && !self.places.is_empty() {
                 from.held = Some(item);
                 break;
             }
             bytes += item.bytes;
             entries += item.entries;
-            places.push(item.places);
+            self.places.push(item.places);
             self.local_first = !self.local_first;
             inputs.push(match item.what {
                 What::Input(input) => input,
@@ -189,7 +219,7 @@ impl<S: Stepper> Driver<S> {
                 }
             });
         }
-        (inputs, places)
+        inputs
     }
 
     /// Carries out what a step said, in order.
@@ -224,6 +254,11 @@ impl<S: Stepper> Driver<S> {
                     self.looking = Some((number, task));
                 }
             }
+        }
+        self.left = outputs.left;
+        if self.left != Left::Nothing && self.next.is_empty() {
+            // Nothing is waited for.
+            self.next.push(Input::Timer);
         }
         self.wake = outputs.wake.map(|(at, why)| {
             tracing::trace!(why, "the engine wants to wake");

@@ -190,6 +190,11 @@ impl Batch<'_> {
         Ok(())
     }
 
+    /// Forgets a feed of which there are no entries.
+    pub fn remove_feed(&mut self, feed: FeedId) {
+        self.remove(Table::State, layout::feed(feed));
+    }
+
     /// Writes the head that a feed has; `None`: it has none any more.
     pub fn put_head(&mut self, space_no: u32, feed: FeedId, head: Option<(u64, ChainHash)>) {
         let key = layout::head(space_no, feed);

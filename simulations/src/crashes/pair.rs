@@ -11,8 +11,8 @@ use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::{Contact, Role, admit_message};
 use tombolo_crdt::{Digest, FeedId, SpaceId};
 use tombolo_node::engine::{
-    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Idempotency, Input, JoinRequest, Now, Output, Reply,
-    ReplyTo, WriteCommand,
+    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Idempotency, Input, JoinRequest, Left, Now, Output,
+    Reply, ReplyTo, STEP_WORK_MAX, WriteCommand,
 };
 use tombolo_node::store::{Store, StoreOptions};
 use tombolo_transport::CloseCode;
@@ -89,7 +89,7 @@ impl Node {
         let store = Store::open_with_backend(move || Ok(backend.clone()), disk.clone(), options);
         let store = store.map_err(|error| wrong("the store does not open", error))?;
         let seed = Dice::new(seed ^ process.rotate_left(32) ^ (4 + side as u64)).bytes();
-        let config = EngineConfig { key, contact: Contact { name, addrs: Vec::new() }, seed };
+        let config = EngineConfig { key, contact: Contact { name, addrs: Vec::new() }, seed, step_work: STEP_WORK_MAX };
         let engine = Engine::open(store, config).map_err(|error| wrong("the engine does not open", error))?;
         Ok(Self { engine, disk, wake: None })
     }
@@ -325,6 +325,7 @@ impl Pair {
         if side == Side::Tested {
             self.marks.push(mark(&node.engine));
         }
+        let left = outputs.left;
         let (mut closed, mut looked) = (false, None);
         for output in outputs.list {
             match output {
@@ -343,7 +344,10 @@ impl Pair {
         if closed {
             self.disconnect()?;
         }
-        looked.map_or(Ok(()), |looked| self.step(side, vec![Input::Looked(Box::new(looked))]))
+        if let Some(looked) = looked {
+            return self.step(side, vec![Input::Looked(Box::new(looked))]);
+        }
+        if left == Left::Nothing { Ok(()) } else { self.step(side, vec![Input::Timer]) }
     }
 
     fn send(&mut self, from: Side, conn: ConnId, transfer: Option<SpaceId>, frame: &Frame) -> Result<(), Stop> {

@@ -10,7 +10,7 @@ mod disks;
 mod pen;
 pub(crate) mod wire;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -18,9 +18,10 @@ use tombolo_crdt::entity::{EntityState, Write};
 use tombolo_crdt::feed::{Range, Signature};
 use tombolo_crdt::rules::{Contact, Role, admit_message};
 use tombolo_crdt::{Digest, NodeId, SpaceId};
+use tombolo_node::chain::Looked;
 use tombolo_node::engine::{
-    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Now, Output, Refusal, Reply,
-    ReplyTo, SpaceStatus, Status, WriteCommand, Written,
+    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, Input, JoinRequest, Left, Now, Output, Refusal, Reply,
+    ReplyTo, STEP_WORK_MAX, SpaceStatus, Status, WriteCommand, Written,
 };
 use tombolo_node::store::{Store, StoreOptions};
 use tombolo_transport::frame::{Frame, Hello, PROTOCOL_VERSION};
@@ -40,6 +41,8 @@ const EPOCH_MILLIS: u64 = 1_767_225_600_000;
 const ROOM: usize = 1 << 20;
 /// Deliveries after which a world that is still talking is said never to fall silent.
 const DELIVERIES_MAX: usize = 1_000_000;
+/// Steps that follow from one at once: looks, one after the other, and what is left over.
+const FOLLOWING_MAX: usize = 1_000_000;
 
 /// What is due later than this is not waited for: nothing but the next pass over all rows.
 const QUIET: Duration = Duration::from_secs(12 * 3600);
@@ -60,7 +63,7 @@ impl SimNode {
         let backend = disk.clone();
         let store = Store::open_with_backend(move || Ok(backend.clone()), disk.clone(), options);
         let contact = Contact { name: format!("node-{no}"), addrs: Vec::new() };
-        let config = EngineConfig { key: key.clone(), contact, seed };
+        let config = EngineConfig { key: key.clone(), contact, seed, step_work: STEP_WORK_MAX };
         let engine = Engine::open(store.expect("memory opens"), config).expect("what was committed loads");
         Self { engine, disk, key, wake: None, replies: BTreeMap::new() }
     }
@@ -281,12 +284,29 @@ impl World {
         }
     }
 
+    /// A step, and those that follow from it at once.
     fn step(&mut self, node: NodeNo, inputs: Vec<Input>) {
+        let mut follow = VecDeque::from([inputs]);
+        for _ in 0..FOLLOWING_MAX {
+            let Some(inputs) = follow.pop_front() else { return };
+            let (looked, left) = self.one_step(node, inputs);
+            follow.extend(looked.map(|looked| vec![Input::Looked(Box::new(looked))]));
+            if left != Left::Nothing && follow.is_empty() {
+                // Nothing more is handed in before what is left over is done.
+                follow.push_back(vec![Input::Timer]);
+            }
+        }
+        panic!("node {node} never comes to an end of what it has left over");
+    }
+
+    /// One step. What a look has found, and what is left over.
+    fn one_step(&mut self, node: NodeNo, inputs: Vec<Input>) -> (Option<Looked>, Left) {
         let now = self.now();
         let outputs = self.nodes[node].engine.step(now, inputs);
         self.nodes[node].engine.check_invariants();
         self.nodes[node].wake = outputs.wake.map(|(at, _)| at.max(self.mono));
         let mut looked = None;
+        let left = outputs.left;
         for output in outputs.list {
             match output {
                 Output::Reply(to, reply) => drop(self.nodes[node].replies.insert(to, reply)),
@@ -303,9 +323,7 @@ impl World {
                 Output::Standing(..) | Output::Known(_) => {}
             }
         }
-        if let Some(looked) = looked {
-            self.step(node, vec![Input::Looked(Box::new(looked))]);
-        }
+        (looked, left)
     }
 
     fn send(&mut self, from: NodeNo, conn: ConnId, transfer: Option<SpaceId>, frame: &Frame) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ed25519_dalek::SigningKey;
 use tombolo_crdt::rules::Contact;
 use tombolo_node::chain::Looked;
-use tombolo_node::engine::{Engine, EngineConfig, Input, Now, Outputs};
+use tombolo_node::engine::{Engine, EngineConfig, Input, Left, Now, Outputs, STEP_WORK_MAX};
 use tombolo_node::handle::{QUEUE_BYTES, QUEUE_ITEMS};
 use tombolo_node::runtime::{STEP_BYTES, STEP_ENTRIES};
 use tombolo_node::store::{Store, StoreOptions};
@@ -60,6 +60,8 @@ pub(super) struct Process {
     pub(super) inbox_bytes: usize,
     /// A step whose outputs have not left.
     pub(super) done: Option<Outputs>,
+    /// What the last step left over.
+    pub(super) left: Left,
     /// What a look of the engine has found, until that is handed to it.
     pub(super) looked: Option<Box<Looked>>,
     pub(super) step_scheduled: bool,
@@ -112,6 +114,9 @@ pub(super) struct Host {
     pub(super) clone_of: Option<u32>,
 }
 
+/// Work of a step, in nanoseconds: that of the product, and so little that something is left over nearly always.
+const STEP_WORKS: [u64; 3] = [STEP_WORK_MAX, 200_000, 20_000];
+
 /// Opens a node's engine on what a disk holds.
 ///
 /// # Errors
@@ -127,7 +132,8 @@ pub(crate) fn open(node: NodeNo, key: &SigningKey, disk: &Disk, seed: [u8; 32]) 
     let backend = disk.clone();
     let store = Store::open_with_backend(move || Ok(backend.clone()), disk.clone(), options);
     let store = store.map_err(|error| error.to_string())?;
-    let config = EngineConfig { key: key.clone(), contact: Contact { name, addrs: Vec::new() }, seed };
+    let step_work = STEP_WORKS.get(usize::from(seed[0]) % STEP_WORKS.len()).copied().unwrap_or(STEP_WORK_MAX);
+    let config = EngineConfig { key: key.clone(), contact: Contact { name, addrs: Vec::new() }, seed, step_work };
     Engine::open(store, config).map_err(|error| error.to_string())
 }
 
@@ -169,6 +175,7 @@ impl Process {
             inbox: VecDeque::new(),
             inbox_bytes: 0,
             done: None,
+            left: Left::Nothing,
             looked: None,
             step_scheduled: false,
             wake: None,
@@ -194,20 +201,34 @@ impl Process {
         self.inbox.push_back(item);
     }
 
-    /// What one step takes.
+    /// What one step takes: of what waits, as much as the last one's rest allows.
     pub(super) fn gather(&mut self) -> Vec<Item> {
-        let (mut bytes, mut entries, mut count) = (0, 0, 0);
-        for item in &self.inbox {
+        let (mut bytes, mut entries) = (0, 0);
+        let (mut taken, mut rest): (Vec<Item>, VecDeque<Item>) = (Vec::new(), VecDeque::new());
+        while self.left != Left::Inputs
+            && let Some(item) = self.inbox.pop_front()
+        {
+            if self.left == Left::Ranges && item.input.carries() {
+                rest.push_back(item);
+                continue;
+            }
             bytes += item.bytes;
             entries += item.entries;
-            if count > 0 && (bytes > STEP_BYTES || entries > STEP_ENTRIES) {
+            if !taken.is_empty() && (bytes > STEP_BYTES || entries > STEP_ENTRIES) {
+                rest.push_back(item);
                 break;
             }
-            count += 1;
+            taken.push(item);
         }
-        let taken: Vec<Item> = self.inbox.drain(..count).collect();
+        rest.append(&mut self.inbox);
+        self.inbox = rest;
         self.inbox_bytes -= taken.iter().map(|item| item.bytes).sum::<usize>();
         taken
+    }
+
+    /// Whether there is something that a step would take.
+    pub(super) fn has_work(&self) -> bool {
+        self.left != Left::Nothing || !self.inbox.is_empty()
     }
 
     /// Targets that lead to a node.

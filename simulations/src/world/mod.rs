@@ -283,7 +283,7 @@ impl World<'_> {
     fn is_silent(&self) -> bool {
         let idle = |host: &Host| {
             let process = host.process.as_ref();
-            process.is_none_or(|process| process.inbox.is_empty() && process.done.is_none() && !process.step_scheduled)
+            process.is_none_or(|process| !process.has_work() && process.done.is_none() && !process.step_scheduled)
         };
         let mut theirs = self.hosts.iter().filter(|host| self.survives(host.node));
         theirs.all(idle) && self.net.is_silent(&self.plan.survivors) && self.clients.is_idle()

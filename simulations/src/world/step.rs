@@ -56,7 +56,7 @@ impl World<'_> {
         let (node, up, clocks) = (host.node, host.is_up(), host.now(self.now));
         let Some(process) = host.process.as_mut() else { return Ok(()) };
         process.step_scheduled = false;
-        if !up || process.done.is_some() || process.inbox.is_empty() {
+        if !up || process.done.is_some() || !process.has_work() {
             return Ok(());
         }
         let items = process.gather();
@@ -88,6 +88,7 @@ impl World<'_> {
         let Some(process) = self.hosts[pid].process.as_mut() else { return Ok(()) };
         let watched = if is_clone { Oracles::clone_of(self.plan, node) } else { node };
         self.oracles.stepped(self.now, watched, &process.engine, &outputs)?;
+        process.left = outputs.left;
         process.done = Some(outputs);
         self.stats.commits += u64::from(committed);
         self.stats.entries += settled;
@@ -136,7 +137,7 @@ impl World<'_> {
             }
         }
         self.set_wake(pid, wake);
-        if self.hosts[pid].process.as_ref().is_some_and(|process| !process.inbox.is_empty()) {
+        if self.hosts[pid].process.as_ref().is_some_and(Process::has_work) {
             self.step_soon(pid);
         }
         Ok(())

@@ -171,6 +171,7 @@ impl Work<'_> {
         if *space.care.next.get_or_insert(now + scrub::FIRST_PAUSE) > now {
             return Ok(());
         }
+        self.budget.slice();
         let mut care = std::mem::take(&mut space.care);
         let done = care.slice(self, space);
         if let Ok(Done { pause, tell }) = done {
@@ -237,6 +238,9 @@ impl Parts<'_> {
             return Ok(());
         }
         // What was held for a row, or a history, that was damaged.
+        if let Some(Space { held, care, .. }) = self.spaces.get_mut(&id) {
+            held.healed(|collection, id| care.rests(collection, id));
+        }
         self.drained(work, id, Taken::default(), after)
     }
 }

@@ -145,6 +145,7 @@ fn feeds_that_wait_for_a_frozen_entity_say_so_and_the_others_go_on() {
     bed.work(|work, space| {
         work.batch.put_row(space.row.no, "x", "e5", spoilt).unwrap();
         space.care = super::super::care::Care::default();
+        space.held.healed(|_, _| false);
     });
     bed.take([]);
     assert_eq!(bed.held(), Vec::new());

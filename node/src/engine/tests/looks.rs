@@ -38,8 +38,8 @@ impl Bed {
     fn reads(&mut self, ranges: Vec<VerifiedRange>) -> u64 {
         self.work(|work, space| {
             let mut taken = Taken::default();
-            for range in ranges {
-                work.take_range(space, range).unwrap();
+            for mut range in ranges {
+                work.take_range(space, &mut range, &mut taken).unwrap();
             }
             work.drain_held(space, &mut taken).unwrap();
             work.entries.reads()

@@ -1,5 +1,6 @@
 //! Tests of how entries of others are judged and held, on an engine whose store is in memory.
 
+mod bounded;
 mod comparing;
 mod damage;
 mod growth;
@@ -69,7 +70,11 @@ impl Bed {
         let options = StoreOptions { reserve_bytes: Some(0), create: true, ..StoreOptions::new("memory") };
         let store = Store::open_with_backend(|| Ok(InMemoryBackend::new()), Endless, options).unwrap();
         let contact = Contact { name: "n".to_owned(), addrs: Vec::new() };
-        let mut engine = Engine::open(store, EngineConfig { key: key.clone(), contact, seed: [5; 32] }).unwrap();
+        let mut engine = Engine::open(
+            store,
+            EngineConfig { key: key.clone(), contact, seed: [5; 32], step_work: crate::engine::STEP_WORK_MAX },
+        )
+        .unwrap();
         let founder = Box::new(SigningKey::from_bytes(&[4; 32]));
         let command = Command::CreateSpace { name: "s".to_owned(), founder };
         let now = Now { mono: Duration::ZERO, wall_millis: WALL };
@@ -153,6 +158,7 @@ impl Bed {
         looks.begin_step();
         let now = Now { mono: self.mono, wall_millis: WALL };
         let (rows, entries, unsealed) = (Rows::default(), Entries::shared(), BTreeSet::new());
+        let budget = super::budget::Budget::new(super::STEP_WORK_MAX);
         let mut work = Work {
             batch,
             rows,
@@ -167,6 +173,7 @@ impl Bed {
             hlc_seen,
             counters,
             unsealed,
+            budget,
         };
         let done = what(&mut work, spaces.get_mut(&self.space).unwrap());
         let Work { mut batch, rows, poison, .. } = work;
@@ -181,10 +188,17 @@ impl Bed {
     fn take(&mut self, ranges: impl IntoIterator<Item = VerifiedRange>) {
         self.work(|work, space| {
             let mut taken = Taken::default();
-            for range in ranges {
-                work.take_range(space, range).unwrap();
+            // However much there is: what is left over is for a test of its own.
+            for mut range in ranges {
+                while !range.entries().is_empty() {
+                    work.take_range(space, &mut range, &mut taken).unwrap();
+                    work.budget = super::budget::Budget::new(super::STEP_WORK_MAX);
+                }
             }
-            work.drain_held(space, &mut taken).unwrap();
+            while !space.held.is_idle() {
+                work.drain_held(space, &mut taken).unwrap();
+                work.budget = super::budget::Budget::new(super::STEP_WORK_MAX);
+            }
         });
         self.engine.check_invariants();
     }
@@ -248,6 +262,20 @@ impl Pen {
     fn chain(&self, entries: usize) -> tombolo_crdt::ChainHash {
         let encoded = self.entries[..entries].iter().map(Entry::encode);
         (1..).zip(encoded).fold(self.opening.chain(), |last, (seq, bytes)| chain(self.feed(), seq, last, &bytes))
+    }
+
+    /// An entry that nobody has.
+    fn dep_at(&self, seq: u64) -> Dep {
+        Dep { feed: self.feed(), seq, chain: self.opening.chain() }
+    }
+
+    /// Some of its entries.
+    fn part(&self, skip: usize, count: usize) -> VerifiedRange {
+        let (feed, last) = (self.feed(), self.chain(skip + count));
+        let seal = Signature::sign(&self.key, &seal_message(feed, (skip + count) as u64, last));
+        let entries = self.entries[skip..skip + count].iter().map(|entry| entry.encode().into()).collect();
+        let (opening, previous) = (self.opening.encode(), self.chain(skip));
+        Range { opening, from: skip as u64 + 1, previous, entries, seal }.verify().unwrap()
     }
 
     /// Its last entry, for others to depend on.

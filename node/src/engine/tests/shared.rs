@@ -50,10 +50,11 @@ fn a_transaction_from_before_a_partition_reads_each_entry_behind_it_once() {
     let (mut bed, there, _) = parted();
     // As after a restart.
     bed.engine.pasts = Pasts::default();
-    let range = there.range();
+    let mut range = there.range();
     let reads = bed.work(|work, space| {
-        work.take_range(space, range).unwrap();
-        work.drain_held(space, &mut Taken::default()).unwrap();
+        let mut taken = Taken::default();
+        work.take_range(space, &mut range, &mut taken).unwrap();
+        work.drain_held(space, &mut taken).unwrap();
         work.entries.reads()
     });
     let view = format!(r#"{{"here":{},"n":0,"there":1}}"#, TRANSACTIONS - 1);

@@ -81,7 +81,12 @@ fn a_key_that_is_gone_is_not_made_anew_beside_a_store_with_spaces() {
     let store = data.open_store(1 << 20, node).unwrap();
     let contact = tombolo_crdt::rules::Contact { name: "berlin".to_owned(), addrs: Vec::new() };
     let key = data.load_identity().unwrap().signing_key().clone();
-    let config = crate::engine::EngineConfig { key: key.clone(), contact, seed: [1; 32] };
+    let config = crate::engine::EngineConfig {
+        key: key.clone(),
+        contact,
+        seed: [1; 32],
+        step_work: crate::engine::STEP_WORK_MAX,
+    };
     let mut engine = crate::engine::Engine::open(store, config).unwrap();
     let now = crate::engine::Now { mono: std::time::Duration::ZERO, wall_millis: 1 };
     let command = crate::engine::Command::CreateSpace { name: "shop".to_owned(), founder: Box::new(key) };

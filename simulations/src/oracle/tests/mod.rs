@@ -116,7 +116,7 @@ impl Run {
     }
 
     fn stepped(&mut self, node: NodeNo) {
-        let outputs = Outputs { list: vec![Output::Journal(self.space, 0)], wake: None };
+        let outputs = Outputs { list: vec![Output::Journal(self.space, 0)], ..Outputs::default() };
         self.oracles.stepped(AT, node, self.world.engine(node), &outputs).unwrap();
     }
 

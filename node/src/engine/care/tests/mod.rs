@@ -74,7 +74,7 @@ fn a_long_history_is_folded_beside_the_steps_and_again_if_it_grows() {
     bed.rot("a");
     assert!(matches!(bed.put("a", 0), Err(Refusal::Damaged { .. })));
     // Its newest change is searched for, its changes are folded, and what they give is put in its place.
-    bed.tend(2);
+    bed.tend(1);
     assert!(EntityState::decode(&bed.stored("a").unwrap()).is_err());
     bed.tend(1);
     assert_eq!(bed.stored("a").unwrap(), row);

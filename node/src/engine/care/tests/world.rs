@@ -37,7 +37,9 @@ impl Bed {
         let options = StoreOptions { reserve_bytes: Some(0), create: true, ..StoreOptions::new("memory") };
         let store = Store::open_with_backend(|| Ok(InMemoryBackend::new()), Endless, options).unwrap();
         let contact = Contact { name: "n".to_owned(), addrs: Vec::new() };
-        let mut engine = Engine::open(store, EngineConfig { key, contact, seed: [5; 32] }).unwrap();
+        let mut engine =
+            Engine::open(store, EngineConfig { key, contact, seed: [5; 32], step_work: crate::engine::STEP_WORK_MAX })
+                .unwrap();
         let founder = Box::new(SigningKey::from_bytes(&[4; 32]));
         let command = Command::CreateSpace { name: "s".to_owned(), founder };
         let out =
