@@ -71,11 +71,13 @@ pub enum Defect {
     RebuiltShort,
     /// It is asserted that nothing is on its way when a connection ends.
     PartingAsserted,
+    /// A step goes on when its work is spent.
+    WorkUnbounded,
 }
 
 impl Defect {
     /// All of them.
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 32] = [
         Self::ReplyBeforeDurable,
         Self::FeedRowLeftOut,
         Self::FrontierShort,
@@ -107,6 +109,7 @@ impl Defect {
         Self::DamageLeft,
         Self::RebuiltShort,
         Self::PartingAsserted,
+        Self::WorkUnbounded,
     ];
 }
 

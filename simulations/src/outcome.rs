@@ -94,6 +94,8 @@ pub enum Oracle {
     Traffic,
     /// Invariant 8: queues and memory are bounded.
     Bounds,
+    /// Invariant 8: a step does what it may and one piece more at most, and no piece is larger than a lawful entry.
+    Work,
     /// Invariant 9: folding the feeds in another causal order gives the same rows; rows survive their encoding.
     Replay,
     /// A change stream has no gap and no double and folds to the views.
@@ -110,7 +112,7 @@ pub enum Oracle {
 
 impl Oracle {
     /// All of them.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Durability,
         Self::Frontier,
         Self::Convergence,
@@ -123,6 +125,7 @@ impl Oracle {
         Self::Silence,
         Self::Traffic,
         Self::Bounds,
+        Self::Work,
         Self::Replay,
         Self::Stream,
         Self::Causality,
@@ -147,6 +150,7 @@ impl Oracle {
             Self::Silence => "silence",
             Self::Traffic => "traffic",
             Self::Bounds => "bounds",
+            Self::Work => "work",
             Self::Replay => "replay",
             Self::Stream => "stream",
             Self::Causality => "causality",

@@ -188,6 +188,7 @@ canaries! {
     damage_that_is_left: DamageLeft in ["rotten-row"] by [Liveness];
     a_row_built_anew_without_its_newest_change: RebuiltShort in ["rotten-row"] by [Convergence, Replay, Values];
     an_assertion_that_is_false_under_faults: PartingAsserted in ["satellite"] by [Panic];
+    steps_without_end: WorkUnbounded in ["two-day-outage"] by [Work];
 }
 
 #[test]

@@ -23,8 +23,9 @@ use crate::entry::{Body, Entry};
 use crate::verdict::Verdict;
 use crate::{ChainHash, Hlc, SpaceId};
 
-/// Rosters kept between calls; the oldest heads are the first to be folded again.
+/// Rosters kept between calls, and members and invites in all of them together (some 50 MB). All go when there are more.
 const ROSTERS_MAX: usize = 256;
+const ROSTERS_SIZE_MAX: usize = 1 << 18;
 
 /// A settled rules entry in the DAG.
 #[derive(Clone, Debug)]
@@ -46,7 +47,26 @@ pub struct RulesDag {
     nodes: Vec<Node>,
     numbers: BTreeMap<ChainHash, usize>,
     heads: BTreeSet<ChainHash>,
-    rosters: RefCell<BTreeMap<Vec<ChainHash>, Arc<Roster>>>,
+    rosters: RefCell<Rosters>,
+}
+
+/// Rosters by the heads under which they hold.
+#[derive(Clone, Debug, Default)]
+struct Rosters {
+    all: BTreeMap<Vec<ChainHash>, Arc<Roster>>,
+    /// Members and invites in all of them.
+    size: usize,
+}
+
+impl Rosters {
+    fn insert(&mut self, heads: &[ChainHash], roster: &Arc<Roster>) {
+        if self.all.len() >= ROSTERS_MAX || self.size + roster.size() > ROSTERS_SIZE_MAX {
+            *self = Self::default();
+        }
+        self.size += roster.size();
+        let before = self.all.insert(heads.to_vec(), Arc::clone(roster));
+        assert!(before.is_none(), "a roster is folded once");
+    }
 }
 
 /// Some rules entries and everything they were written under.
@@ -142,12 +162,31 @@ impl RulesDag {
     }
 
     /// state(R): folds the ancestors of `heads` that are not refused, in the order (depth, entry hash). Remembered for
-    /// the last few heads; O(rules entries) otherwise.
+    /// the last few heads; O(members) where what the one head was written under is remembered; O(rules entries) otherwise.
     #[must_use]
     pub fn state(&self, heads: &[ChainHash]) -> Arc<Roster> {
-        if let Some(roster) = self.rosters.borrow().get(heads) {
+        if let Some(roster) = self.rosters.borrow().all.get(heads) {
             return Arc::clone(roster);
         }
+        let roster = Arc::new(self.on_top(heads).unwrap_or_else(|| self.folded(heads)));
+        self.rosters.borrow_mut().insert(heads, &roster);
+        roster
+    }
+
+    /// The roster under one entry that stands: that of its parents, if it is remembered, and its own records. All else that
+    /// counts is among its ancestors and less deep.
+    fn on_top(&self, heads: &[ChainHash]) -> Option<Roster> {
+        let [head] = heads else { return None };
+        let node = self.numbers.get(head).and_then(|number| self.nodes.get(*number)).filter(|node| node.stands)?;
+        let mut parents: Vec<ChainHash> =
+            node.parents.iter().filter_map(|parent| Some(self.nodes.get(*parent)?.hash)).collect();
+        parents.sort_unstable();
+        let mut roster = Roster::clone(self.rosters.borrow().all.get(&parents)?);
+        node.records.iter().for_each(|record| roster.fold(record));
+        Some(roster)
+    }
+
+    fn folded(&self, heads: &[ChainHash]) -> Roster {
         let ancestry = self.ancestry(heads);
         let among = self.nodes.iter().enumerate().filter(|(number, node)| node.stands && ancestry.has(*number));
         let mut ordered: Vec<&Node> = among.map(|(_, node)| node).collect();
@@ -156,12 +195,6 @@ impl RulesDag {
         for record in ordered.into_iter().flat_map(|node| &node.records) {
             roster.fold(record);
         }
-        let roster = Arc::new(roster);
-        let mut rosters = self.rosters.borrow_mut();
-        if rosters.len() >= ROSTERS_MAX {
-            rosters.clear();
-        }
-        rosters.insert(heads.to_vec(), Arc::clone(&roster));
         roster
     }
 

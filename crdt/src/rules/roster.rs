@@ -25,6 +25,11 @@ pub struct Roster {
 }
 
 impl Roster {
+    /// Members and invites: what its memory grows with.
+    pub(super) fn size(&self) -> usize {
+        1 + self.members.len() + self.invites.len()
+    }
+
     /// The space's name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -192,6 +192,26 @@ fn heads_are_stated_when_they_are_new_and_hold_neither_ancestors_nor_what_is_ref
     assert_eq!(stated(&[base], vec![one.hash, unknown]), Err(Wait::Rules(unknown)));
 }
 
+/// A thousand rules entries, each under the last: no roster is folded from the beginning but the first.
+#[test]
+fn the_roster_of_the_next_entry_is_made_from_that_of_the_last() {
+    let (space, mut founder, _, _, written) = founded();
+    let mut dag = RulesDag::new(space);
+    for entry in &written {
+        settle(&mut dag, entry).unwrap();
+    }
+    for member in 0..1_000_u32 {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&member.to_le_bytes());
+        let next = founder.write(&dag.heads(), &[grant(NodeId::from_bytes(key), Role::Writer)]);
+        assert_eq!(settle(&mut dag, &next), Ok(Verdict::Applied));
+        assert!(dag.on_top(&[next.hash]).is_some(), "{member}");
+        let rosters = dag.rosters.borrow();
+        assert!(rosters.all.len() <= ROSTERS_MAX && rosters.size <= ROSTERS_SIZE_MAX);
+    }
+    assert_eq!(*dag.roster(), dag.folded(&dag.heads()));
+}
+
 /// Ancestors, as everybody would find them.
 fn by_walking(dag: &RulesDag, head: ChainHash) -> BTreeSet<ChainHash> {
     let (mut seen, mut open) = (BTreeSet::new(), vec![head]);
@@ -237,6 +257,8 @@ proptest! {
         for entry in &written {
             let (ancestry, walked) = (dag.ancestry(&[entry.hash]), by_walking(&dag, entry.hash));
             prop_assert!(ancestry.is_antichain());
+            // Whatever is remembered.
+            prop_assert_eq!(&*dag.state(&[entry.hash]), &dag.folded(&[entry.hash]));
             for other in &written {
                 prop_assert_eq!(ancestry.contains(other.hash), walked.contains(&other.hash));
                 let pair = dag.ancestry(&[entry.hash, other.hash]);

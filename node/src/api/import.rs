@@ -28,8 +28,8 @@ use super::request::{self, Params, PathParts};
 use super::spaces::unexpected;
 use super::turns::StreamPlace;
 use super::{ENTITY_BODY_MAX, SharedApp};
-use crate::engine::{Command, EntityWrite, Expect, Refusal, Reply, WriteCommand, Written};
-use crate::handle::Pending;
+use crate::engine::{Command, EntityWrite, Expect, PLANNED_HERE_BYTES, Refusal, Reply, WriteCommand, Written};
+use crate::handle::{Pending, Stopped};
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
@@ -308,9 +308,16 @@ impl Import {
             Ok(write) => write,
             Err((id, problem)) => return self.bad(number, id.as_deref(), &problem).await,
         };
+        let is_large = bytes > PLANNED_HERE_BYTES;
+        if is_large {
+            self.dispatch().await?;
+        }
         self.batch.writes.push(write);
         self.batch.lines.push(number);
         self.batch.bytes += bytes;
+        if is_large {
+            return self.alone().await;
+        }
         if self.batch.writes.len() >= BATCH_WRITES || self.batch.bytes >= BATCH_BYTES {
             self.dispatch().await?;
         }
@@ -366,15 +373,47 @@ impl Import {
         Ok(())
     }
 
+    /// Has a batch of one large line planned beside the engine, after all that is under way and before all that follows.
+    async fn alone(&mut self) -> Result<(), End> {
+        while !self.under_way.is_empty() {
+            self.collect().await?;
+        }
+        let Batch { writes, lines, bytes } = std::mem::take(&mut self.batch);
+        let lines = lines.into_iter().zip(writes.iter().map(|write| write.id.clone())).collect();
+        let command = WriteCommand { space: self.space, writes, atomic: true, idempotency: None, trace: self.trace };
+        let reply = self.app.engine.write(command, bytes).await;
+        let outcomes = match reply {
+            // The line's fault, not that of all.
+            Ok(Reply::Written(Err(refusal))) if !concerns_all(&refusal) => Ok(vec![Err(refusal)]),
+            reply => self.outcomes(reply).await,
+        };
+        self.settle(lines, self.seen, outcomes?).await
+    }
+
     /// Takes the oldest reply.
     async fn collect(&mut self) -> Result<(), End> {
         let Some(UnderWay { lines, through, reply }) = self.under_way.pop_front() else { return Ok(()) };
-        let outcomes = match reply.await {
-            Ok(Reply::Written(Ok(outcome))) => outcome.writes,
-            Ok(Reply::Written(Err(refusal)) | Reply::Failed(refusal)) => return self.fail(&refusal.into()).await,
-            Ok(other) => return self.fail(&unexpected(&other)).await,
-            Err(stopped) => return self.fail(&stopped.into()).await,
+        let outcomes = self.outcomes(reply.await).await?;
+        self.settle(lines, through, outcomes).await
+    }
+
+    async fn outcomes(&mut self, reply: Result<Reply, Stopped>) -> Result<Vec<Result<Written, Refusal>>, End> {
+        let problem = match reply {
+            Ok(Reply::Written(Ok(outcome))) => return Ok(outcome.writes),
+            Ok(Reply::Written(Err(refusal)) | Reply::Failed(refusal)) => refusal.into(),
+            Ok(other) => unexpected(&other),
+            Err(stopped) => stopped.into(),
         };
+        self.fail(&problem).await.map(|()| Vec::new())
+    }
+
+    /// Tells what became of lines, and counts them.
+    async fn settle(
+        &mut self,
+        lines: Vec<(u64, String)>,
+        through: u64,
+        outcomes: Vec<Result<Written, Refusal>>,
+    ) -> Result<(), End> {
         let mut ended = Ok(());
         for ((number, id), outcome) in lines.into_iter().zip(outcomes) {
             if let Err(end) = self.outcome(number, &id, outcome).await {

@@ -3,6 +3,8 @@
 //! Inputs, what was held, and entries of others are worked on within it. What is left over is the next step's. Where both
 //! commands and entries of others wait, each has half. A step may do one input or entry more than its work.
 
+use tombolo_crdt::defect::{self, Defect};
+
 use super::io::{Input, StepCost};
 
 /// Work of one step, in nanoseconds of one slow core in a release build: 40 ms, so that with the commit and what is said
@@ -22,6 +24,10 @@ const OPERATION: u64 = 500;
 const ROW_BYTE: u64 = 10;
 /// An entry of the history, read again and its change parsed: some 10 µs.
 const READ: u64 = 10_000;
+/// A dependency, looked up: some 5 µs if it is not its feed's last entry.
+const DEPENDENCY: u64 = 5_000;
+/// A rules entry of the space, gone over where rules heads are stated: their ancestry twice, and the roster once.
+const RULES_ENTRY: u64 = 100;
 /// A slice of care, some three milliseconds: at most 1,024 rows or 1 MiB of them.
 const SLICE: u64 = 3_000_000;
 
@@ -32,8 +38,13 @@ const KINDS: [&str; 6] = ["inputs", "entries", "operations", "rows", "history", 
 #[derive(Debug)]
 pub(super) struct Budget {
     max: u64,
+    /// Entries of others wait as well: inputs have half.
+    halved: bool,
     /// Work done, by kind.
     done: [u64; KINDS.len()],
+    /// Work done when the piece began that is being done, and the largest piece so far.
+    begun: u64,
+    largest: u64,
     /// Entries that were judged.
     pub(super) judged: u64,
 }
@@ -42,11 +53,17 @@ impl Budget {
     /// Of a step that may do so much.
     pub(super) fn new(max: u64) -> Self {
         assert!(max > 0, "every step gets something done");
-        Self { max, done: [0; KINDS.len()], judged: 0 }
+        Self { max, halved: false, done: [0; KINDS.len()], begun: 0, largest: 0, judged: 0 }
+    }
+
+    /// A piece of work begins that is done whole: an input, an entry, a slice.
+    pub(super) fn begin(&mut self) {
+        self.begun = self.work();
     }
 
     /// An input is taken in.
     pub(super) fn input(&mut self, input: &Input) {
+        self.begin();
         self.take(0, INPUT + input.names() as u64 * NAMED);
     }
 
@@ -57,6 +74,11 @@ impl Budget {
         self.take(2, operations as u64 * OPERATION);
     }
 
+    /// So many dependencies were looked up, and rules entries gone over.
+    pub(super) fn named(&mut self, dependencies: usize, rules: usize) {
+        self.take(4, dependencies as u64 * DEPENDENCY + rules as u64 * RULES_ENTRY);
+    }
+
     /// So many bytes of rows, and entries of the history, were read.
     pub(super) fn looked(&mut self, row_bytes: u64, reads: u64) {
         self.take(3, row_bytes * ROW_BYTE);
@@ -65,6 +87,7 @@ impl Budget {
 
     /// A slice of care was done.
     pub(super) fn slice(&mut self) {
+        self.begin();
         self.take(5, SLICE);
     }
 
@@ -77,6 +100,7 @@ impl Budget {
         if let Some(done) = self.done.get_mut(kind) {
             *done = done.saturating_add(work);
         }
+        self.largest = self.largest.max(self.work() - self.begun);
     }
 
     fn work(&self) -> u64 {
@@ -85,18 +109,19 @@ impl Budget {
 
     /// Whether the step does no more.
     pub(super) fn is_spent(&self) -> bool {
-        self.work() >= self.max
+        let max = if self.halved { self.max.div_ceil(2) } else { self.max };
+        self.work() >= max && !defect::is(Defect::WorkUnbounded)
     }
 
-    /// Whether inputs that entries of others wait beside have had their half.
-    pub(super) fn is_half_spent(&self) -> bool {
-        self.work() >= self.max.div_ceil(2)
+    /// Whether only half of the work is given away for now.
+    pub(super) fn halve(&mut self, halved: bool) {
+        self.halved = halved;
     }
 
     /// All of it, and what most of it was.
     pub(super) fn cost(&self) -> StepCost {
         let what = self.done.iter().zip(KINDS).max_by_key(|(work, _)| **work).map_or("", |(_, what)| what);
-        StepCost { work: self.work(), what }
+        StepCost { work: self.work(), largest: self.largest, what }
     }
 }
 
@@ -107,13 +132,18 @@ mod tests {
     #[test]
     fn a_budget_is_spent_by_what_is_done_and_tells_what_that_was() {
         let mut budget = Budget::new(STEP_WORK_MAX);
-        assert_eq!((budget.is_half_spent(), budget.cost().work), (false, 0));
+        assert_eq!((budget.is_spent(), budget.cost().work), (false, 0));
         budget.input(&Input::Timer);
-        assert_eq!(budget.cost(), StepCost { work: INPUT, what: "inputs" });
+        assert_eq!(budget.cost(), StepCost { work: INPUT, largest: INPUT, what: "inputs" });
+        budget.begin();
         budget.entry(100, 10);
-        assert_eq!(budget.cost(), StepCost { work: INPUT + ENTRY + 100 * BYTE + 10 * OPERATION, what: "entries" });
+        let entry = ENTRY + 100 * BYTE + 10 * OPERATION;
+        assert_eq!(budget.cost(), StepCost { work: INPUT + entry, largest: entry, what: "entries" });
         budget.looked(100, 2_000);
-        assert_eq!((budget.is_spent(), budget.is_half_spent(), budget.cost().what), (false, true, "history"));
+        assert_eq!((budget.is_spent(), budget.cost().what), (false, "history"));
+        budget.halve(true);
+        assert!(budget.is_spent());
+        budget.halve(false);
         budget.entry(64, 65_536);
         assert_eq!((budget.is_spent(), budget.cost().what, budget.judged), (true, "operations", 2));
         budget.renew();

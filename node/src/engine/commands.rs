@@ -5,7 +5,7 @@ use tombolo_crdt::rules::{Found, Invite, NAME_BYTES_MAX};
 use tombolo_crdt::{NodeId, SpaceId};
 
 use super::inputs::Parts;
-use super::io::{Command, JoinState, Refusal, Reply, ReplyTo, WriteCommand};
+use super::io::{Command, Input, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome, Written};
 use super::local::Fault;
 use super::planning::Planned;
 use super::rows::RowFault;
@@ -32,6 +32,8 @@ impl Parts<'_> {
         }
         after.retarget |= command.changes_targets();
         Ok(Some(match command {
+            Command::Write(command) if !command.atomic => return self.each(work, command, Vec::new(), after, to),
+            Command::Rest(command, outcomes) => return self.each(work, command, outcomes, after, to),
             Command::Write(command) => Reply::Written(refused(self.write(work, command, after))?),
             Command::Offer(command, bytes) => self.offer(work, command, bytes, after)?,
             Command::Planned(planned) => self.planned(work, *planned, after)?,
@@ -88,12 +90,7 @@ impl Parts<'_> {
         }))
     }
 
-    fn write(
-        &mut self,
-        work: &mut Work<'_>,
-        command: WriteCommand,
-        after: &mut After,
-    ) -> Result<super::WriteOutcome, Fault> {
+    fn write(&mut self, work: &mut Work<'_>, command: WriteCommand, after: &mut After) -> Result<WriteOutcome, Fault> {
         let id = command.space;
         let space = self.spaces.get_mut(&id).ok_or(Refusal::UnknownSpace(id))?;
         let before = space.row.journal;
@@ -102,6 +99,35 @@ impl Parts<'_> {
             after.moved.entry(id).or_default().insert(space.own_data_feed);
         }
         Ok(outcome)
+    }
+
+    /// Carries out writes one by one. None: a step had no work left for all, and goes on with the rest.
+    fn each(
+        &mut self,
+        work: &mut Work<'_>,
+        mut command: WriteCommand,
+        mut outcomes: Vec<Result<Written, Refusal>>,
+        after: &mut After,
+        to: ReplyTo,
+    ) -> Result<Option<Reply>, StoreError> {
+        let id = command.space;
+        let Some(space) = self.spaces.get_mut(&id) else {
+            return Ok(Some(Reply::Written(Err(Refusal::UnknownSpace(id)))));
+        };
+        let (before, asked) = (space.row.journal, command.writes.len() + outcomes.len());
+        let done = refused(work.each(space, &mut command, &mut outcomes))?;
+        if space.row.journal != before {
+            after.moved.entry(id).or_default().insert(space.own_data_feed);
+        }
+        if let Err(refusal) = done {
+            return Ok(Some(Reply::Written(Err(refusal))));
+        }
+        assert_eq!(command.writes.len() + outcomes.len(), asked, "every write has an outcome, or is left");
+        if command.writes.is_empty() {
+            return Ok(Some(Reply::Written(Ok(WriteOutcome { writes: outcomes, replayed: false }))));
+        }
+        after.unfinished = Some(Input::Command(to, Command::Rest(command, outcomes)));
+        Ok(None)
     }
 
     /// Has a write planned by the caller if that takes long, else carries it out.
@@ -229,7 +255,9 @@ fn refused<T>(result: Result<T, Fault>) -> Result<Result<T, Refusal>, StoreError
 fn refuse_full(command: &Command, full: &str) -> Option<Reply> {
     let refusal = || Refusal::Full(full.to_owned());
     match command {
-        Command::Write(_) | Command::Offer(..) | Command::Planned(_) => Some(Reply::Written(Err(refusal()))),
+        Command::Write(_) | Command::Rest(..) | Command::Offer(..) | Command::Planned(_) => {
+            Some(Reply::Written(Err(refusal())))
+        }
         Command::CreateSpace { .. } => Some(Reply::Created(Err(refusal()))),
         Command::Invite { .. } | Command::Join(_) | Command::AddPeer(_) | Command::RemovePeer(_) => {
             Some(Reply::Done(Err(refusal())))

@@ -100,6 +100,15 @@ impl Input {
         }
     }
 
+    /// Whether it is a command of writes that are carried out one by one.
+    pub(super) fn is_batch(&self) -> bool {
+        match self {
+            Self::Command(_, Command::Write(command)) => !command.atomic,
+            Self::Command(_, Command::Rest(..)) => true,
+            _ => false,
+        }
+    }
+
     /// Whether it brings entries.
     #[must_use]
     pub fn carries(&self) -> bool {
@@ -132,6 +141,9 @@ impl Input {
 pub enum Command {
     /// Writes to entities of one space.
     Write(WriteCommand),
+    /// What is left of a [`Command::Write`] that is not atomic, with what became of the writes before: made by a step that
+    /// had no work left.
+    Rest(WriteCommand, Vec<Result<Written, Refusal>>),
     /// A write whose body has so many bytes, which may be answered by [`Reply::Plan`].
     Offer(WriteCommand, usize),
     /// A write that was planned as [`Reply::Plan`] asked; it may be answered by [`Reply::Moved`].
@@ -175,7 +187,10 @@ pub enum Command {
 impl Command {
     /// Whether it may change whom to dial.
     pub(super) fn changes_targets(&self) -> bool {
-        !matches!(self, Self::Write(_) | Self::JoinState(_) | Self::Status | Self::Receipt(_) | Self::Damaged(..))
+        !matches!(
+            self,
+            Self::Write(_) | Self::Rest(..) | Self::JoinState(_) | Self::Status | Self::Receipt(_) | Self::Damaged(..)
+        )
     }
 }
 
@@ -401,7 +416,8 @@ pub enum Reply {
     Status(Box<Status>),
     /// To [`Command::Receipt`]; `None`: this node knows no such feed.
     Receipt(Option<ReceiptState>),
-    /// To any command whose step failed, or that asked for what cannot be read: nothing was written for it.
+    /// To any command whose step failed, or that asked for what cannot be read: nothing was written for it. Of a
+    /// [`Command::Write`] that is not atomic some writes may have been made.
     Failed(Refusal),
 }
 
@@ -472,6 +488,9 @@ pub enum Left {
 pub struct StepCost {
     /// Nanoseconds that it takes at most on one slow core in a release build.
     pub work: u64,
+    /// That of the largest piece: an input, an entry or a slice of care, which are done whole. A step does at most one more
+    /// than its work.
+    pub largest: u64,
     /// What most of it was: inputs, entries, operations, rows, history, care.
     pub what: &'static str,
 }

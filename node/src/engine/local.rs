@@ -83,41 +83,48 @@ impl Work<'_> {
         }
     }
 
-    /// Carries out a write command.
+    /// Carries out an atomic write command.
     pub(super) fn write(&mut self, space: &mut Space, command: WriteCommand) -> Result<WriteOutcome, Fault> {
         if let Some(outcome) = self.admitted(space, &command)? {
             return Ok(outcome);
         }
-        let WriteCommand { writes, atomic, idempotency, trace, .. } = command;
+        let WriteCommand { writes, idempotency, trace, .. } = command;
         let named = idempotency.as_ref().map(|key| idempotency::in_entry(space.id, key));
-        let outcome = if atomic {
-            let written = self.transaction(space, &writes, trace, named)?;
-            WriteOutcome { writes: written.into_iter().map(Ok).collect(), replayed: false }
-        } else {
-            self.each(space, &writes, trace, named)?
-        };
+        let written = self.transaction(space, &writes, trace, named)?;
+        let outcome = WriteOutcome { writes: written.into_iter().map(Ok).collect(), replayed: false };
         if let Some(key) = &idempotency {
             idempotency::remember(&mut self.batch, key, &outcome, self.now.wall_millis)?;
         }
         Ok(outcome)
     }
 
-    fn each(
+    /// Carries out writes one by one, the first of them and as many more as there is work left for; what became of them is
+    /// added to `outcomes`. Those that are left stay in the command.
+    pub(super) fn each(
         &mut self,
         space: &mut Space,
-        writes: &[EntityWrite],
-        trace: Option<Trace>,
-        named: Option<[u8; 16]>,
-    ) -> Result<WriteOutcome, Fault> {
-        let mut outcomes = Vec::with_capacity(writes.len());
-        for write in writes {
-            match self.transaction(space, std::slice::from_ref(write), trace, named) {
+        command: &mut WriteCommand,
+        outcomes: &mut Vec<Result<Written, Refusal>>,
+    ) -> Result<(), Fault> {
+        self.admitted(space, command)?;
+        let mut done = 0;
+        for write in &command.writes {
+            if done > 0 && self.budget.is_spent() {
+                break;
+            }
+            self.budget.begin();
+            let read = (self.rows.bytes(), self.entries.reads());
+            let written = self.transaction(space, std::slice::from_ref(write), command.trace, None);
+            self.budget.looked(self.rows.bytes() - read.0, self.entries.reads() - read.1);
+            match written {
                 Ok(mut written) => outcomes.extend(written.pop().map(Ok)),
                 Err(Fault::Refused(refusal)) => outcomes.push(Err(refusal)),
                 Err(store) => return Err(store),
             }
+            done += 1;
         }
-        Ok(WriteOutcome { writes: outcomes, replayed: false })
+        command.writes.drain(..done);
+        Ok(())
     }
 
     /// All writes as one entry, or nothing. Nothing is changed before every write has been planned.
@@ -254,6 +261,7 @@ impl Work<'_> {
             return Err(Refusal::TooLarge { changes: made.len(), bytes }.into());
         }
         self.budget.entry(bytes, made.iter().map(|made| made.change.operations()).sum());
+        self.budget.named(entry.deps.len(), entry.rules.as_ref().map_or(0, |_| space.rules.len()));
         let (read, states): (Vec<_>, Vec<_>) =
             made.into_iter().map(|made| (Ok(made.change), (made.collection, made.id, made.state))).unzip();
         let verdict = self.judge_own(space, feed, &entry, read)?;
@@ -304,6 +312,7 @@ impl Work<'_> {
     pub(super) fn append_rules_by(&mut self, space: &mut Space, feed: FeedId, records: &[Record]) -> Result<(), Fault> {
         let entry = rules_entry(space.frontier.seq(feed) + 1, self.next_hlc(), space.rules.heads(), records);
         self.budget.entry(entry.encode().len(), 0);
+        self.budget.named(0, space.rules.len());
         let verdict = self.judge_own(space, feed, &entry, Vec::new())?;
         self.append(space, feed, &entry, verdict, Vec::new())?;
         Ok(())

@@ -73,7 +73,7 @@ pub use io::{
     Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Left, Now, Output, Outputs,
     ReceiptState, Refusal, Reply, ReplyTo, StepCost, Target, WriteCommand, WriteOutcome, Written,
 };
-pub use planning::{Outcome as PlanOutcome, Plan, Planned};
+pub use planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, Plan, Planned};
 pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
 
 use conn::Conns;
@@ -302,6 +302,12 @@ impl Engine {
     #[must_use]
     pub fn held_by_feed(&self, space: SpaceId) -> Vec<HeldStatus> {
         self.spaces.get(&space).map(report::held_status).unwrap_or_default()
+    }
+
+    /// Work that a step may do, one piece more included or not: [`EngineConfig::step_work`].
+    #[must_use]
+    pub fn step_work(&self) -> u64 {
+        self.step_work
     }
 
     /// Counters since this engine was opened.

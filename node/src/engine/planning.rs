@@ -16,7 +16,7 @@ use super::{Work, idempotency};
 use crate::store::Counted;
 
 /// Bytes of body and rows together up to which a write is planned in the step: some 20 ms at most.
-const PLANNED_HERE_BYTES: usize = 48 * 1024;
+pub const PLANNED_HERE_BYTES: usize = 48 * 1024;
 /// Bytes at the end of a row that are a hash over it: what tells one version from another.
 const VERSION_BYTES: usize = 16;
 

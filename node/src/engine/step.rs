@@ -60,6 +60,8 @@ pub(super) struct After {
     pub(super) status: Vec<ReplyTo>,
     /// Commands and connections that the step took in, and whether entries were among what it took in.
     begun: Begun,
+    /// What is left of the command that the step was at when its work was spent.
+    pub(super) unfinished: Option<Input>,
     pub(super) cost: StepCost,
 }
 
@@ -219,7 +221,9 @@ impl Engine {
             nonce: 0,
             seed: &self.seed,
         };
-        parts.inputs(&mut work, &mut self.later, Budget::is_half_spent, after)?;
+        work.budget.halve(true);
+        parts.inputs(&mut work, &mut self.later, after)?;
+        work.budget.halve(false);
         if std::mem::take(&mut self.drain_due) {
             // Held entries were read back, or are left over from the step before.
             let holding = parts.spaces.values().filter(|space| !space.held.is_idle());
@@ -232,10 +236,15 @@ impl Engine {
         for id in parts.spaces.care_due(now.mono, TENDED_AT_ONCE) {
             parts.tend(&mut work, id, after)?;
         }
-        parts.inputs(&mut work, &mut self.later, Budget::is_spent, after)?;
+        parts.inputs(&mut work, &mut self.later, after)?;
         parts.work_off(&mut work, after)?;
         work.seal_all(parts.spaces)?;
         after.cost = work.budget.cost();
+        let StepCost { work: done, largest, .. } = after.cost;
+        debug_assert!(
+            done < self.step_work + largest.max(1) || defect::is(Defect::WorkUnbounded),
+            "a step does one piece more than its work at most"
+        );
         self.drain_due = work.budget.is_spent() && parts.spaces.values().any(|space| !space.held.is_idle());
         let Work { mut batch, rows, counters, poison, .. } = work;
         rows.flush(&mut batch, parts.spaces, poison)?;
@@ -263,6 +272,8 @@ impl Engine {
             StoreError::Full { .. } | StoreError::Gone { .. } => Refusal::Full(error.to_string()),
             _ => Refusal::Store(error.to_string()),
         };
+        // What the step has not come to fails with it: nothing is done on a memory that is not the disk's.
+        self.later.drain(..).for_each(|input| after.begun.add(&input));
         let Begun { commands, connections, .. } = std::mem::take(after).begun;
         after.replies = commands.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
         self.agenda = Agenda::default();
@@ -313,19 +324,22 @@ impl Engine {
 }
 
 impl Parts<'_> {
-    /// Takes inputs in, one after the other, until the budget says so.
+    /// Takes inputs in, one after the other, as long as there is work left.
     fn inputs(
         &mut self,
         work: &mut Work<'_>,
         inputs: &mut VecDeque<Input>,
-        is_over: impl Fn(&Budget) -> bool,
         after: &mut After,
     ) -> Result<(), StoreError> {
-        while !is_over(&work.budget)
+        while !work.budget.is_spent()
             && let Some(input) = inputs.pop_front()
         {
             after.begun.add(&input);
             self.input(work, input, after)?;
+            if let Some(rest) = after.unfinished.take() {
+                assert!(work.budget.is_spent(), "nothing is left over while there is work left");
+                inputs.push_front(rest);
+            }
         }
         Ok(())
     }

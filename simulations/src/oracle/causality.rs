@@ -46,7 +46,7 @@ impl Causality {
         self.open.entry(node).or_default().push(write);
     }
 
-    /// The step is over.
+    /// A step is over that has taken in all that was given.
     pub(super) fn stepped(&mut self, node: NodeNo, engine: &Engine, spaces: &[tombolo_crdt::SpaceId]) {
         for write in self.open.remove(&node).unwrap_or_default() {
             let Some(around) = self.around.get_mut(&write) else { continue };

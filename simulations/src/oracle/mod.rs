@@ -4,7 +4,7 @@
 //! it against is nothing but the acknowledged writes and their causal order, as the signed entries state it:
 //!
 //! ```text
-//! while it runs:  acks, frontiers, causality (what was held around each step), atomicity and streams on a sample
+//! while it runs:  acks, work, frontiers, causality (what was held around each step), atomicity and streams on a sample
 //! when it is quiet:  ledger (every entry with its past)  ->  permission, causality, durability
 //!                    ledger + the plan's writes  ->  model of every entity  ->  values, counters, resurrection
 //!                    rows  <->  rows of the others, a replay in another order, mirrors of streams, assertions
@@ -32,6 +32,7 @@ mod survivors;
 mod tests;
 mod traffic;
 mod values;
+mod work;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,7 +40,7 @@ use std::time::Duration;
 
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::{NodeId, SpaceId};
-use tombolo_node::engine::{Engine, Output, Outputs, Reply};
+use tombolo_node::engine::{Engine, Left, Output, Outputs, Reply};
 
 pub use assertion::{AssertionError, compile};
 pub(crate) use survivors::difference;
@@ -230,8 +231,11 @@ impl Oracles {
     }
 
     fn step(&mut self, node: NodeNo, engine: &Engine, outputs: &Outputs) -> Result<(), Fault> {
-        self.causality.stepped(node, engine, &self.spaces);
+        if outputs.left != Left::Inputs {
+            self.causality.stepped(node, engine, &self.spaces);
+        }
         self.rot.stepped(node, engine)?;
+        work::stepped(engine, outputs)?;
         acks::Acks::stepped(engine, outputs)?;
         self.frontiers.stepped(node, engine, outputs)?;
         let grew = |output: &Output| match output {

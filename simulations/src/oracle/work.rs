@@ -1,0 +1,24 @@
+//! Work of a step is bounded, whatever is handed in.
+
+use tombolo_node::engine::{Engine, Outputs};
+
+use super::fault::Fault;
+use crate::outcome::Oracle;
+
+/// Work of the largest piece that is done whole, in nanoseconds: an entry of 4 MiB with 524,288 operations on rows of 4 MiB
+/// takes some 400 ms.
+const PIECE_MAX: u64 = 400_000_000;
+
+/// A process has made a step.
+pub(super) fn stepped(engine: &Engine, outputs: &Outputs) -> Result<(), Fault> {
+    let (cost, most) = (outputs.cost, engine.step_work());
+    if cost.work >= most.saturating_add(cost.largest.max(1)) {
+        let detail = format!("{} ns of work, mostly {}; the step had {most}", cost.work, cost.what);
+        return Err(Fault::new(Oracle::Work, "a step without end", detail));
+    }
+    if cost.largest > PIECE_MAX {
+        let detail = format!("{} ns of work in one piece, mostly {}", cost.largest, cost.what);
+        return Err(Fault::new(Oracle::Work, "a piece of work without bound", detail));
+    }
+    Ok(())
+}
