@@ -40,6 +40,8 @@ pub(super) struct Budget {
     max: u64,
     /// Entries of others wait as well: inputs have half.
     halved: bool,
+    /// All that is being done is one piece.
+    whole: bool,
     /// Work done, by kind.
     done: [u64; KINDS.len()],
     /// Work done when the piece began that is being done, and the largest piece so far.
@@ -53,12 +55,14 @@ impl Budget {
     /// Of a step that may do so much.
     pub(super) fn new(max: u64) -> Self {
         assert!(max > 0, "every step gets something done");
-        Self { max, halved: false, done: [0; KINDS.len()], begun: 0, largest: 0, judged: 0 }
+        Self { max, halved: false, whole: false, done: [0; KINDS.len()], begun: 0, largest: 0, judged: 0 }
     }
 
     /// A piece of work begins that is done whole: an input, an entry, a slice.
     pub(super) fn begin(&mut self) {
-        self.begun = self.work();
+        if !self.whole {
+            self.begun = self.work();
+        }
     }
 
     /// An input is taken in.
@@ -72,6 +76,12 @@ impl Budget {
         self.judged += 1;
         self.take(1, ENTRY + bytes as u64 * BYTE);
         self.take(2, operations as u64 * OPERATION);
+    }
+
+    /// A page of rules entries that are offered was judged.
+    pub(super) fn offered(&mut self, entries: usize, bytes: usize, rules: usize) {
+        self.take(1, entries as u64 * ENTRY + bytes as u64 * BYTE);
+        self.take(4, entries as u64 * rules as u64 * RULES_ENTRY);
     }
 
     /// So many dependencies were looked up, and rules entries gone over.
@@ -91,9 +101,10 @@ impl Budget {
         self.take(5, SLICE);
     }
 
-    /// For what must be done whole: as much again.
-    pub(super) fn renew(&mut self) {
-        self.max = self.max.max(self.work().saturating_add(STEP_WORK_MAX));
+    /// From here on all is one piece that is done whole, or is so no more.
+    pub(super) fn whole(&mut self, whole: bool) {
+        self.begin();
+        self.whole = whole;
     }
 
     fn take(&mut self, kind: usize, work: u64) {
@@ -110,7 +121,7 @@ impl Budget {
     /// Whether the step does no more.
     pub(super) fn is_spent(&self) -> bool {
         let max = if self.halved { self.max.div_ceil(2) } else { self.max };
-        self.work() >= max && !defect::is(Defect::WorkUnbounded)
+        self.work() >= max && !self.whole && !defect::is(Defect::WorkUnbounded)
     }
 
     /// Whether only half of the work is given away for now.
@@ -146,7 +157,12 @@ mod tests {
         budget.halve(false);
         budget.entry(64, 65_536);
         assert_eq!((budget.is_spent(), budget.cost().what, budget.judged), (true, "operations", 2));
-        budget.renew();
+        budget.whole(true);
+        budget.entry(1, 1);
+        budget.entry(1, 1);
         assert!(!budget.is_spent());
+        budget.whole(false);
+        let cost = budget.cost();
+        assert!(budget.is_spent() && cost.largest > 65_536 * OPERATION && cost.work < 2 * cost.largest + STEP_WORK_MAX);
     }
 }

@@ -29,6 +29,7 @@ use super::session::{PAGES_MAX, Session};
 use super::space::Space;
 use super::spaces::Spaces;
 use super::step::{After, Introduce};
+use super::transfer::STEP_READ_BYTES;
 use crate::store::{Snapshot, StoreError};
 
 /// The first frame on a connection.
@@ -233,15 +234,28 @@ impl Engine {
         let Self { conns, spaces, patience, agenda, counters, .. } = self;
         counters.visits += visits.len() as u64;
         let After { outputs, acks, .. } = after;
-        for (id, space_id) in visits {
+        let mut left = STEP_READ_BYTES;
+        // Who could not be read for in the last step comes first.
+        let turn = self.turn.take().unwrap_or((ConnId(0), SpaceId::from_bytes([0; 32])));
+        let (before, from) = (visits.range(..turn), visits.range(turn..));
+        for (id, space_id) in from.chain(before).copied() {
             let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
             let (Some(session), Some(space)) = (conn.sessions.get_mut(&space_id), spaces.get_mut(&space_id)) else {
                 continue;
             };
             let looked = &mut counters.compared;
-            let mut talk =
-                Talk { conn: id, peer, now, have_wait, snapshot, out: &mut *outputs, acks: &mut *acks, looked };
+            let mut talk = Talk {
+                conn: id,
+                peer,
+                now,
+                have_wait,
+                snapshot,
+                out: &mut *outputs,
+                acks: &mut *acks,
+                left: &mut left,
+                looked,
+            };
             match talk.session(space, session) {
                 Ok(moved) => memory_moved |= moved,
                 Err(error) => {
@@ -250,6 +264,9 @@ impl Engine {
                     session.forget(space);
                     outputs.push(Output::Close(id, CloseCode::Overloaded, "the store failed".to_owned()));
                 }
+            }
+            if session.sending.hungry_at.is_some() {
+                self.turn.get_or_insert((id, space_id));
             }
             if watch(session, space, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
                 stalled.insert(id);

@@ -267,6 +267,9 @@ impl Parts<'_> {
         known.door.page_at = Some(work.now.mono);
         let space = self.spaces.get(&id);
         let offer = known.door.offers.entry(id).or_insert_with(|| space.map_or_else(|| Offer::of(id), Offer::onto));
+        let sizes = ranges.iter().map(|range| (range.entries().len(), range.memory()));
+        let (entries, bytes) = sizes.fold((0, 0), |sum, range| (sum.0 + range.0, sum.1 + range.1));
+        work.budget.offered(entries, bytes, offer.len() + entries);
         if let Err(error) = offer.page(ranges) {
             tracing::warn!(peer = %known.peer, space = %id, %error, "rules that were offered are not taken");
             known.door.offers.remove(&id);

@@ -121,6 +121,8 @@ pub struct Engine {
     /// Connections that are no member's yet.
     strangers: BTreeSet<ConnId>,
     agenda: agenda::Agenda,
+    /// Entries of others were first in the last step.
+    theirs_first: bool,
     /// Inputs that steps had no work left for.
     later: VecDeque<Input>,
     backlog: backlog::Backlog,
@@ -149,6 +151,8 @@ pub struct Engine {
     unloaded: bool,
     /// Held entries are on a work list.
     drain_due: bool,
+    /// Whose turn it is to be read for: the first session for which the last step could not read all.
+    turn: Option<agenda::SessionId>,
     /// Since when the store has an older version of what is remembered of peers.
     memory_since: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
@@ -181,6 +185,7 @@ impl Engine {
             conns: Conns::default(),
             strangers: BTreeSet::new(),
             agenda: agenda::Agenda::default(),
+            theirs_first: true,
             later: VecDeque::new(),
             backlog: backlog::Backlog::default(),
             joins: BTreeMap::new(),
@@ -203,6 +208,7 @@ impl Engine {
             reopen: false,
             unloaded: false,
             drain_due: false,
+            turn: None,
             memory_since: None,
             patience: BTreeMap::new(),
             trouble: trouble::Trouble::default(),

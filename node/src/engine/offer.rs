@@ -138,6 +138,11 @@ impl Offer {
         Ok(true)
     }
 
+    /// Rules entries judged so far, those on which the offer was put included.
+    pub(super) fn len(&self) -> usize {
+        self.dag.len()
+    }
+
     /// Whether these rules make a node a member.
     pub(super) fn admits(&self, node: NodeId) -> bool {
         self.dag.roster().member(node).is_some()

@@ -149,16 +149,13 @@ impl Work<'_> {
         let mut entered = Space::new(&found, no, author);
         let mut taken = super::settle::Taken::default();
         // Once per space, and asked for by this node: an offer is taken whole, however much work it is.
+        self.budget.whole(true);
         for mut range in ranges {
-            while !range.entries().is_empty() {
-                self.take_range(&mut entered, &mut range, &mut taken)?;
-                self.budget.renew();
-            }
+            self.take_range(&mut entered, &mut range, &mut taken)?;
+            assert!(range.entries().is_empty(), "all of it is taken");
         }
-        while !entered.held.is_idle() {
-            self.drain_held(&mut entered, &mut taken)?;
-            self.budget.renew();
-        }
+        self.drain_held(&mut entered, &mut taken)?;
+        self.budget.whole(false);
         Ok(entered.role(self.node).is_some().then_some(entered))
     }
 }

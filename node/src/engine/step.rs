@@ -221,23 +221,9 @@ impl Engine {
             nonce: 0,
             seed: &self.seed,
         };
-        work.budget.halve(true);
-        parts.inputs(&mut work, &mut self.later, after)?;
-        work.budget.halve(false);
-        if std::mem::take(&mut self.drain_due) {
-            // Held entries were read back, or are left over from the step before.
-            let holding = parts.spaces.values().filter(|space| !space.held.is_idle());
-            for id in holding.map(|space| space.id).collect::<Vec<_>>() {
-                parts.drained(&mut work, id, Taken::default(), after)?;
-            }
-        }
-        parts.work_off(&mut work, after)?;
-        parts.spaces.settle();
-        for id in parts.spaces.care_due(now.mono, TENDED_AT_ONCE) {
-            parts.tend(&mut work, id, after)?;
-        }
-        parts.inputs(&mut work, &mut self.later, after)?;
-        parts.work_off(&mut work, after)?;
+        self.theirs_first = !self.theirs_first;
+        let theirs_first = self.theirs_first;
+        parts.share(&mut work, (&mut self.later, &mut self.drain_due), theirs_first, after)?;
         work.seal_all(parts.spaces)?;
         after.cost = work.budget.cost();
         let StepCost { work: done, largest, .. } = after.cost;
@@ -245,7 +231,6 @@ impl Engine {
             done < self.step_work + largest.max(1) || defect::is(Defect::WorkUnbounded),
             "a step does one piece more than its work at most"
         );
-        self.drain_due = work.budget.is_spent() && parts.spaces.values().any(|space| !space.held.is_idle());
         let Work { mut batch, rows, counters, poison, .. } = work;
         rows.flush(&mut batch, parts.spaces, poison)?;
         write_back(&mut batch, parts.spaces)?;
@@ -324,6 +309,56 @@ impl Engine {
 }
 
 impl Parts<'_> {
+    /// Everything that the step has work for. Inputs, and entries of others that came before, take turns in being first: who is
+    /// first has half before the other, and does one piece at least.
+    fn share(
+        &mut self,
+        work: &mut Work<'_>,
+        (inputs, drain_due): (&mut VecDeque<Input>, &mut bool),
+        theirs_first: bool,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        self.spaces.settle();
+        // A slice is due now and then, and never in two steps that follow at once.
+        for id in self.spaces.care_due(work.now.mono, TENDED_AT_ONCE) {
+            if work.budget.is_spent() {
+                break;
+            }
+            self.tend(work, id, after)?;
+        }
+        let theirs = |parts: &mut Self, work: &mut Work<'_>, due: &mut bool, after: &mut After| {
+            if std::mem::take(due) {
+                // Held entries were read back, or are left over from the step before.
+                let holding = parts.spaces.values().filter(|space| !space.held.is_idle());
+                for id in holding.map(|space| space.id).collect::<Vec<_>>() {
+                    parts.drained(work, id, Taken::default(), after)?;
+                }
+                *due = work.budget.is_spent() && parts.has_ready();
+            }
+            parts.work_off(work, after)
+        };
+        work.budget.halve(true);
+        if theirs_first {
+            theirs(self, work, drain_due, after)?;
+        } else {
+            self.inputs(work, inputs, after)?;
+        }
+        work.budget.halve(false);
+        if theirs_first {
+            self.inputs(work, inputs, after)?;
+        }
+        theirs(self, work, drain_due, after)?;
+        self.inputs(work, inputs, after)?;
+        theirs(self, work, drain_due, after)?;
+        *drain_due = work.budget.is_spent() && self.has_ready();
+        Ok(())
+    }
+
+    /// Whether held entries are on a work list. O(spaces).
+    fn has_ready(&self) -> bool {
+        self.spaces.values().any(|space| !space.held.is_idle())
+    }
+
     /// Takes inputs in, one after the other, as long as there is work left.
     fn inputs(
         &mut self,

@@ -17,33 +17,46 @@ use crate::store::{Snapshot, StoreError};
 
 /// A transfer frame is closed when it holds this many bytes (512 KiB).
 const FRAME_BYTES: usize = 512 * 1024;
+/// Bytes that are read in one step for all sessions together (4 MiB, a frame more): some 15 ms. A look for the next entry of
+/// a feed counts [`LOOK_BYTES`].
+pub(super) const STEP_READ_BYTES: usize = 4 << 20;
+/// Time of a look in the store, in bytes read: some 4 µs.
+const LOOK_BYTES: usize = 1 << 10;
 /// Damaged entries in a row that are looked beyond.
 const ROTTEN_MAX: u64 = 16;
 /// Bytes around the entries of a range: opening, hashes, seal, lengths.
 const RANGE_ENVELOPE_BYTES: usize = 512;
 
 /// Fills the room on a session's transfer stream. Rules go first; then one cursor per lagging feed, by the journal
-/// position of its next entry, which is an order in which they can be settled.
+/// position of its next entry, which is an order in which they can be settled. `left`: bytes that this step may still read;
+/// when they are used up the session is to be visited again.
 pub(super) fn pump(
     space: &Space,
     session: &mut Session,
-    now: Now,
-    conn: ConnId,
-    snapshot: &Snapshot,
+    (now, conn): (Now, ConnId),
+    (snapshot, left): (&Snapshot, &mut usize),
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
+    session.sending.hungry_at = None;
     session.relaying.release(&session.sending.lag, now.mono);
     if session.known().is_none() || session.sending.lag.is_empty() {
         return Ok(());
     }
     let endless = defect::is(Defect::RoomIgnored);
-    while endless || (session.sending.room > 0 && session.sending.in_flight.len() < IN_FLIGHT_MAX) {
-        let mut heap = cursors(space, session, snapshot)?;
+    let has_room = |session: &Session| session.sending.room > 0 && session.sending.in_flight.len() < IN_FLIGHT_MAX;
+    if *left == 0 && has_room(session) && !endless {
+        session.sending.hungry_at = Some(now.mono);
+        return Ok(());
+    }
+    let mut heap = if endless || has_room(session) { cursors(space, session, snapshot, left)? } else { return Ok(()) };
+    while endless || has_room(session) {
         let mut ranges = Vec::new();
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
         let mut bytes = 0;
-        while let Some(Reverse((_, _, feed))) = heap.pop() {
-            if bytes >= FRAME_BYTES.min(if endless { FRAME_BYTES } else { session.sending.room }) {
+        while let Some(Reverse((kind, journal, feed))) = heap.pop() {
+            let is_full = bytes >= FRAME_BYTES.min(if endless { FRAME_BYTES } else { session.sending.room });
+            if is_full || (*left == 0 && !endless) {
+                heap.push(Reverse((kind, journal, feed)));
                 break;
             }
             let reached = session.reached(space, feed);
@@ -55,15 +68,17 @@ pub(super) fn pump(
                 continue;
             };
             bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
+            *left = left.saturating_sub(range.entry_bytes() + LOOK_BYTES);
             ranges.push(range);
             carried.push((feed, last));
             session.sending.cursor.insert(feed, last);
             match unless_damaged(snapshot.entry_journal(feed, last + 1))? {
-                Some(journal) => heap.push(Reverse((1, journal, feed))),
+                Some(journal) => heap.push(Reverse((kind, journal, feed))),
                 None => drop(session.sending.lag.remove(&feed)),
             }
         }
         if ranges.is_empty() {
+            session.sending.hungry_at = (*left == 0 && !heap.is_empty()).then_some(now.mono);
             break;
         }
         let sending = &mut session.sending;
@@ -90,13 +105,19 @@ pub(super) fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<O
 /// Feeds by (rules before data, journal position of the next entry, feed), first first.
 type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
 
-/// The next entry of every lagging feed.
-fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot) -> Result<Cursors, StoreError> {
+/// The next entry of lagging feeds: of all, or of as many as half of what the step may read allows. At least one: whose turn
+/// is first gets further.
+fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, left: &mut usize) -> Result<Cursors, StoreError> {
     let mut heap = BinaryHeap::new();
+    let enough = *left / 2;
     for feed in session.sending.lag.clone() {
+        if *left <= enough && !heap.is_empty() {
+            break;
+        }
         if session.relaying.waits(feed) || session.sending.resend.contains_key(&feed) {
             continue;
         }
+        *left = left.saturating_sub(LOOK_BYTES);
         match unless_damaged(snapshot.entry_journal(feed, session.reached(space, feed) + 1))? {
             Some(journal) => {
                 let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);

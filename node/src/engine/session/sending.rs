@@ -38,6 +38,8 @@ pub(in crate::engine) struct Sending {
     pub(in crate::engine) in_flight: VecDeque<Flight>,
     /// Feeds of which something was dropped there, and when it may be sent again.
     pub(in crate::engine) resend: BTreeMap<FeedId, Duration>,
+    /// There is room for more than the step could read: the next one goes on.
+    pub(in crate::engine) hungry_at: Option<Duration>,
     /// How long to wait the next time.
     pub(in crate::engine) resend_wait: Duration,
 }

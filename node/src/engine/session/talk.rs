@@ -24,6 +24,8 @@ pub(in crate::engine) struct Talk<'a> {
     pub(in crate::engine) out: &'a mut Vec<Output>,
     /// What the peer was found to have.
     pub(in crate::engine) acks: &'a mut Acks,
+    /// Bytes that the step may still read to be sent.
+    pub(in crate::engine) left: &'a mut usize,
     /// Counts the feeds and journal rows that are looked at to compare.
     pub(in crate::engine) looked: &'a mut u64,
 }
@@ -37,7 +39,7 @@ impl Talk<'_> {
         self.tell_frontier(space, session)?;
         self.learn_frontier(space, session)?;
         session.sending.resend.retain(|_, at| *at > self.now.mono);
-        transfer::pump(space, session, self.now, self.conn, self.snapshot, self.out)?;
+        transfer::pump(space, session, (self.now, self.conn), (self.snapshot, self.left), self.out)?;
         remembered |= self.have(space, session);
         self.probes(space, session)?;
         self.refusals(space, session);

@@ -3,7 +3,9 @@
 use super::*;
 use crate::engine::budget::{Budget, STEP_WORK_MAX};
 use crate::engine::conn::Conn;
-use crate::engine::session::Session;
+use crate::engine::session::known::Known;
+use crate::engine::session::{Phase, Session};
+use crate::engine::transfer;
 use crate::engine::{ConnId, Left, Outputs, StepCost};
 
 /// Feeds of one entry each, every one of which depends on the one before.
@@ -59,6 +61,41 @@ impl Bed {
         self.mono += Duration::from_millis(1);
         self.engine.step(Now { mono: self.mono, wall_millis: WALL }, inputs)
     }
+}
+
+/// Review: 100 sites that come back at a time had 100 MiB read in one step.
+#[test]
+fn a_step_reads_so_much_for_all_sessions_and_the_next_goes_on_where_it_stopped() {
+    const COUNT: u64 = 30;
+    let mut bed = Bed::new();
+    let mut pen = bed.pen(7);
+    for n in 0..COUNT {
+        let text = format!(r#"{{"text":"{n}{}"}}"#, "x".repeat(100_000));
+        pen.entries.push(bed.entry(&pen, &format!("e{n}"), &pen.change(&EntityState::new(), &put(&text))));
+    }
+    bed.take((0..COUNT as usize).map(|n| pen.part(n, 1)));
+    let space = &bed.engine.spaces[&bed.space];
+    let snapshot = bed.engine.reader().snapshot().unwrap();
+    let session = || {
+        let mut session = Session::with_room(usize::MAX);
+        session.phase = Phase::Streaming(Known::nothing(&space.frontier));
+        session.sending.lag = [pen.feed()].into();
+        session
+    };
+    let (mut first, mut second, mut steps) = (session(), session(), 0);
+    let now = Now { mono: bed.mono, wall_millis: WALL };
+    let mut out = Vec::new();
+    while !first.sending.lag.is_empty() {
+        let mut left = 1_000_000;
+        steps += 1;
+        transfer::pump(space, &mut first, (now, ConnId(1)), (&snapshot, &mut left), &mut out).unwrap();
+        let more = !first.sending.lag.is_empty();
+        assert_eq!((first.sending.hungry_at.is_some(), left == 0), (more, more), "step {steps}");
+        let before = out.len();
+        transfer::pump(space, &mut second, (now, ConnId(2)), (&snapshot, &mut 0), &mut out).unwrap();
+        assert_eq!((out.len(), second.sending.hungry_at), (before, Some(now.mono)), "nothing is left for the other");
+    }
+    assert_eq!((steps, first.sending.cursor.get(&pen.feed())), (3, Some(&COUNT)));
 }
 
 /// Steps that are given ranges and then nothing, as long as something is left over.

@@ -8,6 +8,7 @@ use super::*;
 use crate::engine::session::known::Known;
 use crate::engine::session::talk::Talk;
 use crate::engine::session::{Phase, Session};
+use crate::engine::transfer::STEP_READ_BYTES;
 use crate::engine::{Acks, ConnId};
 
 fn peer() -> NodeId {
@@ -21,8 +22,8 @@ fn talk(bed: &mut Bed, session: &mut Session) -> (Vec<Frame>, u64) {
     let now = Now { mono: bed.mono, wall_millis: WALL };
     let (mut out, mut acks, mut looked) = (Vec::new(), Acks::default(), 0);
     let (conn, peer, have_wait) = (ConnId(1), peer(), Duration::ZERO);
-    let mut talk =
-        Talk { conn, peer, now, have_wait, snapshot: &snapshot, out: &mut out, acks: &mut acks, looked: &mut looked };
+    let (snapshot, out_now, acks, left) = (&snapshot, &mut out, &mut acks, &mut { STEP_READ_BYTES });
+    let mut talk = Talk { conn, peer, now, have_wait, snapshot, out: out_now, acks, left, looked: &mut looked };
     let space = spaces.get_mut(&bed.space).unwrap();
     talk.session(space, session).unwrap();
     session.check_bounds(space);

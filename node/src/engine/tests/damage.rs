@@ -200,8 +200,8 @@ fn a_feed_with_a_damaged_entry_is_not_sent_and_the_others_are() {
         session.sending.lag = space.feeds.keys().copied().collect();
         let now = Now { mono: bed.mono, wall_millis: WALL };
         let mut out = Vec::new();
-        transfer::pump(space, &mut session, now, ConnId(1), &bed.engine.reader().snapshot().unwrap(), &mut out)
-            .unwrap();
+        let (snapshot, mut left) = (bed.engine.reader().snapshot().unwrap(), transfer::STEP_READ_BYTES);
+        transfer::pump(space, &mut session, (now, ConnId(1)), (&snapshot, &mut left), &mut out).unwrap();
         session.sending.cursor.into_iter().filter(|(feed, _)| [own, other.feed()].contains(feed)).collect::<Vec<_>>()
     };
     let mut both = vec![(own, 4), (other.feed(), 1)];

@@ -7,6 +7,7 @@ use tombolo_transport::frame::{Frame, FrontierPage, Probe, Summary};
 use super::*;
 use crate::engine::session::Session;
 use crate::engine::session::talk::Talk;
+use crate::engine::transfer::STEP_READ_BYTES;
 use crate::engine::{Acks, ConnId};
 
 fn peer() -> NodeId {
@@ -21,8 +22,8 @@ fn talk(bed: &mut Bed, session: &mut Session) -> Vec<Frame> {
     let mut out = Vec::new();
     let (conn, peer, have_wait) = (ConnId(1), peer(), Duration::ZERO);
     let (mut acks, mut looked) = (Acks::default(), 0);
-    let (acks, looked) = (&mut acks, &mut looked);
-    let mut talk = Talk { conn, peer, now, have_wait, snapshot: &snapshot, out: &mut out, acks, looked };
+    let (acks, left, looked) = (&mut acks, &mut { STEP_READ_BYTES }, &mut looked);
+    let mut talk = Talk { conn, peer, now, have_wait, snapshot: &snapshot, out: &mut out, acks, left, looked };
     talk.session(spaces.get_mut(&bed.space).unwrap(), session).unwrap();
     let frame = |out| match out {
         Output::Control(_, frame) | Output::Transfer(_, _, frame) => Some(frame),
