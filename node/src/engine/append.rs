@@ -135,7 +135,7 @@ impl Work<'_> {
     fn seal_own(&mut self, space: &mut Space, id: FeedId) -> Result<(), StoreError> {
         let Some(feed) = space.feeds.get(&id) else { return Ok(()) };
         let message = seal_message(id, feed.row.seq, feed.row.chain);
-        let signature = Signature::sign(self.key, &message);
+        let signature = Signature::sign(&self.own.key, &message);
         seal(space, id, &mut self.batch, signature)
     }
 

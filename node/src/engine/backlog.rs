@@ -9,10 +9,10 @@ use tombolo_crdt::SpaceId;
 use tombolo_crdt::feed::VerifiedRange;
 
 use super::Work;
-use super::inputs::Parts;
+use super::after::After;
 use super::io::ConnId;
+use super::memory::Memory;
 use super::settle::Taken;
-use super::step::After;
 use crate::store::StoreError;
 
 /// Ranges that wait for their turn, in the order in which they came. Bounded by what one step is given: nobody hands in
@@ -40,7 +40,7 @@ impl Backlog {
     }
 }
 
-impl Parts<'_> {
+impl Memory {
     /// Takes ranges as long as the step has work left.
     pub(super) fn work_off(&mut self, work: &mut Work<'_>, after: &mut After) -> Result<(), StoreError> {
         while let Some(mut pending) = self.backlog.0.pop_front() {
@@ -65,7 +65,7 @@ impl Parts<'_> {
         let mut taken = Taken::default();
         while let Some(range) = ranges.front_mut() {
             let feed = range.feed();
-            if self.full.is_none() {
+            if work.full.is_none() {
                 work.take_range(space, range, &mut taken)?;
                 if !range.entries().is_empty() {
                     break;

@@ -1,22 +1,21 @@
 //! What this site asks for: writes, spaces, joins, peers, and what is known of them.
 
-use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::{Found, Invite, NAME_BYTES_MAX};
 use tombolo_crdt::{NodeId, SpaceId};
 
-use super::inputs::Parts;
+use super::after::After;
 use super::io::{Command, Input, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome, Written};
 use super::local::Fault;
+use super::memory::Memory;
 use super::planning::Planned;
 use super::rows::RowFault;
-use super::step::After;
 use super::{Work, rules};
 use crate::store::StoreError;
 
 /// Most nodes remembered from discovery.
 const DISCOVERED_MAX: usize = 256;
 
-impl Parts<'_> {
+impl Memory {
     /// Carries out a command of this site.
     pub(super) fn command(
         &mut self,
@@ -25,7 +24,7 @@ impl Parts<'_> {
         after: &mut After,
         to: ReplyTo,
     ) -> Result<Option<Reply>, StoreError> {
-        if let Some(full) = self.full
+        if let Some(full) = work.full
             && let Some(reply) = refuse_full(&command, full)
         {
             return Ok(Some(reply));
@@ -80,7 +79,7 @@ impl Parts<'_> {
                 Reply::Done(Ok(()))
             }
             Command::Receipt(receipt) => {
-                match super::report::receipt(self.spaces, self.conns, work.node, receipt, &work.batch) {
+                match super::report::receipt(&self.spaces, &self.conns, work.own.node, receipt, &work.batch) {
                     Err(StoreError::Corrupt { detail, .. }) => {
                         Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
                     }
@@ -181,17 +180,14 @@ impl Parts<'_> {
             // Two spaces of one name on one node could no longer be called by it.
             return Err(Refusal::SpaceExists(known.id).into());
         }
-        let mut nonce = [0; 16];
-        self.nonce += 1;
-        let hash = Tagged::new("tombolo/1 nonce").bytes(self.seed).bytes(founder.as_bytes());
-        nonce.copy_from_slice(hash.number(self.nonce).finish().split_at(16).0);
+        let nonce = work.own.nonce(founder);
         let founder_id = NodeId::from_bytes(founder.verifying_key().to_bytes());
         let found = Found { founder: founder_id, name, nonce };
         let id = found.space();
         if self.spaces.contains_key(&id) {
             return Err(Refusal::SpaceExists(id).into());
         }
-        let space = work.create_space(&found, founder, self.spaces.next_no(), self.author, self.contact)?;
+        let space = work.create_space(&found, founder, self.spaces.next_no(), self.author)?;
         self.spaces.insert(id, space);
         after.moved.entry(id).or_default();
         after.introduce.spaces.insert(id);
@@ -205,7 +201,7 @@ impl Parts<'_> {
         after: &mut After,
     ) -> Result<Result<(), Refusal>, StoreError> {
         let space = request.space;
-        if self.spaces.get(&space).is_some_and(|space| space.role(work.node).is_some()) {
+        if self.spaces.get(&space).is_some_and(|space| space.role(work.own.node).is_some()) {
             return Ok(Ok(()));
         }
         self.joins.retain(|known, join| *known == space || !join.over);

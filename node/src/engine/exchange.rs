@@ -18,9 +18,11 @@ use tombolo_transport::limits::GUEST_FRAME_BYTES_MAX;
 use tombolo_transport::{CloseCode, Link, Which, keep};
 
 use super::Engine;
+use super::after::{After, Introduce};
 use super::agenda::SessionId;
 use super::conn::{Conn, SPACES_MAX};
 use super::io::{ConnId, Now, Output};
+use super::memory::Memory;
 use super::news::NEWS_MAX;
 use super::pages::Pages;
 use super::session::acknowledge::have_wait;
@@ -28,7 +30,6 @@ use super::session::talk::Talk;
 use super::session::{PAGES_MAX, Session};
 use super::space::Space;
 use super::spaces::Spaces;
-use super::step::{After, Introduce};
 use super::transfer::STEP_READ_BYTES;
 use crate::store::{Snapshot, StoreError};
 
@@ -196,7 +197,7 @@ impl Engine {
     pub(super) fn exchange(&mut self, now: Now, after: &mut After) {
         self.introduce(after);
         self.strangers(now, after);
-        let have_wait = have_wait(self.conns.len());
+        let have_wait = have_wait(self.memory.conns.len());
         self.note_absent(now, after);
         let (visits, told) = self.visits(now, have_wait, after);
         self.part(after);
@@ -216,7 +217,7 @@ impl Engine {
             after.outputs.push(Output::Close(id, CloseCode::Done, reason));
         }
         for id in told {
-            self.spaces.get_mut(&id).into_iter().for_each(|space| space.news.clear());
+            self.memory.spaces.get_mut(&id).into_iter().for_each(|space| space.news.clear());
         }
     }
 
@@ -231,12 +232,13 @@ impl Engine {
     ) -> BTreeSet<ConnId> {
         let mut memory_moved = false;
         let mut stalled = BTreeSet::new();
-        let Self { conns, spaces, patience, agenda, counters, .. } = self;
+        let Self { memory, patience, counters, turn: next, .. } = self;
+        let Memory { conns, spaces, agenda, .. } = memory;
         counters.visits += visits.len() as u64;
         let After { outputs, acks, .. } = after;
         let mut left = STEP_READ_BYTES;
         // Who could not be read for in the last step comes first.
-        let turn = self.turn.take().unwrap_or((ConnId(0), SpaceId::from_bytes([0; 32])));
+        let turn = next.take().unwrap_or((ConnId(0), SpaceId::from_bytes([0; 32])));
         let (before, from) = (visits.range(..turn), visits.range(turn..));
         for (id, space_id) in from.chain(before).copied() {
             let Some(conn) = conns.get_mut(&id) else { continue };
@@ -266,7 +268,7 @@ impl Engine {
                 }
             }
             if session.sending.hungry_at.is_some() {
-                self.turn.get_or_insert((id, space_id));
+                next.get_or_insert((id, space_id));
             }
             if watch(session, space, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
                 stalled.insert(id);
@@ -284,15 +286,15 @@ impl Engine {
     fn visits(&mut self, now: Now, have_wait: Duration, after: &mut After) -> (BTreeSet<SessionId>, BTreeSet<SpaceId>) {
         let mut visits = std::mem::take(&mut after.touched);
         // A frame may name a space of which there is no session.
-        visits.retain(|(id, space)| self.conns.get(id).is_some_and(|conn| conn.sessions.contains_key(space)));
-        visits.extend(self.agenda.due(now.mono));
+        visits.retain(|(id, space)| self.memory.conns.get(id).is_some_and(|conn| conn.sessions.contains_key(space)));
+        visits.extend(self.memory.agenda.due(now.mono));
         let mut told = BTreeSet::new();
         if after.touched_all {
-            told.extend(self.spaces.keys().copied());
+            told.extend(self.memory.spaces.keys().copied());
         }
-        told.extend(now.mono.checked_sub(have_wait).into_iter().flat_map(|since| self.spaces.news_due(since)));
+        told.extend(now.mono.checked_sub(have_wait).into_iter().flat_map(|since| self.memory.spaces.news_due(since)));
         for (id, moved) in &after.moved {
-            let Some(space) = self.spaces.get_mut(id) else { continue };
+            let Some(space) = self.memory.spaces.get_mut(id) else { continue };
             let mut moves = std::mem::take(&mut space.moves);
             // Of some nothing settled, but something is held now.
             for feed in moved {
@@ -305,10 +307,10 @@ impl Engine {
             if urgent || space.news.len() >= NEWS_MAX {
                 told.insert(*id);
             } else {
-                visits.extend(self.agenda.prompt(*id));
+                visits.extend(self.memory.agenda.prompt(*id));
             }
         }
-        for (id, conn) in self.conns.iter().filter(|_| !told.is_empty()) {
+        for (id, conn) in self.memory.conns.iter().filter(|_| !told.is_empty()) {
             visits.extend(told.iter().filter(|space| conn.sessions.contains_key(space)).map(|space| (id, *space)));
         }
         (visits, told)
@@ -318,7 +320,7 @@ impl Engine {
     fn part(&mut self, after: &mut After) {
         for conn in std::mem::take(&mut after.parted) {
             for (id, session) in conn.sessions {
-                let Some(space) = self.spaces.get_mut(&id) else { continue };
+                let Some(space) = self.memory.spaces.get_mut(&id) else { continue };
                 let behind_since = session.behind_since;
                 let known = session.part(space);
                 let by_another = |feed| space.feeds.get(&feed).is_none_or(|feed| feed.opening.node != conn.peer);
@@ -330,19 +332,20 @@ impl Engine {
     }
 
     pub(super) fn drop_conn(&mut self, id: ConnId) {
-        if let Some(conn) = self.conns.remove(&id) {
-            self.agenda.forget(id, &conn);
+        if let Some(conn) = self.memory.conns.remove(&id) {
+            self.memory.agenda.forget(id, &conn);
         }
     }
 
     /// Members that are away fall behind from the first entry on that they miss.
     fn note_absent(&mut self, now: Now, after: &After) {
-        let Self { conns, spaces, node, .. } = self;
+        let Self { memory, own, .. } = self;
+        let Memory { conns, spaces, .. } = memory;
         for id in after.moved.keys() {
             let Some(space) = spaces.get_mut(id).filter(|space| !space.moves.is_empty()) else { continue };
             let roster = space.roster();
             let Space { memory, feeds, moves, frontier, .. } = space;
-            for (member, _) in roster.members().filter(|(member, _)| member != node) {
+            for (member, _) in roster.members().filter(|(member, _)| *member != own.node) {
                 if conns.session_with(member, *id).is_some() {
                     continue;
                 }
@@ -359,20 +362,20 @@ impl Engine {
 
     /// Of the connections with the peer of `id`, whose Hellos are through, one stays.
     fn settle_duplicates(&mut self, id: ConnId, after: &mut After) {
-        let Some(peer) = self.conns.get(&id).map(|conn| conn.peer) else { return };
+        let Some(peer) = self.memory.conns.get(&id).map(|conn| conn.peer) else { return };
         let link = |conn: &Conn| {
             let theirs = conn.hello.as_ref()?;
             Some(match conn.dialled {
-                true => Link { dialled_by_us: true, process: self.process, counter: conn.counter },
+                true => Link { dialled_by_us: true, process: self.own.process, counter: conn.counter },
                 false => Link { dialled_by_us: false, process: theirs.process, counter: theirs.counter },
             })
         };
         let mut best: Option<(ConnId, Link)> = None;
         let mut losers = BTreeSet::new();
-        for (id, conn) in self.conns.with(peer) {
+        for (id, conn) in self.memory.conns.with(peer) {
             let Some(new) = link(conn) else { continue };
             best = match best {
-                Some((other, first)) if keep(self.node, peer, &first, &new) == Which::First => {
+                Some((other, first)) if keep(self.own.node, peer, &first, &new) == Which::First => {
                     losers.insert(id);
                     Some((other, first))
                 }
@@ -398,31 +401,32 @@ impl Engine {
             self.settle_duplicates(*id, after);
         }
         for id in &greeted {
-            let Some(conn) = self.conns.get_mut(id) else { continue };
-            for (space_id, space) in self.spaces.iter() {
-                name(*id, conn, *space_id, space, self.node, after);
+            let Some(conn) = self.memory.conns.get_mut(id) else { continue };
+            for (space_id, space) in self.memory.spaces.iter() {
+                name(*id, conn, *space_id, space, self.own.node, after);
             }
             after.outputs.push(Output::Control(*id, Frame::RulesDone));
         }
         for id in changed {
-            let Some(space) = self.spaces.get(&id) else { continue };
-            for (conn_id, conn) in self.conns.iter_mut().filter(|(_, conn)| conn.hello.is_some()) {
-                name(conn_id, conn, id, space, self.node, after);
+            let Some(space) = self.memory.spaces.get(&id) else { continue };
+            for (conn_id, conn) in self.memory.conns.iter_mut().filter(|(_, conn)| conn.hello.is_some()) {
+                name(conn_id, conn, id, space, self.own.node, after);
             }
         }
         for id in &named {
-            let Some(conn) = self.conns.get_mut(id) else { continue };
+            let Some(conn) = self.memory.conns.get_mut(id) else { continue };
             let unnamed: Vec<SpaceId> = conn.ours.difference(&conn.theirs).copied().collect();
             let offered = unnamed.into_iter().filter(|space| conn.offered.insert(*space));
             after.owed.extend(offered.map(|space| (*id, space)));
         }
-        let Self { conns, joins, contact, .. } = self;
+        let Self { memory, own, .. } = self;
+        let Memory { conns, joins, .. } = memory;
         let to: Vec<ConnId> = if asked { conns.ids().collect() } else { greeted.into_iter().collect() };
         for id in to {
             let Some(conn) = conns.get_mut(&id).filter(|conn| conn.hello.is_some()) else { continue };
             for join in joins.values().filter(|join| !join.over) {
                 if conn.asked_to_join.insert(join.space) {
-                    after.outputs.push(Output::Control(id, Frame::Join(join.frame(contact))));
+                    after.outputs.push(Output::Control(id, Frame::Join(join.frame(&own.contact))));
                 }
             }
         }
@@ -430,7 +434,7 @@ impl Engine {
 
     /// Sends the rules entries of a space to peers that are owed them, as their control streams have room.
     fn owed_rules(&mut self, snapshot: &Snapshot, after: &mut After) -> Result<(), StoreError> {
-        let Self { conns, spaces, .. } = self;
+        let Memory { conns, spaces, .. } = &mut self.memory;
         for (conn, id) in std::mem::take(&mut after.owed) {
             let (Some(space), Some(known)) = (spaces.get(&id), conns.get_mut(&conn)) else { continue };
             known.door.owed.insert(id, Pages::of(space, snapshot)?);

@@ -1,54 +1,30 @@
 //! Inputs of a step, one by one, inside its transaction: frames and ranges of peers here, commands of this site in
 //! `commands.rs`.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
+use tombolo_crdt::SpaceId;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::VerifiedRange;
-use tombolo_crdt::rules::Contact;
 use tombolo_crdt::verdict::Wait;
-use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
-use super::agenda::Agenda;
-use super::backlog::{Backlog, Pending};
-use super::conn::{Conn, Conns};
-use super::contacts::Contacts;
+use super::after::After;
+use super::backlog::Pending;
+use super::conn::Conn;
 use super::io::{ConnId, Input, Output};
 use super::local::Fault;
 use super::looks::Answered;
+use super::memory::Memory;
 use super::offer::Offer;
 use super::settle::Taken;
-use super::space::Author;
-use super::spaces::Spaces;
-use super::step::After;
 use super::strangers::OFFERS_MAX;
 use super::{Work, rules};
 use crate::chain::Looked;
 use crate::store::StoreError;
 
-/// The engine's memory while its store is in a transaction.
-pub(super) struct Parts<'e> {
-    pub(super) spaces: &'e mut Spaces,
-    pub(super) conns: &'e mut Conns,
-    pub(super) strangers: &'e mut BTreeSet<ConnId>,
-    pub(super) agenda: &'e mut Agenda,
-    pub(super) backlog: &'e mut Backlog,
-    pub(super) joins: &'e mut BTreeMap<SpaceId, rules::PendingJoin>,
-    pub(super) contacts: &'e mut Contacts,
-    pub(super) added: &'e mut BTreeSet<String>,
-    pub(super) discovered: &'e mut BTreeMap<NodeId, Vec<String>>,
-    pub(super) author: Author,
-    pub(super) contact: &'e Contact,
-    pub(super) process: [u8; 16],
-    pub(super) dials: &'e mut u64,
-    pub(super) full: Option<&'e str>,
-    pub(super) nonce: u64,
-    pub(super) seed: &'e [u8; 32],
-}
-
-impl Parts<'_> {
-    /// Takes an input in. Entries that it brings are worked off afterwards ([`Parts::work_off`]).
+impl Memory {
+    /// Takes an input in. Entries that it brings are worked off afterwards ([`Memory::work_off`]).
     pub(super) fn input(&mut self, work: &mut Work<'_>, input: Input, after: &mut After) -> Result<(), StoreError> {
         work.budget.input(&input);
         let is_one_write = input.asks().is_some() && !input.is_batch();
@@ -68,11 +44,11 @@ impl Parts<'_> {
                 after.replies.extend(reply.map(|reply| (to, reply)));
             }
             Input::Connected { conn, peer, dialled, address } => {
-                *self.dials += u64::from(dialled);
-                let mut known = Conn::new(peer, dialled, address, work.now.wall_millis, *self.dials);
+                self.dials += u64::from(dialled);
+                let mut known = Conn::new(peer, dialled, address, work.now.wall_millis, self.dials);
                 known.door.opened = work.now.mono;
                 self.strangers.insert(conn);
-                let hello = super::exchange::hello(self.contact, self.process, known.counter, work.now);
+                let hello = super::exchange::hello(&work.own.contact, work.own.process, known.counter, work.now);
                 self.conns.insert(conn, known);
                 after.outputs.push(Output::Control(conn, hello));
             }
@@ -96,7 +72,7 @@ impl Parts<'_> {
                     after.roomy.insert(id);
                 }
             }
-            Input::Twin(address) => self.contacts.twin(work.node, address, work.now.wall_millis),
+            Input::Twin(address) => self.contacts.twin(work.own.node, address, work.now.wall_millis),
             Input::Closed(id, reason) => {
                 self.strangers.remove(&id);
                 if let Some(conn) = self.conns.remove(&id) {
@@ -155,7 +131,7 @@ impl Parts<'_> {
                     known.door.names |= self.spaces.contains_key(space) || self.joins.contains_key(space);
                 }
                 after.touched.extend(super::exchange::concerns(&frame).map(|space| (conn, space)));
-                super::exchange::note(conn, known, frame, self.spaces, work.now, after);
+                super::exchange::note(conn, known, frame, &mut self.spaces, work.now, after);
                 Ok(())
             }
         }
@@ -193,10 +169,10 @@ impl Parts<'_> {
     ) -> Result<(), StoreError> {
         let id = join.space;
         let (Some(known), Some(space)) = (self.conns.get(&conn), self.spaces.get_mut(&id)) else { return Ok(()) };
-        if space.role(work.node).is_none() {
+        if space.role(work.own.node).is_none() {
             return Ok(());
         }
-        if self.full.is_some() {
+        if work.full.is_some() {
             after.outputs.push(Output::Control(conn, Frame::JoinRefused(id, JoinRefusal::Busy)));
             return Ok(());
         }
@@ -261,7 +237,7 @@ impl Parts<'_> {
             Some(role) => role.is_some() || known.door.offering.is_some(),
             None => joining && (offers < OFFERS_MAX || known.door.offers.contains_key(&id)),
         };
-        if self.full.is_some() || !listened {
+        if work.full.is_some() || !listened {
             return Ok(());
         }
         known.door.page_at = Some(work.now.mono);

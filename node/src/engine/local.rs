@@ -69,7 +69,7 @@ impl Seen {
 impl Work<'_> {
     /// Whether a write command may be carried out; the answer, if it has been given before.
     pub(super) fn admitted(&self, space: &Space, command: &WriteCommand) -> Result<Option<WriteOutcome>, Fault> {
-        let role = space.role(self.node);
+        let role = space.role(self.own.node);
         if !role.is_some_and(Role::may_write) && !defect::is(Defect::RolesIgnored) {
             return Err(Refusal::Role(role.map_or("none", Role::name)).into());
         }
@@ -288,7 +288,7 @@ impl Work<'_> {
         let settled = space.row.journal;
         let judged = self.judge(space, feed, entry, read)?.settled();
         assert_eq!(space.row.journal, settled, "judging changes nothing");
-        let author = space.feeds.get(&feed).map_or(self.node, |feed| feed.opening.node);
+        let author = space.feeds.get(&feed).map_or(self.own.node, |feed| feed.opening.node);
         Err(Fault::Refused(match judged {
             Ok((verdict @ Verdict::Applied, _)) => return Ok(verdict),
             Ok((Verdict::Role, _)) => Refusal::Role(space.roster().role(author).map_or("none", Role::name)),

@@ -1,138 +1,135 @@
-//! What a node remembers of its last meetings with a peer: digests of settled states, each with the journal position
-//! at which it was true. It makes reconnecting cost what moved since, not what there is.
+//! What an engine has in memory, by what it is of: the spaces and the peers, the node itself, what waits, how it is doing.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
-use tombolo_crdt::{Digest, FeedId};
+use ed25519_dalek::SigningKey;
+use tombolo_crdt::hash::Tagged;
+use tombolo_crdt::rules::Contact;
+use tombolo_crdt::{NodeId, SpaceId};
 
-use super::session::known::Known;
-use crate::store::PeerRow;
+use super::agenda::Agenda;
+use super::backlog::Backlog;
+use super::conn::Conns;
+use super::contacts::Contacts;
+use super::io::{ConnId, Input, Target};
+use super::poison::Poison;
+use super::rules::PendingJoin;
+use super::space::Author;
+use super::spaces::Spaces;
+use super::trouble::Trouble;
 
-/// Digests remembered per peer and space (40 bytes each).
-pub(super) const REMEMBERED_MAX: usize = 64;
-
-/// How far a peer was when its last connection ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Parted {
-    /// Relative to the frontier at the journal position `journal`.
-    known: Known,
-    journal: u64,
-    /// How many entries it lacks that are here now and that it did not write; `None`: it has been here since, and nothing
-    /// was learnt of it.
-    lacks: Option<u64>,
-}
-
-/// Remembered states of one space with one peer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Spaces and peers. Of the spaces it is a cache of the store; of connections nothing is stored.
+#[derive(Debug)]
 pub(super) struct Memory {
-    remembered: VecDeque<(Digest, u64)>,
-    common: Option<(Digest, u64)>,
-    dirty: bool,
-    /// How far the peer was when its last connection ended. Not stored: after a restart only what both had in common is
-    /// known.
-    parted: Option<Parted>,
-    /// Since when there has been something that the peer, while away, does not have; milliseconds since 1970.
-    pub(super) behind_since: Option<u64>,
+    /// This process as the author of its feeds.
+    pub(super) author: Author,
+    pub(super) spaces: Spaces,
+    pub(super) conns: Conns,
+    /// Connections that are no member's yet.
+    pub(super) strangers: BTreeSet<ConnId>,
+    pub(super) agenda: Agenda,
+    /// Entries of others that wait for their turn.
+    pub(super) backlog: Backlog,
+    pub(super) joins: BTreeMap<SpaceId, PendingJoin>,
+    pub(super) contacts: Contacts,
+    /// Addresses that are dialled because somebody said so.
+    pub(super) added: BTreeSet<String>,
+    /// What was found on the local network.
+    pub(super) discovered: BTreeMap<NodeId, Vec<String>>,
+    /// Connections so far.
+    pub(super) dials: u64,
 }
 
 impl Memory {
-    pub(super) fn load(row: PeerRow) -> Self {
-        Self { remembered: row.remembered.into(), common: row.common, ..Self::default() }
-    }
-
-    pub(super) fn to_row(&self) -> PeerRow {
-        PeerRow { remembered: self.remembered.iter().copied().collect(), common: self.common }
-    }
-
-    /// Notes a state that this node has told the peer of.
-    pub(super) fn told(&mut self, digest: Digest, journal: u64) {
-        if self.remembered.back().is_some_and(|(last, _)| *last == digest) {
-            return;
+    pub(super) fn new(node: NodeId) -> Self {
+        Self {
+            author: Author { node, epoch: 0 },
+            spaces: Spaces::default(),
+            conns: Conns::default(),
+            strangers: BTreeSet::new(),
+            agenda: Agenda::default(),
+            backlog: Backlog::default(),
+            joins: BTreeMap::new(),
+            contacts: Contacts::default(),
+            added: BTreeSet::new(),
+            discovered: BTreeMap::new(),
+            dials: 0,
         }
-        self.remembered.push_back((digest, journal));
-        if self.remembered.len() > REMEMBERED_MAX {
-            self.remembered.pop_front();
-        }
-        self.dirty = true;
-    }
-
-    /// Notes a state that both have.
-    pub(super) fn shared(&mut self, digest: Digest, journal: u64) {
-        self.told(digest, journal);
-        self.behind_since = None;
-        if self.common != Some((digest, journal)) {
-            self.common = Some((digest, journal));
-            self.dirty = true;
-        }
-    }
-
-    /// The last state both had.
-    pub(super) fn common(&self) -> Option<(Digest, u64)> {
-        self.common
-    }
-
-    /// Keeps what was known of the peer when its connection ended, relative to the frontier at the journal position
-    /// `journal`; `None`: nothing was. `lacks`: how many entries it lacked then. Copies nothing.
-    pub(super) fn parted(&mut self, known: Option<Known>, journal: u64, lacks: u64, behind_since: Option<u64>) {
-        match known {
-            Some(known) => {
-                self.parted = Some(Parted { known, journal, lacks: Some(lacks) });
-                self.behind_since = behind_since;
-            }
-            None => self.parted.iter_mut().for_each(|parted| parted.lacks = None),
-        }
-    }
-
-    /// While the peer was away a feed that it does not write moved from `from` to `to`. Call it for each such move.
-    pub(super) fn missed(&mut self, feed: FeedId, from: u64, to: u64) {
-        if let Some(Parted { known, lacks: Some(lacks), .. }) = &mut self.parted {
-            let ahead = known.of(feed).unwrap_or(from).max(from);
-            *lacks += to.saturating_sub(ahead);
-        }
-    }
-
-    /// Whether the peer had the entry `seq` of `feed`, settled here at the journal position `journal`, when its connection
-    /// ended.
-    pub(super) fn had(&self, feed: FeedId, seq: u64, journal: u64) -> bool {
-        self.parted.as_ref().is_some_and(|parted| match parted.known.of(feed) {
-            Some(known) => known >= seq,
-            None => journal <= parted.journal,
-        })
-    }
-
-    /// How many entries the peer lacks that it did not write, as far as its last connection told.
-    pub(super) fn lacks(&self) -> Option<u64> {
-        self.parted.as_ref().and_then(|parted| parted.lacks)
-    }
-
-    /// Journal position at which this node had the state `digest`.
-    pub(super) fn journal_of(&self, digest: Digest) -> Option<u64> {
-        let found = self.remembered.iter().rev().chain(self.common.iter()).find(|(known, _)| *known == digest);
-        found.map(|(_, journal)| *journal)
-    }
-
-    /// Whether the store has an older version, which it then no longer has.
-    pub(super) fn take_dirty(&mut self) -> bool {
-        std::mem::take(&mut self.dirty)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The node itself.
+#[derive(Debug)]
+pub(super) struct Own {
+    pub(super) key: SigningKey,
+    pub(super) node: NodeId,
+    /// What it tells others of itself.
+    pub(super) contact: Contact,
+    /// Tells this process from others of this node's key.
+    pub(super) process: [u8; 16],
+    seed: [u8; 32],
+    draws: u64,
+}
 
-    #[test]
-    fn the_oldest_state_is_forgotten_but_not_the_common_one() {
-        let digest = |n: u8| Digest::from_bytes([n; 32]);
-        let mut memory = Memory::default();
-        memory.shared(digest(0), 1);
-        for n in 1..=64 {
-            memory.told(digest(n), u64::from(n) + 1);
-        }
-        assert_eq!(memory.journal_of(digest(0)), Some(1), "the common state stays");
-        assert_eq!(memory.journal_of(digest(1)), Some(2));
-        memory.told(digest(65), 66);
-        assert_eq!(memory.journal_of(digest(1)), None);
-        assert_eq!(Memory::load(memory.to_row()).journal_of(digest(65)), Some(66));
+impl Own {
+    pub(super) fn new(key: SigningKey, contact: Contact, seed: [u8; 32]) -> Self {
+        let node = NodeId::from_bytes(key.verifying_key().to_bytes());
+        let mut own = Self { key, node, contact, process: [0; 16], seed, draws: 0 };
+        let drawn = own.draw("process");
+        own.process.copy_from_slice(drawn.split_at(16).0);
+        own
     }
+
+    /// The next random value: blake3(seed ‖ label ‖ counter).
+    pub(super) fn draw(&mut self, label: &str) -> [u8; 32] {
+        self.draws += 1;
+        Tagged::new("tombolo/1 draw").bytes(&self.seed).sized(label.as_bytes()).number(self.draws).finish()
+    }
+
+    /// A number that nobody can guess and that is never used again: what a space that is founded is told from others by.
+    pub(super) fn nonce(&mut self, founder: &SigningKey) -> [u8; 16] {
+        self.draws += 1;
+        let hash = Tagged::new("tombolo/1 nonce").bytes(&self.seed).bytes(founder.as_bytes());
+        let mut nonce = [0; 16];
+        nonce.copy_from_slice(hash.number(self.draws).finish().split_at(16).0);
+        nonce
+    }
+}
+
+/// What is to be done, and by how much at a time.
+#[derive(Debug)]
+pub(super) struct Queue {
+    /// Work of a step.
+    pub(super) step_work: u64,
+    /// Inputs that steps had no work left for.
+    pub(super) later: VecDeque<Input>,
+    /// Held entries are on a work list.
+    pub(super) drain_due: bool,
+    /// Entries of others were first in the last step.
+    pub(super) theirs_first: bool,
+}
+
+/// How the node stands with its store.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Why writes are refused.
+    pub(super) full: Option<String>,
+    /// When what is wrong outside of this program was logged last.
+    pub(super) logged: Option<Duration>,
+    /// The store must be reopened, and the memory read again, before anything else is done.
+    pub(super) reopen: bool,
+    pub(super) unloaded: bool,
+    pub(super) trouble: Trouble,
+    pub(super) poison: Poison,
+}
+
+/// Whom to dial and whom to let in, as it was last told.
+#[derive(Debug, Default)]
+pub(super) struct Aims {
+    pub(super) told: Vec<Target>,
+    /// Keys of all members.
+    pub(super) known: BTreeSet<NodeId>,
+    /// Something has changed that they follow from.
+    pub(super) due: bool,
 }

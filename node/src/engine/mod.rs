@@ -12,6 +12,7 @@
 //! Start reading at [`Engine::step`], then [`settle`].
 
 mod acks;
+mod after;
 mod agenda;
 mod append;
 mod backlog;
@@ -38,6 +39,7 @@ mod pages;
 mod past;
 mod planning;
 mod poison;
+mod remembered;
 mod report;
 mod rows;
 mod rules;
@@ -52,18 +54,18 @@ mod strangers;
 mod tests;
 mod transfer;
 mod trouble;
+mod work;
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::frontier::Frontier;
-use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::verdict::Wait;
-use tombolo_crdt::{Digest, FeedId, Hlc, NodeId, SpaceId};
+use tombolo_crdt::{Digest, Hlc, NodeId, SpaceId};
 
 pub use acks::Acks;
 pub use budget::STEP_WORK_MAX;
@@ -76,13 +78,13 @@ pub use io::{
 pub use planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, Plan, Planned};
 pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
 
-use conn::Conns;
-use rows::{Pasts, Rows};
+use memory::{Aims, Health, Memory, Own, Queue};
+use rows::Pasts;
 use space::{Author, Space, Stored};
 use spaces::Spaces;
+use work::Work;
 
-use crate::chain::Entries;
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Store, StoreError};
 
 /// How an engine is opened.
 #[derive(Debug)]
@@ -109,55 +111,22 @@ pub enum EngineError {
 #[derive(Debug)]
 pub struct Engine {
     store: Store,
-    key: SigningKey,
-    node: NodeId,
-    contact: Contact,
-    seed: [u8; 32],
-    step_work: u64,
-    draws: u64,
-    author: Author,
-    spaces: Spaces,
-    conns: Conns,
-    /// Connections that are no member's yet.
-    strangers: BTreeSet<ConnId>,
-    agenda: agenda::Agenda,
-    /// Entries of others were first in the last step.
-    theirs_first: bool,
-    /// Inputs that steps had no work left for.
-    later: VecDeque<Input>,
-    backlog: backlog::Backlog,
-    joins: BTreeMap<SpaceId, rules::PendingJoin>,
-    contacts: contacts::Contacts,
-    added: BTreeSet<String>,
-    discovered: BTreeMap<NodeId, Vec<String>>,
-    targets: Vec<Target>,
-    /// Keys of all members, as last told.
-    known: BTreeSet<NodeId>,
-    /// Something has changed that targets follow from.
-    targets_due: bool,
-    process: [u8; 16],
-    dials: u64,
+    own: Own,
+    memory: Memory,
+    queue: Queue,
+    health: Health,
+    aims: Aims,
     hlc_last: Hlc,
     hlc_seen: Hlc,
     pasts: Pasts,
     looks: looks::Looks,
-    poison: poison::Poison,
     counters: Counters,
-    full: Option<String>,
-    /// When what is wrong outside of this program was logged last.
-    logged: Option<Duration>,
-    /// The store must be reopened, and the memory read again, before anything else is done.
-    reopen: bool,
-    unloaded: bool,
-    /// Held entries are on a work list.
-    drain_due: bool,
     /// Whose turn it is to be read for: the first session for which the last step could not read all.
     turn: Option<agenda::SessionId>,
     /// Since when the store has an older version of what is remembered of peers.
     memory_since: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
     patience: BTreeMap<NodeId, Duration>,
-    trouble: trouble::Trouble,
     /// How often invariants were checked.
     checked: Cell<usize>,
 }
@@ -171,51 +140,25 @@ impl Engine {
     /// # Errors
     /// [`EngineError::Store`]: the store cannot be read.
     pub fn open(store: Store, config: EngineConfig) -> Result<Self, EngineError> {
-        let node = NodeId::from_bytes(config.key.verifying_key().to_bytes());
+        let EngineConfig { key, contact, seed, step_work } = config;
+        let own = Own::new(key, contact, seed);
         let mut engine = Self {
             store,
-            key: config.key,
-            node,
-            contact: config.contact,
-            seed: config.seed,
-            step_work: config.step_work,
-            draws: 0,
-            author: Author { node, epoch: 0 },
-            spaces: Spaces::default(),
-            conns: Conns::default(),
-            strangers: BTreeSet::new(),
-            agenda: agenda::Agenda::default(),
-            theirs_first: true,
-            later: VecDeque::new(),
-            backlog: backlog::Backlog::default(),
-            joins: BTreeMap::new(),
-            contacts: contacts::Contacts::default(),
-            added: BTreeSet::new(),
-            discovered: BTreeMap::new(),
-            targets: Vec::new(),
-            known: BTreeSet::new(),
-            targets_due: true,
-            process: [0; 16],
-            dials: 0,
+            memory: Memory::new(own.node),
+            own,
+            queue: Queue { step_work, later: VecDeque::new(), drain_due: false, theirs_first: true },
+            health: Health::default(),
+            aims: Aims { due: true, ..Aims::default() },
             hlc_last: Hlc::default(),
             hlc_seen: Hlc::default(),
             pasts: Pasts::default(),
             looks: looks::Looks::default(),
-            poison: poison::Poison::default(),
             counters: Counters::default(),
-            full: None,
-            logged: None,
-            reopen: false,
-            unloaded: false,
-            drain_due: false,
             turn: None,
             memory_since: None,
             patience: BTreeMap::new(),
-            trouble: trouble::Trouble::default(),
             checked: Cell::new(0),
         };
-        let process = engine.draw("process");
-        engine.process.copy_from_slice(process.split_at(16).0);
         engine.load()?;
         Ok(engine)
     }
@@ -224,49 +167,44 @@ impl Engine {
     /// position that the failed one may have reached after all.
     fn load(&mut self) -> Result<(), StoreError> {
         let mut epoch = [0; 8];
-        epoch.copy_from_slice(self.draw("epoch").split_at(8).0);
+        epoch.copy_from_slice(self.own.draw("epoch").split_at(8).0);
         let drawn = u64::from_le_bytes(epoch);
-        self.author = Author { node: self.node, epoch: if defect::is(Defect::EpochReused) { 1 } else { drawn } };
+        self.memory.author =
+            Author { node: self.own.node, epoch: if defect::is(Defect::EpochReused) { 1 } else { drawn } };
         let mut batch = self.store.begin()?;
         let mut spaces = Spaces::default();
         let mut stored = Stored::read(&batch)?;
         for row in batch.spaces()? {
-            spaces.insert(row.space, Space::load(row, &mut stored, &mut batch, self.author)?);
+            spaces.insert(row.space, Space::load(row, &mut stored, &mut batch, self.memory.author)?);
         }
-        self.joins = rules::load_joins(&batch)?;
-        self.added = rules::load_added(&batch)?;
-        self.contacts.load(&batch)?;
+        self.memory.joins = rules::load_joins(&batch)?;
+        self.memory.added = rules::load_added(&batch)?;
+        self.memory.contacts.load(&batch)?;
         // Nothing is written but that damaged rows are gone which can be done without. If it fails they are met again.
         if let Err(error) = batch.commit() {
             tracing::error!(%error, "damaged rows cannot be removed");
         }
         let readings = spaces.values().flat_map(|space: &Space| space.feeds.values());
-        let own = readings.filter(|feed| feed.opening.node == self.node);
+        let own = readings.filter(|feed| feed.opening.node == self.own.node);
         let last = own.map(|feed| Hlc::from_raw(feed.row.hlc)).max().unwrap_or_default();
         self.hlc_last = self.hlc_last.max(last);
-        self.spaces = spaces;
-        for (space, collection, id) in self.poison.iter() {
-            if let Some(space) = self.spaces.get_mut(space) {
+        self.memory.spaces = spaces;
+        for (space, collection, id) in self.health.poison.iter() {
+            if let Some(space) = self.memory.spaces.get_mut(space) {
                 space.care.poisoned((collection.clone(), id.clone()), poison::REASON.to_owned());
             }
         }
-        self.drain_due = true;
-        self.targets_due = true;
+        self.queue.drain_due = true;
+        self.aims.due = true;
         self.pasts = Pasts::default();
         self.looks.forget();
         Ok(())
     }
 
-    /// The next random value: blake3(seed ‖ label ‖ counter).
-    fn draw(&mut self, label: &str) -> [u8; 32] {
-        self.draws += 1;
-        Tagged::new("tombolo/1 draw").bytes(&self.seed).sized(label.as_bytes()).number(self.draws).finish()
-    }
-
     /// This node's key.
     #[must_use]
     pub fn node(&self) -> NodeId {
-        self.node
+        self.own.node
     }
 
     /// Handle for readers of the store.
@@ -277,43 +215,43 @@ impl Engine {
 
     /// Ids and names of the spaces held here.
     pub fn spaces(&self) -> impl Iterator<Item = (SpaceId, &str)> {
-        self.spaces.values().map(|space| (space.id, space.row.name.as_str()))
+        self.memory.spaces.values().map(|space| (space.id, space.row.name.as_str()))
     }
 
     /// The newest rules entries of a space, as this node's next entry would name them.
     #[must_use]
     pub fn rules_heads(&self, space: SpaceId) -> Option<Vec<tombolo_crdt::ChainHash>> {
-        self.spaces.get(&space).map(|space| space.rules.heads())
+        self.memory.spaces.get(&space).map(|space| space.rules.heads())
     }
 
     /// The settled prefixes of a space.
     #[must_use]
     pub fn frontier(&self, space: SpaceId) -> Option<&Frontier> {
-        self.spaces.get(&space).map(|space| &space.frontier)
+        self.memory.spaces.get(&space).map(|space| &space.frontier)
     }
 
     /// Digest of the state of a space, as kept incrementally.
     #[must_use]
     pub fn state_digest(&self, space: SpaceId) -> Option<Digest> {
-        self.spaces.get(&space).map(|space| space.row.sums.digest())
+        self.memory.spaces.get(&space).map(|space| space.row.sums.digest())
     }
 
     /// Entries of a space that wait for others, and their bytes.
     #[must_use]
     pub fn held(&self, space: SpaceId) -> Option<(usize, usize)> {
-        self.spaces.get(&space).map(|space| (space.held.len(), space.held.bytes()))
+        self.memory.spaces.get(&space).map(|space| (space.held.len(), space.held.bytes()))
     }
 
     /// The same by feed, and what they wait for.
     #[must_use]
     pub fn held_by_feed(&self, space: SpaceId) -> Vec<HeldStatus> {
-        self.spaces.get(&space).map(report::held_status).unwrap_or_default()
+        self.memory.spaces.get(&space).map(report::held_status).unwrap_or_default()
     }
 
     /// Work that a step may do, one piece more included or not: [`EngineConfig::step_work`].
     #[must_use]
     pub fn step_work(&self) -> u64 {
-        self.step_work
+        self.queue.step_work
     }
 
     /// Counters since this engine was opened.
@@ -325,7 +263,7 @@ impl Engine {
     /// Rows that were built anew since this engine was opened, in all spaces. O(spaces).
     #[must_use]
     pub fn repaired(&self) -> u64 {
-        self.spaces.values().map(|space| space.care.counters.repaired).sum()
+        self.memory.spaces.values().map(|space| space.care.counters.repaired).sum()
     }
 
     /// Panics if an invariant of the memory is broken. The simulator calls it after every step, so each call looks at some
@@ -334,16 +272,16 @@ impl Engine {
         let turn = self.checked.get();
         self.checked.set(turn.wrapping_add(1));
         let some = |count: usize| turn.checked_rem(count.div_ceil(CHECKED_AT_ONCE)).unwrap_or(0) * CHECKED_AT_ONCE;
-        self.conns.check_index();
-        for conn in self.conns.values().skip(some(self.conns.len())).take(CHECKED_AT_ONCE) {
+        self.memory.conns.check_index();
+        for conn in self.memory.conns.values().skip(some(self.memory.conns.len())).take(CHECKED_AT_ONCE) {
             assert!(conn.theirs.len() <= conn::SPACES_MAX, "the spaces a peer names are bounded");
             for (id, session) in &conn.sessions {
-                self.spaces.get(id).into_iter().for_each(|space| session.check_bounds(space));
+                self.memory.spaces.get(id).into_iter().for_each(|space| session.check_bounds(space));
             }
         }
-        for space in self.spaces.values() {
+        for space in self.memory.spaces.values() {
             // A memory that a failed commit left behind is read again before anything is done on it.
-            assert!(self.unloaded || space.moves.is_empty(), "what moved in a step is told in it");
+            assert!(self.health.unloaded || space.moves.is_empty(), "what moved in a step is told in it");
             for (id, feed) in space.feeds.iter().skip(some(space.feeds.len())).take(CHECKED_AT_ONCE) {
                 // A hash per feed and step is for debug builds.
                 debug_assert_eq!(*id, feed.opening.feed(), "a feed is filed under its id");
@@ -371,22 +309,4 @@ impl Engine {
             }
         }
     }
-}
-
-/// What the inputs of one step work on: the write transaction and the rows it has touched.
-struct Work<'a> {
-    batch: Batch<'a>,
-    rows: Rows,
-    entries: Entries,
-    pasts: &'a mut Pasts,
-    looks: &'a mut looks::Looks,
-    poison: &'a mut poison::Poison,
-    key: &'a SigningKey,
-    node: NodeId,
-    now: Now,
-    hlc_last: &'a mut Hlc,
-    hlc_seen: &'a mut Hlc,
-    counters: &'a mut Counters,
-    unsealed: BTreeSet<(SpaceId, FeedId)>,
-    budget: budget::Budget,
 }

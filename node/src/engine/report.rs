@@ -10,6 +10,7 @@ use super::Engine;
 use super::clocks::own_clock_off;
 use super::conn::Conns;
 use super::io::{Now, ReceiptState, Target};
+use super::memory::Memory;
 use super::space::Space;
 use super::spaces::Spaces;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
@@ -46,9 +47,10 @@ pub(super) fn receipt(
 impl Engine {
     /// Everything there is to say about this node.
     pub(super) fn status(&self, now: Now) -> Status {
-        let Self { spaces, conns, node, contacts, .. } = self;
+        let Self { memory, own, .. } = self;
+        let Memory { spaces, conns, contacts, .. } = memory;
         let about = |space: &Space| {
-            let mut status = space_status(space, conns, *node);
+            let mut status = space_status(space, conns, own.node);
             for member in &mut status.members {
                 let roster = Contact { name: member.name.clone(), addrs: member.addrs.clone() };
                 let Contact { name, addrs } = contacts.of(member.node, &roster);
@@ -71,50 +73,56 @@ impl Engine {
         });
         let connections = connections.collect();
         Status {
-            node: self.node,
-            name: self.contact.name.clone(),
-            addrs: self.contact.addrs.clone(),
+            node: self.own.node,
+            name: self.own.contact.name.clone(),
+            addrs: self.own.contact.addrs.clone(),
             spaces,
             connections,
-            twins: self.contacts.twins(now.wall_millis),
-            peers_added: self.added.iter().cloned().collect(),
-            joins: self.joins.values().filter(|join| !join.over).map(|join| (join.space, join.name.clone())).collect(),
+            twins: self.memory.contacts.twins(now.wall_millis),
+            peers_added: self.memory.added.iter().cloned().collect(),
+            joins: self
+                .memory
+                .joins
+                .values()
+                .filter(|join| !join.over)
+                .map(|join| (join.space, join.name.clone()))
+                .collect(),
             counters: self.counters.clone(),
-            full: self.full.clone(),
-            clock_off: own_clock_off(&self.conns),
+            full: self.health.full.clone(),
+            clock_off: own_clock_off(&self.memory.conns),
         }
     }
 
     /// Keys of all members of all spaces, if they have changed.
     pub(super) fn new_known(&mut self) -> Option<BTreeSet<NodeId>> {
-        let members = self.spaces.values().flat_map(|space| space.others(self.node));
+        let members = self.memory.spaces.values().flat_map(|space| space.others(self.own.node));
         let known: BTreeSet<NodeId> = members.map(|(node, _)| node).collect();
-        if known == self.known {
+        if known == self.aims.known {
             return None;
         }
-        self.known.clone_from(&known);
+        self.aims.known.clone_from(&known);
         Some(known)
     }
 
     /// Whom to dial, if that has changed.
     pub(super) fn new_targets(&mut self) -> Option<Vec<Target>> {
         let mut members: BTreeMap<NodeId, Vec<String>> = BTreeMap::new();
-        for (node, member) in self.spaces.values().flat_map(|space| space.others(self.node)) {
+        for (node, member) in self.memory.spaces.values().flat_map(|space| space.others(self.own.node)) {
             members.entry(node).or_default().extend(member.contact.addrs);
         }
         for (node, addrs) in &mut members {
-            *addrs = self.contacts.addresses(*node, std::mem::take(addrs));
+            *addrs = self.memory.contacts.addresses(*node, std::mem::take(addrs));
         }
-        for join in self.joins.values().filter(|join| !join.over) {
+        for join in self.memory.joins.values().filter(|join| !join.over) {
             members.entry(join.inviter).or_default().extend(join.addrs.iter().cloned());
         }
-        for (node, addrs) in &self.discovered {
+        for (node, addrs) in &self.memory.discovered {
             // Whoever is found on the network is dialled only if there is something to talk about.
-            if members.contains_key(node) || !self.joins.is_empty() {
+            if members.contains_key(node) || !self.memory.joins.is_empty() {
                 members.entry(*node).or_default().extend(addrs.iter().cloned());
             }
         }
-        members.remove(&self.node);
+        members.remove(&self.own.node);
         let mut targets: Vec<Target> = members
             .into_iter()
             .filter(|(_, addrs)| !addrs.is_empty())
@@ -124,11 +132,11 @@ impl Engine {
                 Target { node: Some(node), addrs }
             })
             .collect();
-        targets.extend(self.added.iter().map(|addr| Target { node: None, addrs: vec![addr.clone()] }));
-        if targets == self.targets {
+        targets.extend(self.memory.added.iter().map(|addr| Target { node: None, addrs: vec![addr.clone()] }));
+        if targets == self.aims.told {
             return None;
         }
-        self.targets.clone_from(&targets);
+        self.aims.told.clone_from(&targets);
         Some(targets)
     }
 }

@@ -13,6 +13,7 @@ use super::Work;
 use super::append::seal;
 use super::io::{JoinRequest, Refusal};
 use super::local::Fault;
+use super::memory::Own;
 use super::offer::Offer;
 use super::space::{Author, Space};
 use crate::store::{Batch, StoreError};
@@ -83,12 +84,12 @@ impl Work<'_> {
         founder: &SigningKey,
         no: u32,
         author: Author,
-        contact: &Contact,
     ) -> Result<Space, Fault> {
         let mut space = Space::new(found, no, author);
         let opening = Opening::new(found.founder, space.id, author.epoch, FeedKind::Rules, Vec::new());
         let feed = self.own_feed(&mut space, &opening);
-        let grant = Grant { node: self.node, role: Role::Admin, contact: contact.clone() };
+        let Own { node, contact, .. } = &*self.own;
+        let grant = Grant { node: *node, role: Role::Admin, contact: contact.clone() };
         self.append_rules_by(&mut space, feed, &[Record::Found(found.clone()), Record::Grant(grant)])?;
         self.unsealed.remove(&(space.id, feed));
         if let Some(founding) = space.feeds.get(&feed) {
@@ -100,7 +101,7 @@ impl Work<'_> {
 
     /// Opens a place.
     pub(super) fn invite(&mut self, space: &mut Space, invite: Invite) -> Result<(), Fault> {
-        let role = space.role(self.node);
+        let role = space.role(self.own.node);
         if role != Some(Role::Admin) {
             return Err(Refusal::Role(role.map_or("none", Role::name)).into());
         }
@@ -142,7 +143,7 @@ impl Work<'_> {
 
     /// Takes the rules entries of a space that this node does not hold, if they found it and make this node a member.
     pub(super) fn enter(&mut self, offer: Offer, no: u32, author: Author) -> Result<Option<Space>, StoreError> {
-        if !offer.admits(self.node) {
+        if !offer.admits(self.own.node) {
             return Ok(None);
         }
         let (Some(found), ranges) = offer.into_parts() else { return Ok(None) };
@@ -156,6 +157,6 @@ impl Work<'_> {
         }
         self.drain_held(&mut entered, &mut taken)?;
         self.budget.whole(false);
-        Ok(entered.role(self.node).is_some().then_some(entered))
+        Ok(entered.role(self.own.node).is_some().then_some(entered))
     }
 }

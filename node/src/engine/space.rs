@@ -15,8 +15,8 @@ use super::care::Care;
 use super::heads::Heads;
 use super::held::Held;
 use super::holding::opening_bytes;
-use super::memory::Memory;
 use super::news::News;
+use super::remembered::Remembered;
 use crate::store::{Batch, FeedRow, JournalKind, JournalRow, PeerRow, SpaceRow, StoreError};
 
 /// A feed of a space.
@@ -85,7 +85,7 @@ pub(super) struct Space {
     /// Feeds that moved and that sessions have yet to hear of.
     pub(super) news: News,
     pub(super) held: Held,
-    pub(super) memory: BTreeMap<NodeId, Memory>,
+    pub(super) memory: BTreeMap<NodeId, Remembered>,
     /// This process's feeds.
     pub(super) own_data: Opening,
     pub(super) own_rules: Opening,
@@ -221,7 +221,7 @@ impl Space {
         // What was held may be understood, or its row be whole, by now.
         space.held.wake_all();
         for (node, row) in peers(batch, no)? {
-            space.memory.insert(node, Memory::load(row));
+            space.memory.insert(node, Remembered::load(row));
         }
         Ok(space)
     }

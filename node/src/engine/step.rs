@@ -1,26 +1,25 @@
 //! One step: inputs into one commit, then frames from what is durable.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_transport::CloseCode;
 
-use super::acks::Acks;
-use super::agenda::{Agenda, SessionId};
+use super::after::{After, Begun};
+use super::agenda::Agenda;
 use super::backlog::Backlog;
 use super::budget::Budget;
 use super::care::TENDED_AT_ONCE;
-use super::conn::Conn;
-use super::inputs::Parts;
-use super::io::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, ReplyTo, StepCost};
+use super::io::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, StepCost};
+use super::memory::{Health, Memory, Queue};
 use super::poison::contained;
 use super::rows::Rows;
 use super::session::acknowledge::have_wait;
 use super::settle::Taken;
 use super::spaces::Spaces;
-use super::{Engine, Work, idempotency};
+use super::work::Work;
+use super::{Engine, idempotency};
 use crate::chain::Entries;
 use crate::store::{Batch, StoreError};
 
@@ -34,66 +33,6 @@ const MEMORY_ALONG: Duration = Duration::from_secs(10);
 /// The same, when nothing else is written.
 const MEMORY_FLUSH: Duration = Duration::from_secs(60);
 
-/// What a step leaves to be done once its commit stands.
-#[derive(Debug, Default)]
-pub(super) struct After {
-    pub(super) outputs: Vec<Output>,
-    /// Feeds that moved, by space.
-    pub(super) moved: BTreeMap<SpaceId, BTreeSet<FeedId>>,
-    /// Between whom and in which spaces there may be something to name.
-    pub(super) introduce: Introduce,
-    /// Connections to which rules are owed whatever they have been told: (connection, space).
-    pub(super) owed: Vec<(ConnId, SpaceId)>,
-    /// Connections whose control stream has room again.
-    pub(super) roomy: BTreeSet<ConnId>,
-    /// Sessions in which something has happened; all of them, if need be.
-    pub(super) touched: BTreeSet<SessionId>,
-    pub(super) touched_all: bool,
-    /// Whom to dial may have changed.
-    pub(super) retarget: bool,
-    /// What others were found to have.
-    pub(super) acks: Acks,
-    /// Connections that ended.
-    pub(super) parted: Vec<Conn>,
-    /// Replies are kept back until the commit stands.
-    pub(super) replies: Vec<(ReplyTo, Reply)>,
-    pub(super) status: Vec<ReplyTo>,
-    /// Commands and connections that the step took in, and whether entries were among what it took in.
-    begun: Begun,
-    /// What is left of the command that the step was at when its work was spent.
-    pub(super) unfinished: Option<Input>,
-    pub(super) cost: StepCost,
-}
-
-/// What a step took in, for the case that it fails.
-#[derive(Debug, Default)]
-struct Begun {
-    commands: Vec<ReplyTo>,
-    connections: Vec<ConnId>,
-    carries: bool,
-}
-
-impl Begun {
-    fn add(&mut self, input: &Input) {
-        self.commands.extend(input.asks());
-        self.connections.extend(input.connects());
-        self.carries |= input.carries();
-    }
-}
-
-/// What may have to be named to peers, offered, or asked of them.
-#[derive(Debug, Default)]
-pub(super) struct Introduce {
-    /// Connections whose hello came.
-    pub(super) greeted: BTreeSet<ConnId>,
-    /// Connections whose peer has named all it has.
-    pub(super) named: BTreeSet<ConnId>,
-    /// Spaces whose rules changed, or that are new.
-    pub(super) spaces: BTreeSet<SpaceId>,
-    /// A join was asked for here.
-    pub(super) joins: bool,
-}
-
 impl Engine {
     /// Carries out `inputs` at `now`. At most one durable commit; everything that may leave the node is in the
     /// result, in order, and rests on that commit.
@@ -103,25 +42,25 @@ impl Engine {
     pub fn step(&mut self, now: Now, mut inputs: Vec<Input>) -> Outputs {
         let mut after = After::default();
         let mut list: Vec<Output> = Vec::new();
-        self.trouble.keep_away(now, &mut inputs, &mut list);
+        self.health.trouble.keep_away(now, &mut inputs, &mut list);
         for input in inputs {
             match input {
                 // Its answer is good for this step alone.
-                Input::Looked(_) => self.later.push_front(input),
-                _ => self.later.push_back(input),
+                Input::Looked(_) => self.queue.later.push_front(input),
+                _ => self.queue.later.push_back(input),
             }
         }
-        after.begun.carries = !self.backlog.is_empty();
+        after.begun.carries = !self.memory.backlog.is_empty();
         if let Err(error) = self
             .reload()
-            .and_then(|()| contained(self, |engine| &mut engine.poison, |engine| engine.work(now, &mut after)))
+            .and_then(|()| contained(self, |engine| &mut engine.health.poison, |engine| engine.work(now, &mut after)))
         {
             if after.begun.carries {
-                self.trouble.failed(now);
+                self.health.trouble.failed(now);
             }
             self.recover(&error, &mut after);
         }
-        self.targets_due |= after.retarget || after.introduce.joins || !after.introduce.spaces.is_empty();
+        self.aims.due |= after.retarget || after.introduce.joins || !after.introduce.spaces.is_empty();
         self.exchange(now, &mut after);
         for to in std::mem::take(&mut after.status) {
             let status = self.status(now);
@@ -131,7 +70,7 @@ impl Engine {
         list.extend(after.outputs);
         // Before the replies: whoever is answered finds what it wrote, and the space that it founded.
         for space in after.moved.keys() {
-            if let Some(space) = self.spaces.get(space) {
+            if let Some(space) = self.memory.spaces.get(space) {
                 list.push(Output::Journal(space.id, space.row.journal));
             }
         }
@@ -141,11 +80,11 @@ impl Engine {
         if !after.acks.is_empty() {
             list.push(Output::Acknowledged(after.acks));
         }
-        if std::mem::take(&mut self.targets_due) {
+        if std::mem::take(&mut self.aims.due) {
             list.extend(self.new_known().map(Output::Known));
             list.extend(self.new_targets().map(Output::Targets));
         }
-        self.spaces.settle();
+        self.memory.spaces.settle();
         self.counters.note(after.cost);
         Outputs { list, wake: self.wake(now), left: self.left(), cost: after.cost }
     }
@@ -154,17 +93,17 @@ impl Engine {
     /// asked for again, by acknowledging it as lacking.
     fn look_for_room(&mut self, now: Now) -> bool {
         let full = self.store.full();
-        let was_full = self.full.is_some();
+        let was_full = self.health.full.is_some();
         if let Some(why) = full.as_deref().filter(|_| !was_full)
-            && self.logged.is_none_or(|logged| logged + LOG_EVERY <= now.mono)
+            && self.health.logged.is_none_or(|logged| logged + LOG_EVERY <= now.mono)
         {
-            self.logged = Some(now.mono);
+            self.health.logged = Some(now.mono);
             tracing::warn!(why, "writes are refused; reads go on");
         }
-        self.full = full;
-        let has_room_again = was_full && self.full.is_none();
+        self.health.full = full;
+        let has_room_again = was_full && self.health.full.is_none();
         if has_room_again {
-            let sessions = self.conns.values_mut().flat_map(|conn| conn.sessions.values_mut());
+            let sessions = self.memory.conns.values_mut().flat_map(|conn| conn.sessions.values_mut());
             sessions.for_each(|session| session.answering.hurry());
         }
         has_room_again
@@ -172,9 +111,9 @@ impl Engine {
 
     /// What there was no work left for.
     fn left(&self) -> Left {
-        if !self.later.is_empty() {
+        if !self.queue.later.is_empty() {
             Left::Inputs
-        } else if self.drain_due || !self.backlog.is_empty() {
+        } else if self.queue.drain_due || !self.memory.backlog.is_empty() {
             Left::Ranges
         } else {
             Left::Nothing
@@ -184,9 +123,10 @@ impl Engine {
     /// The inputs, in one transaction.
     fn work(&mut self, now: Now, after: &mut After) -> Result<(), StoreError> {
         after.touched_all |= self.look_for_room(now);
-        let Self { store, key, node, pasts, looks, poison, hlc_last, hlc_seen, counters, .. } = self;
+        let Self { store, own, memory, queue, health, pasts, looks, hlc_last, hlc_seen, counters, .. } = self;
         let batch = store.begin()?;
         looks.begin_step();
+        let Health { full, poison, .. } = health;
         let mut work = Work {
             batch,
             rows: Rows::default(),
@@ -194,50 +134,30 @@ impl Engine {
             pasts,
             looks,
             poison,
-            key,
-            node: *node,
+            own,
+            full: full.as_deref(),
             now,
             hlc_last,
             hlc_seen,
             counters,
             unsealed: BTreeSet::new(),
-            budget: Budget::new(self.step_work),
+            budget: Budget::new(queue.step_work),
         };
-        let mut parts = Parts {
-            spaces: &mut self.spaces,
-            conns: &mut self.conns,
-            strangers: &mut self.strangers,
-            agenda: &mut self.agenda,
-            backlog: &mut self.backlog,
-            joins: &mut self.joins,
-            contacts: &mut self.contacts,
-            added: &mut self.added,
-            discovered: &mut self.discovered,
-            author: self.author,
-            contact: &self.contact,
-            process: self.process,
-            dials: &mut self.dials,
-            full: self.full.as_deref(),
-            nonce: 0,
-            seed: &self.seed,
-        };
-        self.theirs_first = !self.theirs_first;
-        let theirs_first = self.theirs_first;
-        parts.share(&mut work, (&mut self.later, &mut self.drain_due), theirs_first, after)?;
-        work.seal_all(parts.spaces)?;
+        memory.share(&mut work, queue, after)?;
+        work.seal_all(&mut memory.spaces)?;
         after.cost = work.budget.cost();
         let StepCost { work: done, largest, .. } = after.cost;
         debug_assert!(
-            done < self.step_work + largest.max(1) || defect::is(Defect::WorkUnbounded),
+            done < queue.step_work + largest.max(1) || defect::is(Defect::WorkUnbounded),
             "a step does one piece more than its work at most"
         );
         let Work { mut batch, rows, counters, poison, .. } = work;
-        rows.flush(&mut batch, parts.spaces, poison)?;
-        write_back(&mut batch, parts.spaces)?;
+        rows.flush(&mut batch, &mut memory.spaces, poison)?;
+        write_back(&mut batch, &mut memory.spaces)?;
         let wait = if batch.is_dirty() { MEMORY_ALONG } else { MEMORY_FLUSH };
         if self.memory_since.is_some_and(|since| since + wait <= now.mono) {
             self.memory_since = None;
-            write_memories(&mut batch, parts.spaces)?;
+            write_memories(&mut batch, &mut memory.spaces)?;
         }
         if !batch.is_dirty() {
             return Ok(());
@@ -258,18 +178,18 @@ impl Engine {
             _ => Refusal::Store(error.to_string()),
         };
         // What the step has not come to fails with it: nothing is done on a memory that is not the disk's.
-        self.later.drain(..).for_each(|input| after.begun.add(&input));
+        self.queue.later.drain(..).for_each(|input| after.begun.add(&input));
         let Begun { commands, connections, .. } = std::mem::take(after).begun;
         after.replies = commands.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
-        self.agenda = Agenda::default();
-        self.strangers.clear();
+        self.memory.agenda = Agenda::default();
+        self.memory.strangers.clear();
         // What was not acknowledged comes again.
-        self.backlog = Backlog::default();
-        let open: BTreeSet<ConnId> = std::mem::take(&mut self.conns).ids().chain(connections).collect();
+        self.memory.backlog = Backlog::default();
+        let open: BTreeSet<ConnId> = std::mem::take(&mut self.memory.conns).ids().chain(connections).collect();
         let close = |conn| Output::Close(conn, CloseCode::Overloaded, "the store failed".to_owned());
         after.outputs.extend(open.into_iter().map(close));
-        self.reopen |= error.needs_reopen();
-        self.unloaded = true;
+        self.health.reopen |= error.needs_reopen();
+        self.health.unloaded = true;
         if let Err(error) = self.reload() {
             tracing::error!(%error, "the store cannot be read again yet");
         }
@@ -277,26 +197,26 @@ impl Engine {
 
     /// Reads the memory again if a failed step has left it behind. Nothing is done on a memory that is not the disk's.
     fn reload(&mut self) -> Result<(), StoreError> {
-        if self.reopen {
+        if self.health.reopen {
             self.store.reopen()?;
-            self.reopen = false;
+            self.health.reopen = false;
         }
-        if self.unloaded {
+        if self.health.unloaded {
             self.load()?;
-            self.unloaded = false;
+            self.health.unloaded = false;
         }
         Ok(())
     }
 
     fn wake(&self, now: Now) -> Option<(Duration, &'static str)> {
-        let waits = self.full.is_some() || self.unloaded;
+        let waits = self.health.full.is_some() || self.health.unloaded;
         let full = waits.then(|| (now.mono + FULL_RETRY, "full"));
         let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
-        let news = self.spaces.first_news().map(|at| (at + have_wait(self.conns.len()), "news"));
-        let care = self.spaces.first_care().map(|at| (at.max(now.mono), "care"));
+        let news = self.memory.spaces.first_news().map(|at| (at + have_wait(self.memory.conns.len()), "news"));
+        let care = self.memory.spaces.first_care().map(|at| (at.max(now.mono), "care"));
         let looks = self.looks.due().map(|at| (at, "look"));
         let left = (self.left() != Left::Nothing).then_some((now.mono, "work left over"));
-        [self.agenda.first(), news, full, memory, care, looks, self.strangers_wake(), left]
+        [self.memory.agenda.first(), news, full, memory, care, looks, self.strangers_wake(), left]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -308,16 +228,10 @@ impl Engine {
     }
 }
 
-impl Parts<'_> {
+impl Memory {
     /// Everything that the step has work for. Inputs, and entries of others that came before, take turns in being first: who is
     /// first has half before the other, and does one piece at least.
-    fn share(
-        &mut self,
-        work: &mut Work<'_>,
-        (inputs, drain_due): (&mut VecDeque<Input>, &mut bool),
-        theirs_first: bool,
-        after: &mut After,
-    ) -> Result<(), StoreError> {
+    fn share(&mut self, work: &mut Work<'_>, queue: &mut Queue, after: &mut After) -> Result<(), StoreError> {
         self.spaces.settle();
         // A slice is due now and then, and never in two steps that follow at once.
         for id in self.spaces.care_due(work.now.mono, TENDED_AT_ONCE) {
@@ -326,32 +240,32 @@ impl Parts<'_> {
             }
             self.tend(work, id, after)?;
         }
-        let theirs = |parts: &mut Self, work: &mut Work<'_>, due: &mut bool, after: &mut After| {
-            if std::mem::take(due) {
-                // Held entries were read back, or are left over from the step before.
-                let holding = parts.spaces.values().filter(|space| !space.held.is_idle());
-                for id in holding.map(|space| space.id).collect::<Vec<_>>() {
-                    parts.drained(work, id, Taken::default(), after)?;
-                }
-                *due = work.budget.is_spent() && parts.has_ready();
-            }
-            parts.work_off(work, after)
-        };
+        queue.theirs_first = !queue.theirs_first;
         work.budget.halve(true);
-        if theirs_first {
-            theirs(self, work, drain_due, after)?;
+        if queue.theirs_first {
+            self.theirs(work, queue, after)?;
         } else {
-            self.inputs(work, inputs, after)?;
+            self.inputs(work, queue, after)?;
         }
         work.budget.halve(false);
-        if theirs_first {
-            self.inputs(work, inputs, after)?;
+        for _ in 0..2 {
+            self.inputs(work, queue, after)?;
+            self.theirs(work, queue, after)?;
         }
-        theirs(self, work, drain_due, after)?;
-        self.inputs(work, inputs, after)?;
-        theirs(self, work, drain_due, after)?;
-        *drain_due = work.budget.is_spent() && self.has_ready();
+        queue.drain_due |= work.budget.is_spent() && self.has_ready();
         Ok(())
+    }
+
+    /// What was held and is free now, and the entries of others that wait for their turn.
+    fn theirs(&mut self, work: &mut Work<'_>, queue: &mut Queue, after: &mut After) -> Result<(), StoreError> {
+        if std::mem::take(&mut queue.drain_due) {
+            let holding = self.spaces.values().filter(|space| !space.held.is_idle());
+            for id in holding.map(|space| space.id).collect::<Vec<_>>() {
+                self.drained(work, id, Taken::default(), after)?;
+            }
+            queue.drain_due = work.budget.is_spent() && self.has_ready();
+        }
+        self.work_off(work, after)
     }
 
     /// Whether held entries are on a work list. O(spaces).
@@ -360,20 +274,15 @@ impl Parts<'_> {
     }
 
     /// Takes inputs in, one after the other, as long as there is work left.
-    fn inputs(
-        &mut self,
-        work: &mut Work<'_>,
-        inputs: &mut VecDeque<Input>,
-        after: &mut After,
-    ) -> Result<(), StoreError> {
+    fn inputs(&mut self, work: &mut Work<'_>, queue: &mut Queue, after: &mut After) -> Result<(), StoreError> {
         while !work.budget.is_spent()
-            && let Some(input) = inputs.pop_front()
+            && let Some(input) = queue.later.pop_front()
         {
             after.begun.add(&input);
             self.input(work, input, after)?;
             if let Some(rest) = after.unfinished.take() {
                 assert!(work.budget.is_spent(), "nothing is left over while there is work left");
-                inputs.push_front(rest);
+                queue.later.push_front(rest);
             }
         }
         Ok(())

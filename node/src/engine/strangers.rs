@@ -12,11 +12,11 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::{CloseCode, Standing};
 
 use super::Engine;
+use super::after::After;
 use super::conn::Conn;
 use super::io::{Now, Output};
 use super::offer::Offer;
 use super::pages::Pages;
-use super::step::After;
 
 /// How long a connection may stand without anything in common.
 pub(super) const STRANGER_WAIT: Duration = Duration::from_secs(10);
@@ -89,8 +89,8 @@ impl Engine {
     pub(super) fn strangers(&mut self, now: Now, after: &mut After) {
         let mut gone = Vec::new();
         let mut offering = self.offering();
-        for id in self.strangers.iter().copied().collect::<Vec<_>>() {
-            let Some(conn) = self.conns.get(&id) else {
+        for id in self.memory.strangers.iter().copied().collect::<Vec<_>>() {
+            let Some(conn) = self.memory.conns.get(&id) else {
                 gone.push((id, None));
                 continue;
             };
@@ -102,7 +102,7 @@ impl Engine {
             };
             let until = until(conn, &tie);
             let late = until.filter(|(at, _)| *at <= now.mono).map(|(_, why)| why.to_owned());
-            let Some(conn) = self.conns.get_mut(&id) else { continue };
+            let Some(conn) = self.memory.conns.get_mut(&id) else { continue };
             conn.door.until = until;
             let before = conn.door.offering;
             conn.door.offering = if let Tie::Offers { since } = tie { Some(since) } else { None };
@@ -120,7 +120,7 @@ impl Engine {
             }
         }
         for (id, reason) in gone {
-            self.strangers.remove(&id);
+            self.memory.strangers.remove(&id);
             if let Some(reason) = reason {
                 self.drop_conn(id);
                 after.outputs.push(Output::Close(id, CloseCode::Refused, reason));
@@ -130,14 +130,14 @@ impl Engine {
 
     /// When the first of them is let go.
     pub(super) fn strangers_wake(&self) -> Option<(Duration, &'static str)> {
-        let conns = self.strangers.iter().filter_map(|id| self.conns.get(id));
+        let conns = self.memory.strangers.iter().filter_map(|id| self.memory.conns.get(id));
         let first = conns.filter_map(|conn| conn.door.until).min();
         first.map(|(at, _)| (at, "strangers"))
     }
 
     /// Who has rules to offer now: keys and addresses.
     fn offering(&self) -> Vec<(NodeId, String)> {
-        let conns = self.strangers.iter().filter_map(|id| self.conns.get(id));
+        let conns = self.memory.strangers.iter().filter_map(|id| self.memory.conns.get(id));
         let offering = conns.filter(|conn| conn.door.offering.is_some());
         offering.map(|conn| (conn.peer, host(&conn.address))).collect()
     }
@@ -152,7 +152,8 @@ impl Engine {
         if !conn.ours.is_empty() {
             return Tie::Listed;
         }
-        let mut asked = self.joins.values().filter(|join| !join.over && conn.asked_to_join.contains(&join.space));
+        let mut asked =
+            self.memory.joins.values().filter(|join| !join.over && conn.asked_to_join.contains(&join.space));
         if let Some(first) = asked.next() {
             let inviter = conn.peer == first.inviter || asked.any(|join| join.inviter == conn.peer);
             return Tie::Asked { wanted: conn.dialled || inviter };

@@ -36,10 +36,10 @@ use self::frozen::Frozen;
 use self::rebuild::Progress;
 use self::suspects::{Doubt, Suspects};
 use super::Work;
-use super::inputs::Parts;
+use super::after::After;
+use super::memory::Memory;
 use super::settle::Taken;
 use super::space::Space;
-use super::step::After;
 use crate::chain::Found;
 use crate::store::StoreError;
 
@@ -228,7 +228,7 @@ impl Care {
     }
 }
 
-impl Parts<'_> {
+impl Memory {
     /// One slice of care for a space.
     pub(super) fn tend(&mut self, work: &mut Work<'_>, id: SpaceId, after: &mut After) -> Result<(), StoreError> {
         let Some(space) = self.spaces.get_mut(&id) else { return Ok(()) };

@@ -51,9 +51,9 @@ fn what_one_entry_sets_free_is_looked_at_once_each() {
 impl Bed {
     /// A connection to another process of this node, with a session.
     fn connected(&mut self) -> ConnId {
-        let mut conn = Conn::new(self.engine.node, false, "here".to_owned(), WALL, 0);
+        let mut conn = Conn::new(self.engine.own.node, false, "here".to_owned(), WALL, 0);
         conn.sessions.insert(self.space, Session::default());
-        self.engine.conns.insert(ConnId(1), conn);
+        self.engine.memory.conns.insert(ConnId(1), conn);
         ConnId(1)
     }
 
@@ -74,7 +74,7 @@ fn a_step_reads_so_much_for_all_sessions_and_the_next_goes_on_where_it_stopped()
         pen.entries.push(bed.entry(&pen, &format!("e{n}"), &pen.change(&EntityState::new(), &put(&text))));
     }
     bed.take((0..COUNT as usize).map(|n| pen.part(n, 1)));
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     let snapshot = bed.engine.reader().snapshot().unwrap();
     let session = || {
         let mut session = Session::with_room(usize::MAX);
@@ -148,9 +148,9 @@ fn no_step_does_more_than_its_work_and_one_entry() {
 fn feeds_of_which_nothing_settles_are_bounded_and_go_with_what_is_held_of_them() {
     let mut bed = Bed::new();
     let feeds = |bed: &Bed| {
-        let no = bed.engine.spaces[&bed.space].row.no;
+        let no = bed.engine.memory.spaces[&bed.space].row.no;
         let stored = bed.engine.reader().snapshot().unwrap().feeds(no).unwrap().len();
-        (bed.engine.spaces[&bed.space].feeds.len(), stored)
+        (bed.engine.memory.spaces[&bed.space].feeds.len(), stored)
     };
     bed.write("o", [0]);
     let before = feeds(&bed);
@@ -195,7 +195,7 @@ fn a_frame_is_acknowledged_when_all_of_it_is_taken_and_commands_go_before() {
     let ranges = (0..6).map(|part| pen.part(part * 1_000, 1_000)).collect();
     let frame = Input::Ranges { conn, space: bed.space, number: 1, ranges };
     let taken = |bed: &Bed| {
-        let session = bed.engine.conns.get(&conn).and_then(|conn| conn.sessions.get(&bed.space));
+        let session = bed.engine.memory.conns.get(&conn).and_then(|conn| conn.sessions.get(&bed.space));
         session.map(|session| session.answering.taken())
     };
     assert_eq!(taken(&bed), Some(0), "there is a session");

@@ -17,7 +17,8 @@ fn peer() -> NodeId {
 
 /// Says what is to be said in a session. With how many feeds, positions and rows of the journal were looked at.
 fn talk(bed: &mut Bed, session: &mut Session) -> (Vec<Frame>, u64) {
-    let Engine { store, spaces, .. } = &mut bed.engine;
+    let Engine { store, memory, .. } = &mut bed.engine;
+    let spaces = &mut memory.spaces;
     let snapshot = store.reader().snapshot().unwrap();
     let now = Now { mono: bed.mono, wall_millis: WALL };
     let (mut out, mut acks, mut looked) = (Vec::new(), Acks::default(), 0);
@@ -71,7 +72,7 @@ fn unknown_page(bed: &Bed, from: usize, last: bool) -> FrontierPage {
 #[test]
 fn a_reconnect_looks_at_what_moved_and_not_at_what_there_is() {
     let mut bed = many_feeds(200);
-    let space = bed.engine.spaces.get_mut(&bed.space).unwrap();
+    let space = bed.engine.memory.spaces.get_mut(&bed.space).unwrap();
     let (digest, journal, feeds) = (space.frontier_digest(), space.row.journal, space.frontier.len());
     space.memory.entry(peer()).or_default().shared(digest, journal);
     assert!(feeds > 200);
@@ -106,7 +107,7 @@ fn feeds_that_do_not_exist_here_are_not_remembered_however_many_are_named() {
         assert_eq!(asks, usize::from(!last), "the next page is asked for when this one is read");
         assert!(session.known().is_some() == last, "page {n}");
     }
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     let known = session.known().unwrap();
     assert_eq!(known, &Known::nothing(&space.frontier), "the peer has nothing of what is here, and that is all");
     let parted = session.part(space).unwrap();
@@ -116,7 +117,7 @@ fn feeds_that_do_not_exist_here_are_not_remembered_however_many_are_named() {
 #[test]
 fn a_whole_frontier_is_read_page_by_page_and_only_the_difference_is_kept() {
     let mut bed = many_feeds(20);
-    let all: Vec<Position> = bed.engine.spaces[&bed.space].frontier.positions().collect();
+    let all: Vec<Position> = bed.engine.memory.spaces[&bed.space].frontier.positions().collect();
     let mut theirs = all.clone();
     // Two feeds the peer has not.
     let lacking = [theirs.remove(15).feed, theirs.remove(3).feed];
@@ -144,7 +145,7 @@ fn a_whole_frontier_is_read_page_by_page_and_only_the_difference_is_kept() {
 fn a_frontier_of_many_pages_is_told_one_page_at_a_time_as_it_is_asked_for() {
     let mut bed = Bed::new();
     bed.write("e", [0]);
-    let space = bed.engine.spaces.get_mut(&bed.space).unwrap();
+    let space = bed.engine.memory.spaces.get_mut(&bed.space).unwrap();
     // Feeds in the frontier alone: nothing else is read to tell it.
     for position in unknown_page_of(bed.space, 3 * FRONTIER_PAGE_MAX) {
         space.frontier.advance(position);
@@ -184,13 +185,13 @@ fn unknown_page_of(space: SpaceId, count: usize) -> Vec<Position> {
 #[test]
 fn a_peer_that_is_thought_to_be_ahead_is_found_equal_once_this_node_has_what_it_stated() {
     let mut bed = many_feeds(1);
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     let stated = (space.frontier_digest(), space.state_digest());
     let mut session = session(&bed, Digest::from_bytes([9; 32]), None);
     session.phase = Phase::Streaming(Known::differing([(bed.own_feed(), 2)].into()));
     session.heard.stated = Some(stated);
     talk(&mut bed, &mut session);
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     assert!(session.is_in_step(space));
     assert_eq!(session.known().unwrap().len(), 0);
 }

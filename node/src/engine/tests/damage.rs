@@ -34,7 +34,7 @@ fn a_damaged_entry_stops_nothing_but_its_entity() {
         (&held[0].feed, held[0].reason.as_str()),
         (&late.feed().to_string(), "waits for x/e, which is damaged on this node")
     );
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     let frozen: Vec<_> = space.care.frozen().iter().collect();
     assert!(matches!(&frozen[..], [((_, id), why)] if id == "e" && why.contains("entries")), "{frozen:?}");
     // Nobody looks again until it has another chance, and nothing more fails for it.
@@ -59,13 +59,13 @@ fn a_sound_row_is_served_however_often_its_damaged_history_is_looked_at() {
         assert!(bed.pass_by(2) > 0);
         bed.write("e", [n]);
         assert_eq!(bed.view("e"), format!(r#"{{"n":{n}}}"#));
-        let frozen: Vec<_> = bed.engine.spaces[&bed.space].care.frozen().iter().collect();
+        let frozen: Vec<_> = bed.engine.memory.spaces[&bed.space].care.frozen().iter().collect();
         assert!(matches!(&frozen[..], [((_, id), _)] if id == "e"), "{frozen:?}");
     }
     bed.replace(bed.own_feed(), 4, was);
     bed.pass_by(2);
     assert_eq!((bed.view("e").as_str(), bed.held().len()), (r#"{"late":1,"n":7}"#, 0));
-    assert_eq!(bed.engine.spaces[&bed.space].care.frozen().len(), 0);
+    assert_eq!(bed.engine.memory.spaces[&bed.space].care.frozen().len(), 0);
 }
 
 /// A member says that it has another row, of an entity of whose history too much would have to be remembered at a time.
@@ -91,13 +91,13 @@ fn a_sound_row_whose_history_is_too_wide_to_be_folded_is_kept() {
     }
     let row = bed.row("e").encode();
     let peer = NodeId::from_bytes([8; 32]);
-    let space = bed.engine.spaces.get_mut(&bed.space).unwrap();
+    let space = bed.engine.memory.spaces.get_mut(&bed.space).unwrap();
     let frontier = space.frontier_digest();
     let told = RowSum { collection: "x".to_owned(), id: "e".to_owned(), sum: [1; 16] };
     let sums = Sums::Rows(vec![bucket("x", "e")], vec![told]);
     space.care.audit.hear(peer, Audit { space: space.id, frontier, sums }, frontier, bed.mono);
     bed.pass_by(1);
-    let care = &bed.engine.spaces[&bed.space].care;
+    let care = &bed.engine.memory.spaces[&bed.space].care;
     let disputed: Vec<_> = care.disputed().iter().map(|((_, id), with)| (id.as_str(), *with)).collect();
     assert_eq!((disputed, care.frozen().len()), (vec![("e", peer)], 0));
     assert_eq!(bed.row("e").encode(), row);
@@ -194,7 +194,7 @@ fn a_feed_with_a_damaged_entry_is_not_sent_and_the_others_are() {
     bed.take([other.range()]);
     let own = bed.own_feed();
     let sent = |bed: &Bed| {
-        let space = &bed.engine.spaces[&bed.space];
+        let space = &bed.engine.memory.spaces[&bed.space];
         let mut session = Session::with_room(usize::MAX);
         session.phase = Phase::Streaming(Known::nothing(&space.frontier));
         session.sending.lag = space.feeds.keys().copied().collect();

@@ -47,7 +47,7 @@ fn a_start_reads_each_space_and_feed_once() {
         let mut bed = Bed::among(spaces);
         let (loaded, counted) = counted::of(|| bed.engine.load());
         loaded.unwrap();
-        assert_eq!(bed.engine.spaces.len(), spaces);
+        assert_eq!(bed.engine.memory.spaces.len(), spaces);
         counted.reads
     });
     assert!(many <= 11 * few, "{few} reads for 20 spaces, {many} for 200");
@@ -70,15 +70,15 @@ fn an_entry_among_many_heads_does_not_write_them_again() {
     for epoch in 1..=300 {
         taken.push(counted::of(|| bed.take_a_head(epoch)).1);
     }
-    assert_eq!(bed.engine.spaces[&bed.space].heads.len(), 300);
+    assert_eq!(bed.engine.memory.spaces[&bed.space].heads.len(), 300);
     let (few, many) = (taken[9], taken[299]);
     assert!(many.writes <= few.writes && many.bytes <= few.bytes + 64, "{few:?} with 10 heads, {many:?} with 300");
     // They are there after a start, and the next own entry has all of them in its past.
     bed.engine.load().unwrap();
-    assert_eq!(bed.engine.spaces[&bed.space].heads.len(), 300);
+    assert_eq!(bed.engine.memory.spaces[&bed.space].heads.len(), 300);
     bed.write("e", [1]);
     bed.engine.load().unwrap();
-    let heads: Vec<_> = bed.engine.spaces[&bed.space].heads.iter().collect();
+    let heads: Vec<_> = bed.engine.memory.spaces[&bed.space].heads.iter().collect();
     assert_eq!(heads.len(), 1, "{heads:?}");
 }
 

@@ -11,7 +11,7 @@ use crate::verify;
 
 /// Positions of the journal and of this node's feeds, and what a step would write.
 fn mark(bed: &Bed) -> (u64, Vec<(FeedId, u64)>) {
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     (space.row.journal, space.frontier.positions().map(|at| (at.feed, at.seq)).collect())
 }
 
@@ -22,7 +22,7 @@ fn an_own_entry_that_would_be_refused_is_an_error_and_is_not_written() {
     bed.write("e", [0]);
     let before = mark(&bed);
     let grant = |node| Grant { node, role: Role::Writer, contact: Contact::default() };
-    let me = bed.engine.node;
+    let me = bed.engine.own.node;
     let nobodys = Record::Admit(Admit {
         invite: [7; 32],
         node: me,
@@ -65,7 +65,7 @@ fn heads_that_are_stated_again_are_refused_and_not_remembered() {
         pen.entries.push(Entry { rules: Some(stated), ..entry });
     }
     bed.take([pen.range()]);
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     assert_eq!((space.row.refused, space.feeds[&pen.feed()].row.rules.len()), (19, 1));
     assert!(space.heads.iter().all(|head| head.feed != pen.feed() || head.seq == 1), "what is refused is no head");
     assert_eq!(bed.engine.rules_heads(bed.space), Some(heads));
@@ -97,7 +97,7 @@ fn verification_judges_again_and_tells_a_verdict_that_is_not_the_entrys() {
     named.entries.push(Entry { seq: 2, rules: None, ..bed.entry(&named, "g", &first) });
     named.entries.push(Entry { seq: 3, rules: None, ..waits });
     bed.take([bytes.range(), depends.range(), named.range()]);
-    assert_eq!(bed.engine.spaces[&bed.space].row.refused, 3, "{:?}", bed.held());
+    assert_eq!(bed.engine.memory.spaces[&bed.space].row.refused, 3, "{:?}", bed.held());
     // What was taken outside of a step is written with the next.
     bed.write("z", [0]);
     let check = |bed: &Bed| verify::snapshot(&bed.engine.reader().snapshot().unwrap(), &mut |_, _, _| {}).unwrap();

@@ -73,7 +73,7 @@ impl Bed {
         // A step writes the feeds' rows that were changed beside one.
         self.mono += Duration::from_millis(1);
         drop(self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![Input::Timer]));
-        let key = EntityKey { space_no: self.engine.spaces[&self.space].row.no, collection: "x", id };
+        let key = EntityKey { space_no: self.engine.memory.spaces[&self.space].row.no, collection: "x", id };
         let row = self.row(id);
         let snapshot = self.engine.reader().snapshot().unwrap();
         let folded = Past::new(key, row.journal(), Until::Present).whole(&snapshot).unwrap();

@@ -47,7 +47,7 @@ impl Bed {
         let contact = Contact { name: format!("peer {n}"), addrs: Vec::new() };
         let join = Join { space, key: one_time, signature, contact };
         drop(self.stepped(vec![Input::Frame(conn, Frame::Join(join))]));
-        assert!(self.engine.spaces[&space].role(peer).is_some(), "{n} is a member");
+        assert!(self.engine.memory.spaces[&space].role(peer).is_some(), "{n} is a member");
         (conn, peer)
     }
 

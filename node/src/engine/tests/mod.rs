@@ -109,7 +109,7 @@ impl Bed {
     }
 
     fn row(&self, id: &str) -> EntityState {
-        let no = self.engine.spaces[&self.space].row.no;
+        let no = self.engine.memory.spaces[&self.space].row.no;
         let snapshot = self.engine.reader().snapshot().unwrap();
         EntityState::decode(&snapshot.row(no, "x", id).unwrap().unwrap()).unwrap()
     }
@@ -124,11 +124,11 @@ impl Bed {
 
     /// The feed that the node writes now.
     fn own_feed(&self) -> FeedId {
-        self.engine.spaces[&self.space].own_data_feed
+        self.engine.memory.spaces[&self.space].own_data_feed
     }
 
     fn pen(&self, epoch: u64) -> Pen {
-        let opening = Opening::new(self.engine.node, self.space, epoch, FeedKind::Data, Vec::new());
+        let opening = Opening::new(self.engine.own.node, self.space, epoch, FeedKind::Data, Vec::new());
         Pen { key: self.key.clone(), opening, entries: Vec::new() }
     }
 
@@ -152,13 +152,14 @@ impl Bed {
 
     /// Works on the store in one transaction, as a step does.
     fn work<T>(&mut self, what: impl FnOnce(&mut Work<'_>, &mut Space) -> T) -> T {
-        let Engine { store, key, node, pasts, looks, poison, hlc_last, hlc_seen, counters, spaces, .. } =
-            &mut self.engine;
+        let Engine { store, own, memory, health, pasts, looks, hlc_last, hlc_seen, counters, .. } = &mut self.engine;
+        let spaces = &mut memory.spaces;
         let batch = store.begin().unwrap();
         looks.begin_step();
         let now = Now { mono: self.mono, wall_millis: WALL };
         let (rows, entries, unsealed) = (Rows::default(), Entries::shared(), BTreeSet::new());
         let budget = super::budget::Budget::new(super::STEP_WORK_MAX);
+        let poison = &mut health.poison;
         let mut work = Work {
             batch,
             rows,
@@ -166,8 +167,8 @@ impl Bed {
             pasts,
             looks,
             poison,
-            key,
-            node: *node,
+            own,
+            full: None,
             now,
             hlc_last,
             hlc_seen,
@@ -220,7 +221,7 @@ impl Bed {
 
     /// So many days, with steps now and then. How many passes over all rows were completed.
     fn pass_by(&mut self, days: u64) -> u64 {
-        let before = self.engine.spaces[&self.space].care.counters.scrubs;
+        let before = self.engine.memory.spaces[&self.space].care.counters.scrubs;
         for _ in 0..days * 24 {
             self.mono += Duration::from_secs(3600);
             for _ in 0..4 {
@@ -228,7 +229,7 @@ impl Bed {
                 self.carry_out(Input::Timer);
             }
         }
-        self.engine.spaces[&self.space].care.counters.scrubs - before
+        self.engine.memory.spaces[&self.space].care.counters.scrubs - before
     }
 
     /// Spoils what a settled entry says. Returns what it said.

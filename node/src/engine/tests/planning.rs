@@ -57,7 +57,7 @@ fn what_is_small_is_written_at_once_and_what_is_large_is_handed_out() {
         bed.handed_out(patch)
     };
     assert!(matches!(bed.ask(Command::Planned(planned(plan))), Reply::Written(Ok(_))));
-    assert_eq!((bed.view("e").as_str(), bed.engine.spaces[&bed.space].row.entities), (r#"{"t":"b"}"#, 1));
+    assert_eq!((bed.view("e").as_str(), bed.engine.memory.spaces[&bed.space].row.entities), (r#"{"t":"b"}"#, 1));
     let mut same = Bed::new();
     for write in [put(r#"{"n":1}"#), long("a"), patch(r#"{"t":"b"}"#)] {
         let command = same.one(write, Expect::Any);
@@ -75,9 +75,9 @@ fn a_plan_on_what_has_moved_is_given_back_and_made_again() {
     let plan = planned(bed.handed_out(change));
     let between = bed.one(patch(r#"{"n":2}"#), Expect::Any);
     assert!(matches!(bed.ask(Command::Write(between)), Reply::Written(Ok(_))));
-    let journal = bed.engine.spaces[&bed.space].row.journal;
+    let journal = bed.engine.memory.spaces[&bed.space].row.journal;
     let Reply::Moved(command) = bed.ask(Command::Planned(plan)) else { panic!("taken on a state that is gone") };
-    assert_eq!(bed.engine.spaces[&bed.space].row.journal, journal, "nothing was written");
+    assert_eq!(bed.engine.memory.spaces[&bed.space].row.journal, journal, "nothing was written");
     let plan = planned(bed.handed_out(command));
     assert!(matches!(bed.ask(Command::Planned(plan)), Reply::Written(Ok(_))));
     assert!(bed.view("e").starts_with(r#"{"m":1,"n":2,"#), "both are there");

@@ -5,7 +5,7 @@ use crate::engine::Refusal;
 use crate::engine::poison::{Poison, contained};
 
 fn poison(bed: &mut Bed) -> &mut Poison {
-    &mut bed.engine.poison
+    &mut bed.engine.health.poison
 }
 
 fn trap(bed: &mut Bed, id: Option<&str>) {
@@ -27,7 +27,7 @@ fn check(bed: &mut Bed) {
     let held = bed.held();
     assert_eq!(held.len(), 1, "{held:?}");
     assert_eq!(held[0].reason, "waits for x/e, which is damaged on this node");
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     let frozen: Vec<_> = space.care.frozen().iter().collect();
     assert!(matches!(&frozen[..], [((_, id), why)] if id == "e" && why.contains("defect")), "{frozen:?}");
 }
@@ -60,7 +60,7 @@ fn a_panic_over_a_change_of_a_peer_stops_its_entity_alone() {
     assert!(taken.is_err());
     trap(&mut bed, None);
     // What the step does when its work fails.
-    bed.engine.unloaded = true;
+    bed.engine.health.unloaded = true;
     bed.write("f", [1]);
     check(&mut bed);
 }
@@ -77,7 +77,7 @@ fn a_poisoned_entity_stays_in_the_status_as_long_as_it_is_left_alone() {
     check(&mut bed);
     let passes = bed.pass_by(3);
     assert_eq!(passes, 3, "all rows have been looked at");
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     let frozen: Vec<_> = space.care.frozen().iter().collect();
     assert!(matches!(&frozen[..], [((_, id), why)] if id == "e" && why.contains("defect")), "{frozen:?}");
     assert_eq!(bed.held().len(), 1);

@@ -39,7 +39,7 @@ impl Bed {
     }
 
     fn no(&self) -> u32 {
-        self.engine.spaces[&self.space].row.no
+        self.engine.memory.spaces[&self.space].row.no
     }
 }
 
@@ -75,10 +75,10 @@ fn a_write_that_changes_nothing_and_whose_receipt_is_rotten_is_refused_alone() {
     };
     let writes = vec![write("e", 0), write("f", 1)];
     let both = WriteCommand { space: bed.space, writes, atomic: true, idempotency: None, trace: None };
-    let before = bed.engine.spaces[&bed.space].row.journal;
+    let before = bed.engine.memory.spaces[&bed.space].row.journal;
     let reply = bed.answer(Command::Write(both));
     assert!(matches!(&reply, Reply::Written(Err(Refusal::Damaged { id, .. })) if id == "e"), "{reply:?}");
-    assert_eq!(bed.engine.spaces[&bed.space].row.journal, before);
+    assert_eq!(bed.engine.memory.spaces[&bed.space].row.journal, before);
     bed.write("e", [1]);
     bed.unharmed(own);
 }
@@ -153,7 +153,7 @@ fn what_is_remembered_of_a_peer_or_held_is_dropped_at_the_start_if_it_is_rotten(
     assert_eq!(bed.engine.held(bed.space).unwrap().0, 3);
     bed.work(|work, space| {
         for peer in peers {
-            let mut memory = crate::engine::memory::Memory::default();
+            let mut memory = crate::engine::remembered::Remembered::default();
             memory.shared(space.frontier_digest(), 1);
             work.batch.put_peer(no, peer, &memory.to_row()).unwrap();
         }
@@ -163,7 +163,7 @@ fn what_is_remembered_of_a_peer_or_held_is_dropped_at_the_start_if_it_is_rotten(
     });
     for _ in 0..2 {
         bed.engine.load().unwrap();
-        let space = &bed.engine.spaces[&bed.space];
+        let space = &bed.engine.memory.spaces[&bed.space];
         assert_eq!(space.memory.keys().copied().collect::<Vec<_>>(), [peers[1]]);
         assert_eq!(space.held.runs(feed), [(1, 1), (3, 3)]);
         let snapshot = bed.engine.reader().snapshot().unwrap();

@@ -163,7 +163,7 @@ fn what_was_refused_is_offered_to_nobody() {
     bed.take([refused]);
     assert_eq!(bed.engine.frontier(bed.space).unwrap().seq(feed), 2, "it is kept");
     let snapshot = bed.engine.reader().snapshot().unwrap();
-    let space = &bed.engine.spaces[&bed.space];
+    let space = &bed.engine.memory.spaces[&bed.space];
     let mut pages = crate::engine::pages::Pages::of(space, &snapshot).unwrap();
     let (frame, last) = pages.page(space, &snapshot).unwrap();
     let Frame::RulesRanges(page) = frame else { panic!("{frame:?}") };
@@ -181,7 +181,7 @@ fn an_offer_ends_at_the_first_entry_of_nobody_and_at_its_bound() {
         contact: Contact { name: String::new(), addrs: Vec::new() },
     });
     let offered = rules_range(&bed, &nobody, 1, &[vec![grant]]);
-    let mut offer = Offer::onto(&bed.engine.spaces[&bed.space]);
+    let mut offer = Offer::onto(&bed.engine.memory.spaces[&bed.space]);
     assert_eq!(offer.page(vec![offered.clone()]), Err(OfferError::Stranger(id(&nobody))));
 
     // The same from a connection: it is told, and nothing is kept of it.

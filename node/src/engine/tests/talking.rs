@@ -16,7 +16,8 @@ fn peer() -> NodeId {
 
 /// Says what is to be said in a session.
 fn talk(bed: &mut Bed, session: &mut Session) -> Vec<Frame> {
-    let Engine { store, spaces, .. } = &mut bed.engine;
+    let Engine { store, memory, .. } = &mut bed.engine;
+    let spaces = &mut memory.spaces;
     let snapshot = store.reader().snapshot().unwrap();
     let now = Now { mono: bed.mono, wall_millis: WALL };
     let mut out = Vec::new();
@@ -33,7 +34,7 @@ fn talk(bed: &mut Bed, session: &mut Session) -> Vec<Frame> {
 }
 
 fn space(bed: &mut Bed) -> &mut Space {
-    bed.engine.spaces.get_mut(&bed.space).unwrap()
+    bed.engine.memory.spaces.get_mut(&bed.space).unwrap()
 }
 
 fn seq(bed: &mut Bed, feed: FeedId) -> u64 {
@@ -114,7 +115,7 @@ fn what_a_peer_had_is_known_as_far_as_it_can_be_read() {
         let page = FrontierPage { space: bed.space, base: Some(digest), positions: Vec::new(), last: true };
         session.heard.pages = vec![page];
         talk(bed, &mut session);
-        let of = |feed| session.settled(&bed.engine.spaces[&bed.space], feed);
+        let of = |feed| session.settled(&bed.engine.memory.spaces[&bed.space], feed);
         (of(own), of(other))
     };
     assert_eq!(known_as(&mut bed), (4, 3), "the journal tells");

@@ -66,7 +66,7 @@ fn every_rotten_entry_is_named_and_every_entity_that_needs_one() {
 #[test]
 fn rotten_rows_of_the_journal_are_named() {
     let mut bed = bed();
-    let no = bed.engine.spaces[&bed.space].row.no;
+    let no = bed.engine.memory.spaces[&bed.space].row.no;
     let positions = ["f", "h"].map(|id| bed.row(id).journal());
     bed.work(|work, _| positions.into_iter().for_each(|position| work.batch.spoil_journal(no, position)));
     let report = verified(&bed);
@@ -93,7 +93,7 @@ fn a_seal_that_cannot_be_read_is_named_and_the_others_are_checked() {
     let mut bed = bed();
     let own = bed.own_feed();
     let seals = verified(&bed).seals;
-    let seal = bed.engine.spaces[&bed.space].feeds[&own].row.sealed.unwrap().1;
+    let seal = bed.engine.memory.spaces[&bed.space].feeds[&own].row.sealed.unwrap().1;
     bed.work(|work, _| {
         work.batch.put_seal(own, 2, seal).unwrap();
         work.batch.spoil_seal(own, 4);
@@ -109,7 +109,7 @@ fn an_entity_is_verified_by_its_own_entries_whatever_is_rotten_elsewhere() {
     let mut bed = bed();
     let own = bed.own_feed();
     bed.work(|work, _| work.batch.spoil_entry(own, 5));
-    let no = bed.engine.spaces[&bed.space].row.no;
+    let no = bed.engine.memory.spaces[&bed.space].row.no;
     let h = bed.row("h").journal();
     bed.work(|work, _| work.batch.spoil_journal(no, h));
     for (id, changes) in [("e", 3), ("f", 1)] {
@@ -164,7 +164,7 @@ fn rules_heads_that_are_stated_again_are_refused_and_make_no_difference() {
         state = after;
     }
     bed.take([pen.range()]);
-    assert_eq!((bed.view("e").as_str(), bed.engine.spaces[&bed.space].row.refused), (r#"{"n":0,"p":0}"#, 2));
+    assert_eq!((bed.view("e").as_str(), bed.engine.memory.spaces[&bed.space].row.refused), (r#"{"n":0,"p":0}"#, 2));
     bed.work(|work, space| work.batch.put_feed(pen.feed(), &space.feeds[&pen.feed()].row).unwrap());
     let report = entity(&bed, "e").unwrap();
     assert_eq!((said(&report).as_str(), report.changes), ("", 2));

@@ -26,7 +26,7 @@ fn what_is_held_for_a_change_costs_nothing_until_that_comes() {
     bed.take(ranges);
     assert_eq!(bed.engine.held(bed.space).unwrap().0, 20);
     let waits = |bed: &Bed| {
-        let space = &bed.engine.spaces[&bed.space];
+        let space = &bed.engine.memory.spaces[&bed.space];
         let blockers = space.held.feeds().into_iter().filter_map(|feed| space.held.blocker(feed));
         blockers.filter(|wait| matches!(wait, Wait::Change(..))).count()
     };
@@ -69,6 +69,6 @@ fn what_is_held_for_a_change_is_settled_when_that_is_applied_or_refused() {
         bed.take([first.range()]);
         assert_eq!(bed.held(), Vec::new());
         let (view, count) = if refused { (r#"{"n":0}"#, 2) } else { (r#"{"first":1,"n":0,"second":1}"#, 0) };
-        assert_eq!((bed.view("e").as_str(), bed.engine.spaces[&bed.space].row.refused), (view, count));
+        assert_eq!((bed.view("e").as_str(), bed.engine.memory.spaces[&bed.space].row.refused), (view, count));
     }
 }

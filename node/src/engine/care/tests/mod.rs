@@ -55,7 +55,7 @@ fn a_piece_of_the_search_ends_after_a_few_large_entries_too() {
     for more in 0..8 {
         bed.put_long("a", 200_000 + more).unwrap();
     }
-    let space = &bed.engine.spaces[&bed.space].row;
+    let space = &bed.engine.memory.spaces[&bed.space].row;
     let mut search = Search::new(space.no, BTreeSet::from([name("new")]), space.journal, 0);
     let (snapshot, mut pieces) = (bed.engine.reader().snapshot().unwrap(), 1);
     while !search.step(&snapshot).unwrap() {
@@ -138,7 +138,7 @@ fn what_a_peer_invents_is_not_told_in_the_status() {
     bed.tend(3);
     assert_eq!((bed.suspects().len(), bed.care().disputed.len()), (0, 0));
     // Nor is it looked for, if nothing can have that name.
-    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
     let (space, mono) = (bed.space, bed.mono);
     let row =
         |collection: &str, id: &str| RowSum { collection: collection.to_owned(), id: id.to_owned(), sum: [1; 16] };
@@ -161,7 +161,7 @@ fn what_a_peer_invents_is_searched_for_once() {
     let mut bed = Bed::with(&["a"]);
     let (space, mono) = (bed.space, bed.mono);
     let tell = |bed: &mut Bed, from: usize| {
-        let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+        let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
         let row = |no: usize| RowSum { collection: "x".to_owned(), id: format!("e{no}"), sum: [1; 16] };
         let rows: Vec<RowSum> = (from..from + 500).map(row).collect();
         let all = rows.iter().map(|row| tombolo_crdt::digest::bucket(&row.collection, &row.id));
@@ -196,7 +196,7 @@ fn an_audit_over_a_damaged_row_leaves_the_sums_right() {
     let mut bed = Bed::with(&["a", "b", "c"]);
     let before = bed.sums()[0];
     bed.rot("b");
-    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
     let mono = bed.mono;
     bed.care().audit.ask(peer(), frontier, mono);
     bed.tend(6);
@@ -212,13 +212,13 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
     let (feed, seq, _) = bed.newest("b");
     bed.spoil(feed, seq);
     bed.rot("b");
-    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
     let mono = bed.mono;
     bed.care().audit.ask(peer(), frontier, mono);
     bed.tend(6);
     let status = bed.status();
     assert_eq!((status.poisoned, status.care.sums_corrected), (1, 0));
-    let row = &bed.engine.spaces[&bed.space].row;
+    let row = &bed.engine.memory.spaces[&bed.space].row;
     assert_eq!((row.sums.rows, row.entities), before);
     assert!(bed.care().audit.speaks(), "and the audit goes on");
 }
@@ -229,14 +229,14 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
 fn an_audit_over_a_key_that_cannot_be_read_compares_what_it_can() {
     let mut bed = Bed::with(&["a", "b", "c"]);
     bed.tamper(|batch, no| batch.put_row_of_nothing(no, "x", "b"));
-    let before = bed.engine.spaces[&bed.space].row.sums.rows;
-    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let before = bed.engine.memory.spaces[&bed.space].row.sums.rows;
+    let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
     let (space, mono) = (bed.space, bed.mono);
     bed.care().audit.ask(peer(), frontier, mono);
     bed.tend(6);
     assert_eq!(bed.engine.counters().failures, 0);
     assert!(!bed.care().audit.speaks() && !bed.audits(), "it has come to its end");
-    assert_eq!((bed.engine.spaces[&bed.space].row.sums.rows, bed.care().counters.sums_corrected), (before, 0));
+    assert_eq!((bed.engine.memory.spaces[&bed.space].row.sums.rows, bed.care().counters.sums_corrected), (before, 0));
     let told = |id: &str, sum| RowSum { collection: "x".to_owned(), id: id.to_owned(), sum };
     let buckets = ["a", "c"].map(|id| tombolo_crdt::digest::bucket("x", id)).to_vec();
     let sums = Sums::Rows(buckets, vec![told("a", [1; 16]), told("c", [1; 16])]);
@@ -257,10 +257,10 @@ fn a_row_that_is_built_anew_during_an_audit_leaves_the_sums_right() {
     }
     let newer = bed.row("e");
     bed.put_row("e", older.encode());
-    let row = &mut bed.engine.spaces.get_mut(&bed.space).unwrap().row;
+    let row = &mut bed.engine.memory.spaces.get_mut(&bed.space).unwrap().row;
     row.sums.rows.remove(&newer.contribution("x", "e"));
     row.sums.rows.add(&older.contribution("x", "e"));
-    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
     let mono = bed.mono;
     bed.care().audit.ask(peer(), frontier, mono);
     bed.tend(2);

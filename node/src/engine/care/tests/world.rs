@@ -121,7 +121,7 @@ impl Bed {
     }
 
     fn no(&self) -> u32 {
-        self.engine.spaces[&self.space].row.no
+        self.engine.memory.spaces[&self.space].row.no
     }
 
     /// An entity's row as it is stored.
@@ -139,7 +139,7 @@ impl Bed {
     }
 
     pub(super) fn care(&mut self) -> &mut Care {
-        &mut self.engine.spaces.get_mut(&self.space).unwrap().care
+        &mut self.engine.memory.spaces.get_mut(&self.space).unwrap().care
     }
 
     pub(super) fn differs(&mut self, id: &str) {
@@ -148,7 +148,7 @@ impl Bed {
 
     /// Whether an audit has something to do.
     pub(super) fn audits(&mut self) -> bool {
-        let space = self.engine.spaces.get_mut(&self.space).unwrap();
+        let space = self.engine.memory.spaces.get_mut(&self.space).unwrap();
         let mut audit = std::mem::take(&mut space.care.audit);
         let wants = audit.wants(space);
         space.care.audit = audit;
@@ -169,7 +169,7 @@ impl Bed {
 
     /// What the space counts, and what that should be.
     pub(super) fn sums(&self) -> [(Sum, u64); 2] {
-        let row = &self.engine.spaces[&self.space].row;
+        let row = &self.engine.memory.spaces[&self.space].row;
         let (mut sum, mut present) = (Sum::default(), 0);
         let snapshot = self.engine.reader().snapshot().unwrap();
         for (collection, id, row) in snapshot.rows(self.no(), None, "", None, 10_000).unwrap() {

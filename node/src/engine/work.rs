@@ -1,0 +1,34 @@
+//! What one step works on.
+
+use std::collections::BTreeSet;
+
+use tombolo_crdt::{FeedId, Hlc, SpaceId};
+
+use super::Counters;
+use super::budget::Budget;
+use super::io::Now;
+use super::looks::Looks;
+use super::memory::Own;
+use super::poison::Poison;
+use super::rows::{Pasts, Rows};
+use crate::chain::Entries;
+use crate::store::Batch;
+
+/// What one step works on: the write transaction, the rows that it has touched, and what it may ask for.
+pub(super) struct Work<'a> {
+    pub(super) batch: Batch<'a>,
+    pub(super) rows: Rows,
+    pub(super) entries: Entries,
+    pub(super) pasts: &'a mut Pasts,
+    pub(super) looks: &'a mut Looks,
+    pub(super) poison: &'a mut Poison,
+    pub(super) own: &'a mut Own,
+    /// Why no writes are taken.
+    pub(super) full: Option<&'a str>,
+    pub(super) now: Now,
+    pub(super) hlc_last: &'a mut Hlc,
+    pub(super) hlc_seen: &'a mut Hlc,
+    pub(super) counters: &'a mut Counters,
+    pub(super) unsealed: BTreeSet<(SpaceId, FeedId)>,
+    pub(super) budget: Budget,
+}
