@@ -7,7 +7,7 @@ use tombolo_crdt::{FeedId, SpaceId};
 use super::acks::Acks;
 use super::agenda::SessionId;
 use super::conn::Conn;
-use super::io::{ConnId, Input, Output, Reply, ReplyTo, StepCost};
+use super::interface::{ConnId, Input, Output, Reply, ReplyTo, StepCost};
 
 /// What a step leaves to be done once its commit stands.
 #[derive(Debug, Default)]

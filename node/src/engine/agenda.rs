@@ -7,7 +7,7 @@ use std::time::Duration;
 use tombolo_crdt::SpaceId;
 
 use super::conn::Conn;
-use super::io::ConnId;
+use super::interface::ConnId;
 use super::session::Session;
 
 /// One session: a space on a connection.

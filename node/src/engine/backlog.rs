@@ -10,7 +10,7 @@ use tombolo_crdt::feed::VerifiedRange;
 
 use super::Work;
 use super::after::After;
-use super::io::ConnId;
+use super::interface::ConnId;
 use super::memory::Memory;
 use super::settle::Taken;
 use crate::store::StoreError;

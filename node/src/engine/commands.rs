@@ -4,12 +4,12 @@ use tombolo_crdt::rules::{Found, Invite, NAME_BYTES_MAX};
 use tombolo_crdt::{NodeId, SpaceId};
 
 use super::after::After;
-use super::io::{Command, Input, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome, Written};
+use super::interface::{Command, Input, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome, Written};
 use super::local::Fault;
 use super::memory::Memory;
 use super::planning::Planned;
 use super::rows::RowFault;
-use super::{Work, rules};
+use super::{Work, membership};
 use crate::store::StoreError;
 
 /// Most nodes remembered from discovery.
@@ -54,7 +54,7 @@ impl Memory {
             Command::Join(request) => Reply::Done(self.join(work, request, after)?),
             Command::JoinState(space) => Reply::JoinState(self.join_state(space)),
             Command::AddPeer(addr) => {
-                rules::store_added(&mut work.batch, &addr, true)?;
+                membership::store_added(&mut work.batch, &addr, true)?;
                 self.added.insert(addr);
                 Reply::Done(Ok(()))
             }
@@ -205,10 +205,10 @@ impl Memory {
             return Ok(Ok(()));
         }
         self.joins.retain(|known, join| *known == space || !join.over);
-        if self.joins.len() >= rules::JOINS_MAX && !self.joins.contains_key(&space) {
-            return Ok(Err(Refusal::Argument(format!("{} joins already wait for a member", rules::JOINS_MAX))));
+        if self.joins.len() >= membership::JOINS_MAX && !self.joins.contains_key(&space) {
+            return Ok(Err(Refusal::Argument(format!("{} joins already wait for a member", membership::JOINS_MAX))));
         }
-        let join = rules::store_join(&mut work.batch, request)?;
+        let join = membership::store_join(&mut work.batch, request)?;
         self.joins.insert(space, join);
         for conn in self.conns.values_mut() {
             conn.asked_to_join.remove(&space);
@@ -229,7 +229,7 @@ impl Memory {
 
     fn remove_peer(&mut self, work: &mut Work<'_>, what: &str) -> Result<Result<(), Refusal>, StoreError> {
         if self.added.remove(what) {
-            rules::store_added(&mut work.batch, what, false)?;
+            membership::store_added(&mut work.batch, what, false)?;
             return Ok(Ok(()));
         }
         let by_key = what.parse::<NodeId>().is_ok_and(|node| self.discovered.remove(&node).is_some());

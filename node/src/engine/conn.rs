@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::Hello;
 
-use super::io::ConnId;
+use super::interface::ConnId;
 use super::session::Session;
 use super::strangers::Door;
 

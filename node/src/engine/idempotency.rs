@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tombolo_crdt::hash::{Tagged, tag};
 use tombolo_crdt::{Receipt, Revision, SpaceId};
 
-use super::io::{Idempotency, Refusal, WriteOutcome, Written};
+use super::interface::{Idempotency, Refusal, WriteOutcome, Written};
 use super::local::Fault;
 use crate::store::{Batch, IdempotencyRow, StoreError};
 

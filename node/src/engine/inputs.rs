@@ -12,14 +12,14 @@ use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 use super::after::After;
 use super::backlog::Pending;
 use super::conn::Conn;
-use super::io::{ConnId, Input, Output};
+use super::interface::{ConnId, Input, Output};
 use super::local::Fault;
 use super::looks::Answered;
 use super::memory::Memory;
 use super::offer::Offer;
 use super::settle::Taken;
 use super::strangers::OFFERS_MAX;
-use super::{Work, rules};
+use super::{Work, membership};
 use crate::chain::Looked;
 use crate::store::StoreError;
 
@@ -48,7 +48,7 @@ impl Memory {
                 let mut known = Conn::new(peer, dialled, address, work.now.wall_millis, self.dials);
                 known.door.opened = work.now.mono;
                 self.strangers.insert(conn);
-                let hello = super::exchange::hello(&work.own.contact, work.own.process, known.counter, work.now);
+                let hello = super::introduce::hello(&work.own.contact, work.own.process, known.counter, work.now);
                 self.conns.insert(conn, known);
                 after.outputs.push(Output::Control(conn, hello));
             }
@@ -130,8 +130,8 @@ impl Memory {
                 if let Frame::Rules(space, _) = &frame {
                     known.door.names |= self.spaces.contains_key(space) || self.joins.contains_key(space);
                 }
-                after.touched.extend(super::exchange::concerns(&frame).map(|space| (conn, space)));
-                super::exchange::note(conn, known, frame, &mut self.spaces, work.now, after);
+                after.touched.extend(super::hearing::concerns(&frame).map(|space| (conn, space)));
+                super::hearing::note(conn, known, frame, &mut self.spaces, work.now, after);
                 Ok(())
             }
         }
@@ -155,7 +155,7 @@ impl Memory {
         after.retarget = true;
         if known.peer == join.inviter {
             join.over = true;
-            rules::forget_join(&mut work.batch, space)?;
+            membership::forget_join(&mut work.batch, space)?;
         }
         Ok(())
     }
@@ -272,7 +272,7 @@ impl Memory {
             after.moved.entry(id).or_default().extend(space.feeds.keys());
             self.spaces.insert(id, space);
             self.joins.remove(&id);
-            rules::forget_join(&mut work.batch, id)?;
+            membership::forget_join(&mut work.batch, id)?;
             after.introduce.spaces.insert(id);
             after.acks.space(id);
         }

@@ -13,7 +13,7 @@ use tombolo_crdt::rules::{Record, Role, rules_entry};
 use tombolo_crdt::verdict::{Verdict, Wait};
 use tombolo_crdt::{FeedId, Hlc, Receipt};
 
-use super::io::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
+use super::interface::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
 use super::rows::RowFault;
 use super::space::{Feed, Space};
 use super::{Work, idempotency, poison};

@@ -24,14 +24,17 @@ mod conn;
 mod contacts;
 mod exchange;
 mod heads;
+mod hearing;
 mod held;
 mod holding;
 mod idempotency;
 mod inputs;
-mod io;
+mod interface;
+mod introduce;
 mod judge;
 mod local;
 mod looks;
+mod membership;
 mod memory;
 mod news;
 mod offer;
@@ -42,7 +45,6 @@ mod poison;
 mod remembered;
 mod report;
 mod rows;
-mod rules;
 mod session;
 mod settle;
 mod space;
@@ -71,7 +73,7 @@ pub use acks::Acks;
 pub use budget::STEP_WORK_MAX;
 pub use care::CareCounters;
 pub use clocks::CLOCK_OFF_MILLIS;
-pub use io::{
+pub use interface::{
     Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Left, Now, Output, Outputs,
     ReceiptState, Refusal, Reply, ReplyTo, StepCost, Target, WriteCommand, WriteOutcome, Written,
 };
@@ -177,8 +179,8 @@ impl Engine {
         for row in batch.spaces()? {
             spaces.insert(row.space, Space::load(row, &mut stored, &mut batch, self.memory.author)?);
         }
-        self.memory.joins = rules::load_joins(&batch)?;
-        self.memory.added = rules::load_added(&batch)?;
+        self.memory.joins = membership::load_joins(&batch)?;
+        self.memory.added = membership::load_added(&batch)?;
         self.memory.contacts.load(&batch)?;
         // Nothing is written but that damaged rows are gone which can be done without. If it fails they are met again.
         if let Err(error) = batch.commit() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tombolo_crdt::FeedId;
 
-use super::io::Now;
+use super::interface::Now;
 
 /// Moves kept until all sessions hear of them at the latest.
 pub(super) const NEWS_MAX: usize = 1024;

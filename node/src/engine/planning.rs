@@ -9,7 +9,7 @@ use tombolo_crdt::entity::{Draft, EntityState};
 use tombolo_crdt::names::{check_collection, check_id};
 use tombolo_crdt::{FeedId, Hlc, SpaceId};
 
-use super::io::{Refusal, WriteCommand, WriteOutcome};
+use super::interface::{Refusal, WriteCommand, WriteOutcome};
 use super::local::{Drafted, Fault, Seen, Touched, plan};
 use super::space::Space;
 use super::{Work, idempotency};

@@ -9,7 +9,7 @@ use tombolo_crdt::{FeedId, NodeId, Receipt};
 use super::Engine;
 use super::clocks::own_clock_off;
 use super::conn::Conns;
-use super::io::{Now, ReceiptState, Target};
+use super::interface::{Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::space::Space;
 use super::spaces::Spaces;

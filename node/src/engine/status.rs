@@ -6,7 +6,7 @@ use tombolo_crdt::rules::Role;
 use tombolo_crdt::{Digest, NodeId, SpaceId};
 
 use super::care::CareCounters;
-use super::io::StepCost;
+use super::interface::StepCost;
 
 /// Frozen and disputed entities that are named in a status.
 pub(super) const NAMED_MAX: usize = 100;

@@ -11,7 +11,7 @@ use super::agenda::Agenda;
 use super::backlog::Backlog;
 use super::budget::Budget;
 use super::care::TENDED_AT_ONCE;
-use super::io::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, StepCost};
+use super::interface::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, StepCost};
 use super::memory::{Health, Memory, Queue};
 use super::poison::contained;
 use super::rows::Rows;

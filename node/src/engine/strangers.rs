@@ -14,7 +14,7 @@ use tombolo_transport::{CloseCode, Standing};
 use super::Engine;
 use super::after::After;
 use super::conn::Conn;
-use super::io::{Now, Output};
+use super::interface::{Now, Output};
 use super::offer::Offer;
 use super::pages::Pages;
 

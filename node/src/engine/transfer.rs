@@ -9,7 +9,7 @@ use tombolo_crdt::defect::{self, Defect};
 use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signature};
 use tombolo_transport::frame::{Frame, Ranges};
 
-use super::io::{ConnId, Now, Output};
+use super::interface::{ConnId, Now, Output};
 use super::session::Session;
 use super::session::sending::{Flight, IN_FLIGHT_MAX};
 use super::space::{Feed, Space};

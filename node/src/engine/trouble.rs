@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo_transport::CloseCode;
 
-use super::io::{Input, Now, Output};
+use super::interface::{Input, Now, Output};
 
 /// How long peers are kept away after a second failure; doubles with every further one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -52,7 +52,7 @@ impl Trouble {
 mod tests {
     use tombolo_crdt::NodeId;
 
-    use super::super::io::ConnId;
+    use super::super::interface::ConnId;
     use super::*;
 
     fn turned_away(trouble: &Trouble, secs: u64) -> bool {

@@ -6,7 +6,7 @@ use tombolo_crdt::{FeedId, Hlc, SpaceId};
 
 use super::Counters;
 use super::budget::Budget;
-use super::io::Now;
+use super::interface::Now;
 use super::looks::Looks;
 use super::memory::Own;
 use super::poison::Poison;

@@ -8,7 +8,7 @@ use tombolo_transport::frame::Frame;
 use super::Session;
 use super::sending::lacks;
 use crate::engine::acks::Acks;
-use crate::engine::io::{ConnId, Now, Output};
+use crate::engine::interface::{ConnId, Now, Output};
 use crate::engine::space::Space;
 use crate::engine::transfer;
 use crate::store::{Snapshot, StoreError};

@@ -11,7 +11,7 @@ use tombolo_transport::frame::{Join, JoinRefusal};
 
 use super::Work;
 use super::append::seal;
-use super::io::{JoinRequest, Refusal};
+use super::interface::{JoinRequest, Refusal};
 use super::local::Fault;
 use super::memory::Own;
 use super::offer::Offer;
