@@ -54,7 +54,7 @@ pub struct Plan {
     pub left_out: u64,
 }
 
-/// A node.
+/// A node of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodePlan {
@@ -129,7 +129,7 @@ impl Spread {
     }
 }
 
-/// A space.
+/// A space of the plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SpacePlan {

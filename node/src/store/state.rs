@@ -95,7 +95,7 @@ pub struct PeerRow {
 pub type StoredHead = (FeedId, Option<(u64, ChainHash)>);
 
 impl Snapshot {
-    /// A feed.
+    /// The row of a feed.
     pub fn feed(&self, feed: FeedId) -> Result<Option<FeedRow>, StoreError> {
         let key = layout::feed(feed);
         self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
@@ -137,7 +137,7 @@ impl Snapshot {
         Ok(heads)
     }
 
-    /// A space.
+    /// The row of a space.
     pub fn space(&self, space: SpaceId) -> Result<Option<SpaceRow>, StoreError> {
         let key = layout::space(space);
         self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
@@ -165,7 +165,7 @@ impl Snapshot {
         })
     }
 
-    /// Named bytes.
+    /// The bytes that are kept under a name.
     pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.get(Table::State, &layout::meta(name), |body| Ok(body.to_vec()))
     }

@@ -95,7 +95,7 @@ pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyEr
     Ok(snapshot(&store.reader().snapshot()?, progress)?)
 }
 
-/// The same for one state of a store that is open.
+/// Verifies a store that is open, as it is in `snapshot`.
 ///
 /// # Errors
 /// [`StoreError`]: it cannot be read.

@@ -54,7 +54,7 @@ impl<'a> Subject<'a> {
         Self { name: name.into(), plan: Box::new(plan) }
     }
 
-    /// A scenario.
+    /// The runs of one scenario.
     #[must_use]
     pub fn of(scenario: &'a Scenario) -> Self {
         Self::new(scenario.name(), |seed| scenario.plan(seed))

@@ -31,7 +31,7 @@ pub struct SeedsError {
 }
 
 impl Seeds {
-    /// One seed.
+    /// One seed alone.
     #[must_use]
     pub fn one(seed: u64) -> Self {
         Self(vec![Span { first: seed, last: seed }])
@@ -43,7 +43,7 @@ impl Seeds {
         Self(vec![Span { first, last: u64::MAX }])
     }
 
-    /// In order.
+    /// The seeds, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().flat_map(|span| span.first..=span.last)
     }
@@ -132,7 +132,7 @@ pub struct Shard {
 pub struct ShardError(String);
 
 impl Shard {
-    /// Everything.
+    /// The share that is everything.
     pub const ALL: Self = Self { part: 1, of: 1 };
 
     /// Whether a seed belongs to it.

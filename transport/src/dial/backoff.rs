@@ -19,7 +19,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Without failures.
+    /// A backoff without failures so far.
     #[must_use]
     pub const fn new() -> Self {
         Self { failures: 0 }

@@ -60,7 +60,7 @@ enum State {
 }
 
 impl Dialler {
-    /// Without targets.
+    /// A dialler without targets.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -175,7 +175,7 @@ impl Frame {
         out
     }
 
-    /// The same, packed if that makes a frame of entries smaller: for peers that take it (see [`offers_packing`]).
+    /// The frame's bytes, packed if that makes a frame of entries smaller: for peers that take it (see [`offers_packing`]).
     #[must_use]
     pub fn encode_packed(&self) -> Vec<u8> {
         let plain = self.encode();

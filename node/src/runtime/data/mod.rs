@@ -161,7 +161,7 @@ impl DataDir {
         self.root.join("token")
     }
 
-    /// The store.
+    /// The file of the store.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.root.join("store.redb")

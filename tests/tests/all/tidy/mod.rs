@@ -2,6 +2,7 @@
 
 mod code;
 mod map;
+mod prose;
 
 use std::fs;
 use std::path::{Path, PathBuf};
