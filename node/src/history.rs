@@ -123,6 +123,7 @@ pub fn page(
             break;
         }
     }
+    assert!(page.items.len() <= looked.len().min(PAGE_CHANGES), "a page holds what it has looked at, and no more");
     Ok(page)
 }
 

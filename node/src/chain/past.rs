@@ -220,6 +220,7 @@ impl Past {
             if self.chosen.is_empty() {
                 return Err(if let Until::Time { .. } = self.until { PastError::NotYet } else { PastError::Unknown });
             }
+            assert_eq!(self.chosen.len(), self.count, "all changes that belong to the state are folded");
             self.fold = Some(Fold::new(std::mem::take(&mut self.needs)).checked(!self.bounded));
         }
         Ok(())

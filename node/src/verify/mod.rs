@@ -127,6 +127,7 @@ impl Check<'_, '_> {
         if self.report.findings.len() < FINDINGS_MAX {
             self.report.findings.push(Finding { place: place.into(), detail: detail.into() });
         }
+        assert!(self.report.findings.len() as u64 <= self.report.differences, "what is listed is counted");
     }
 
     fn space(&mut self, space: &SpaceRow) -> Result<(), StoreError> {

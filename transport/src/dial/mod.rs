@@ -112,6 +112,7 @@ impl Dialler {
                 dials.push(DialNow { id, target: entry.target.clone() });
             }
         }
+        assert!(dials.len() <= room, "dials under way are bounded");
         dials
     }
 
