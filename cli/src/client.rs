@@ -9,6 +9,8 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use tombolo_crdt::entity::VIEW_BYTES_MAX;
+
 use crate::data_dir::DataDir;
 use crate::error::CliError;
 
@@ -16,6 +18,8 @@ use crate::error::CliError;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 /// No line of a stream is longer: entities are far smaller.
 const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+const _: () = assert!(LINE_BYTES_MAX >= 16 * VIEW_BYTES_MAX, "an event or a row is no line without an end");
 
 /// One node's API. Cheap to clone; clones share connections.
 #[derive(Clone, Debug)]
@@ -70,6 +74,7 @@ impl Api {
 
     /// A request whose answer may take for ever.
     pub(crate) fn stream(&self, method: Method, path: &str) -> RequestBuilder {
+        debug_assert!(path.starts_with('/') && path.is_ascii(), "a route is below the API's address, and encoded");
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token)
     }
 
@@ -129,6 +134,7 @@ impl Lines {
                     return Ok(Some(line));
                 }
             }
+            assert!(self.read <= self.buffer.len(), "no more is taken than was read");
             self.buffer.drain(..self.read);
             self.read = 0;
             searched = self.buffer.len();

@@ -45,6 +45,7 @@ impl DataDir {
     }
 
     pub(crate) fn file(&self, name: &str) -> PathBuf {
+        debug_assert!(Path::new(name).components().count() == 1, "a file of the directory lies in it: {name}");
         self.path.join(name)
     }
 

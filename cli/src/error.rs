@@ -48,7 +48,9 @@ pub(crate) enum Kind {
 
 impl CliError {
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { message: message.into(), cause: None, hint: None, kind }
+        let message = message.into();
+        debug_assert!(!message.is_empty(), "an error says what is wrong");
+        Self { message, cause: None, hint: None, kind }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Self {
@@ -268,6 +270,7 @@ fn default_hint(slug: &str) -> Option<&'static str> {
 pub(crate) const SIM_USAGE: u8 = 64;
 /// Exit code of `tombolo sim` when it could not do its work: `EX_IOERR`.
 pub(crate) const SIM_FAILED: u8 = 74;
+const _: () = assert!(SIM_USAGE > 3 && SIM_FAILED > 3 && SIM_USAGE != SIM_FAILED, "0 to 3 say what came of the runs");
 
 /// What clap found wrong with the line (or the help that was asked for). `code`: for a wrong line.
 pub(crate) fn usage(error: &clap::Error, json: bool, code: u8) -> ExitCode {

@@ -14,6 +14,7 @@ pub(crate) fn count(number: u64) -> String {
         }
         text.push(digit);
     }
+    debug_assert_eq!(text.replace(',', ""), digits, "a number is cut into groups and stays that number");
     text
 }
 
@@ -70,7 +71,9 @@ pub(crate) fn clip(text: &str, width: usize) -> Cow<'_, str> {
         None => Cow::Borrowed(text),
         Some(_) => {
             let kept: String = text.chars().take(width.saturating_sub(1)).collect();
-            Cow::Owned(format!("{}…", kept.trim_end()))
+            let clipped = format!("{}…", kept.trim_end());
+            debug_assert!(clipped.chars().count() <= width.max(1), "what is cut fits its width");
+            Cow::Owned(clipped)
         }
     }
 }
@@ -92,6 +95,7 @@ pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     for c in text.chars() {
         if steers(c) { plain.extend(c.escape_default()) } else { plain.push(c) }
     }
+    debug_assert!(!plain.contains(steers), "nothing is left that steers a terminal");
     Cow::Owned(plain)
 }
 
@@ -109,6 +113,7 @@ pub(crate) fn table(indent: &str, rows: &[Vec<String>]) -> String {
         text.push('\n');
     }
     text.pop();
+    debug_assert!(text.lines().count() <= rows.len(), "a row is a line");
     text
 }
 

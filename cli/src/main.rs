@@ -1,5 +1,7 @@
 //! `tombolo`: the command line of a local-first sync node.
 //!
+//! `docs/architecture.md` has the map of all crates.
+//!
 //! # Where to start
 //! * [`args`] has the global options; [`commands`] has one file per subcommand and nothing else.
 //! * [`client`] talks to the node over its HTTP API; [`error`] decides what people read when something fails.

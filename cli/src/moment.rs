@@ -33,7 +33,9 @@ pub(crate) fn parse(typed: &str, now_ms: u64) -> Option<String> {
 }
 
 fn written(moment: DateTime<Utc>) -> Option<String> {
-    Some(moment.to_rfc3339_opts(SecondsFormat::Millis, true))
+    let text = moment.to_rfc3339_opts(SecondsFormat::Millis, true);
+    debug_assert!(text.ends_with('Z'), "moments are told in UTC");
+    Some(text)
 }
 
 /// A date, or a date and a time. Without a zone it is UTC.

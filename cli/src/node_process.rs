@@ -61,6 +61,7 @@ pub(crate) fn run(
 
 /// How long threads that wait for the system may take to end.
 const RESOLVER_GRACE: std::time::Duration = std::time::Duration::from_millis(100);
+const _: () = assert!(RESOLVER_GRACE.as_millis() < 1_000, "a node stops within a second");
 
 fn node_config(config: RunConfig) -> NodeConfig {
     NodeConfig {

@@ -128,6 +128,7 @@ pub(crate) fn encode(text: &str) -> String {
             _ => encoded.push_str(&format!("%{byte:02X}")),
         }
     }
+    debug_assert!(encoded.is_ascii() && !encoded.contains('/'), "what is encoded is one part of a route");
     encoded
 }
 

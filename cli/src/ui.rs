@@ -119,8 +119,10 @@ impl Ui {
         if self.json {
             bar.set_draw_target(ProgressDrawTarget::hidden());
         }
-        // A template that does not parse would be a defect of this file; the plain bar is good enough then.
-        if let Ok(style) = ProgressStyle::with_template(template) {
+        let style = ProgressStyle::with_template(template);
+        // It would be a defect of this file; the plain bar is good enough then.
+        debug_assert!(style.is_ok(), "the template of a bar parses");
+        if let Ok(style) = style {
             bar.set_style(style.progress_chars("━━─"));
         }
         bar

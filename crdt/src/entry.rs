@@ -184,7 +184,7 @@ impl Content {
 }
 
 impl Entry {
-    /// Canonical bytes.
+    /// The canonical bytes of the entry.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("writing to a vector cannot fail")

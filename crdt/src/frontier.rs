@@ -12,7 +12,7 @@ use crate::{ChainHash, Digest, FeedId};
 pub struct Frontier(BTreeMap<FeedId, (u64, ChainHash)>);
 
 impl Frontier {
-    /// Nothing settled.
+    /// The frontier of an empty space.
     #[must_use]
     pub fn new() -> Self {
         Self::default()

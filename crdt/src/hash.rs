@@ -48,7 +48,7 @@ impl Tagged {
         Self(hasher)
     }
 
-    /// Feeds bytes.
+    /// Adds bytes of a known length.
     #[must_use]
     pub fn bytes(mut self, bytes: &[u8]) -> Self {
         self.0.update(bytes);
@@ -67,7 +67,7 @@ impl Tagged {
         self.number(bytes.len() as u64).bytes(bytes)
     }
 
-    /// The hash.
+    /// The hash of everything added.
     #[must_use]
     pub fn finish(&self) -> [u8; 32] {
         *self.0.finalize().as_bytes()

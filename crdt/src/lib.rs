@@ -4,6 +4,8 @@
 //! no randomness and iterates nothing unordered; time and random values come in from outside. It knows nothing of
 //! redb, QUIC or HTTP.
 //!
+//! `docs/architecture.md` says how this crate and the ones above it fit together.
+//!
 //! # Where to start
 //! * [`entity::EntityState`] is an entity as a row: changes in, views and conflicts out. [`entity::Writer`] turns
 //!   writes into a change.

@@ -36,6 +36,7 @@ impl AckBoard {
 
     /// Enters somebody who waits for any of `topics`. O(topics × log waiters); 100 bytes each, until it is dropped.
     pub(crate) fn waiter(&self, topics: &[Topic]) -> Waiter {
+        assert!(!topics.is_empty(), "who waits for nothing is never woken");
         let mut board = self.lock();
         board.count += 1;
         let (id, woken) = (board.count, Arc::new(Notify::new()));

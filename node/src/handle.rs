@@ -30,6 +30,9 @@ const STRANGE_ITEMS: usize = 64;
 /// Bytes as they came that fit the queue at once, where they take no more memory than they count for at least.
 pub const QUEUE_BYTES: usize = QUEUE_KIB * 1_024 / MEMORY_PER_BYTE;
 
+const _: () = assert!(QUEUE_KIB <= Semaphore::MAX_PERMITS, "a semaphore has as many places as the queue");
+const _: () = assert!(STRANGE_ITEMS * 8 <= QUEUE_ITEMS, "strangers take a small part of a queue");
+
 /// The engine has stopped: the node is shutting down, or failed. Nothing was written for the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this node is stopping")]
@@ -106,7 +109,9 @@ impl Inbox {
 
 /// Places that something with so many bytes in memory takes. What is larger than the queue takes all of it.
 fn places(memory: usize) -> u32 {
-    u32::try_from((memory / 1_024 + 1).min(QUEUE_KIB)).unwrap_or(u32::MAX)
+    let places = (memory / 1_024 + 1).min(QUEUE_KIB);
+    assert!(places > 0 && places <= QUEUE_KIB, "whatever waits has a place, and fits the queue");
+    u32::try_from(places).unwrap_or(u32::MAX)
 }
 
 /// How large something for the engine is.

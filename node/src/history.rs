@@ -24,7 +24,7 @@ const PAGE_OPS: u64 = 1 << 18;
 /// and operations than a page.
 const LOOK_BACK: usize = 4_096;
 
-/// Which changes.
+/// Which changes of an entity are told.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Only those before this entry's, in the order of this node.
@@ -123,6 +123,7 @@ pub fn page(
             break;
         }
     }
+    assert!(page.items.len() <= looked.len().min(PAGE_CHANGES), "a page holds what it has looked at, and no more");
     Ok(page)
 }
 

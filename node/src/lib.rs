@@ -4,6 +4,8 @@
 //! [`runtime`] reads clocks and moves bytes; [`api`] serves HTTP; [`process`] starts both. None of them parses arguments
 //! or writes to a terminal.
 //!
+//! `docs/architecture.md` has the map, the walks of an entry through these modules, and the invariants.
+//!
 //! # Where to start
 //! * [`engine::Engine::step`] is the whole behaviour of a node.
 //! * [`store`] is what it keeps; [`chain`] and [`history`] are the past of an entity; [`verify`] checks both offline;

@@ -28,7 +28,9 @@ impl Dice {
         let mut raw = [0; 8];
         raw.copy_from_slice(self.bytes().split_at(8).0);
         let number = u64::from_le_bytes(raw);
-        if bound == 0 { 0 } else { usize::try_from(number % bound as u64).unwrap_or(0) }
+        let below = if bound == 0 { 0 } else { usize::try_from(number % bound as u64).unwrap_or(0) };
+        debug_assert!(below < bound.max(1), "a choice is one of those there are");
+        below
     }
 
     /// True once in `times`.
@@ -58,11 +60,13 @@ impl Dice {
 
     /// A number from `low` to `high`, both included; `low` if they are the wrong way round.
     pub fn range(&mut self, low: u64, high: u64) -> u64 {
-        match high.checked_sub(low).map(|span| span.checked_add(1)) {
+        let number = match high.checked_sub(low).map(|span| span.checked_add(1)) {
             None => low,
             Some(None) => self.number(),
             Some(Some(span)) => low + self.number() % span,
-        }
+        };
+        debug_assert!(low <= number && number <= high.max(low), "a number lies in its range");
+        number
     }
 
     /// True in so many of a million.

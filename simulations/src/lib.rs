@@ -9,6 +9,8 @@
 //!                                      +-- capsule: minimise, replay
 //! ```
 //!
+//! `docs/architecture.md` has the invariants, each with the oracle that checks it.
+//!
 //! # Where to start
 //! * [`scenario`] is what a user writes; [`plan`] is what it becomes with a seed.
 //! * [`world`] carries a plan out over a model network; [`quic`] does it over real QUIC on simulated UDP.

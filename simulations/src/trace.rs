@@ -145,6 +145,7 @@ impl Recorder {
         let buffer = std::mem::take(&mut self.buffer);
         // Writing into memory does not fail.
         self.buffer = postcard::to_extend(&event, buffer).unwrap_or_default();
+        assert!(!self.buffer.is_empty(), "every event is part of the hash");
         self.hasher.update(&self.buffer);
         if let Some(trace) = &mut self.trace {
             trace.events.push(event);

@@ -60,6 +60,7 @@ impl Doors {
         let (no, out) = inner.places.enter(from);
         inner.exits.insert(no, Exit::Handshake(Arc::clone(&put_out)));
         inner.show_out(&out);
+        debug_assert_eq!(inner.exits.len(), inner.places.len(), "whoever has a place can be put out");
         drop(inner);
         Seat { doors: Arc::clone(self), no, put_out }
     }

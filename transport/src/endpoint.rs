@@ -38,7 +38,7 @@ impl Endpoint {
         Self::with_socket(identity, settings, socket, runtime)
     }
 
-    /// The same on a socket and runtime of the caller's: for simulations.
+    /// Listens on a socket and runtime of the caller's: for simulations.
     ///
     /// # Errors
     /// [`BindError`].

@@ -4,6 +4,8 @@
 //! entities, feeds, rules or members, opens no store, and decides nothing about who may do what: every holder of an
 //! Ed25519 key can connect, and membership is judged above. Only `frame` knows what is inside a frame.
 //!
+//! `docs/architecture.md` has the map of all crates.
+//!
 //! # Where to start
 //! * [`Identity`] is a node's key and its file; its public half is the [`NodeId`](tombolo_crdt::NodeId).
 //! * [`Endpoint`] listens and dials; both yield a [`Connection`].

@@ -155,3 +155,12 @@ const _: () = assert!(HANDSHAKES.all + WAITING.all + STRANGERS.all <= CONNECTION
 const _: () = assert!(STRANGERS_BYTES_MAX <= 32 << 20);
 const _: () =
     assert!(STRANGER_FRAME_BYTES_MAX < GUEST_FRAME_BYTES_MAX && GUEST_FRAME_BYTES_MAX < CONTROL_FRAME_BYTES_MAX);
+
+// What the reasons above rest on.
+const _: () = assert!(TRANSFERS_MAX < TRANSFER_STREAMS_GRANTED as usize, "a finished stream may go unannounced");
+const _: () = assert!(CONTROL_FRAME_BYTES_MAX <= CONTROL_SEND_BUFFER, "the longest frame does not wait for others");
+const _: () = assert!(STRANGER_FRAME_BYTES_MAX <= STRANGER_WINDOW as usize, "a stranger's frame can arrive");
+const _: () = assert!(GUEST_FRAME_BYTES_MAX <= GUEST_WINDOW as usize, "a guest's frame can arrive");
+const _: () = assert!(KEEP_ALIVE.as_secs() * 3 <= IDLE_TIMEOUT.as_secs(), "a lost packet ends no connection");
+const _: () =
+    assert!(STRANGERS.all + WAITING.all + HANDSHAKES.all <= CONNECTIONS_MAX / 2, "members come in past strangers");

@@ -131,6 +131,7 @@ impl Places {
         while self.count(tier) > bound.all {
             // One address with many must not put out those who came alone.
             let (heaviest, count) = self.heaviest(tier);
+            assert!(count > 0, "a tier that is over its bound has somebody to put out");
             self.thin(count.saturating_sub(1), |place| place.tier == tier && place.from == heaviest, &mut out);
         }
         debug_assert!(self.count(tier) <= bound.all, "places are bounded");

@@ -14,6 +14,7 @@ use crate::ui::Ui;
 
 /// Most changes the node puts on one page.
 const PAGE: u64 = 1_000;
+const _: () = assert!(PAGE as usize <= tombolo_node::history::PAGE_CHANGES, "a node gives a page as it is asked for");
 /// Paths that a line names; --json has more.
 const PATHS: usize = 4;
 

@@ -14,6 +14,7 @@ use crate::ui::Ui;
 
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
+const _: () = assert!(RETRY_FIRST.as_millis() > 0 && RETRY_FIRST.as_millis() < RETRY_MAX.as_millis(), "pauses grow");
 
 /// Follow the changes of a space or collection, live, until Ctrl-C
 ///

@@ -118,6 +118,8 @@ fn scan(input: &mut impl BufRead, line: &mut Vec<u8>) -> Result<(), ElementError
         }
         input.consume(used);
         if ended {
+            assert!(state.depth == 0 && !state.in_string, "an element ends where all that it opened is closed");
+            debug_assert!(!line[begin..].contains(&b'\n'), "an element is one line");
             return Ok(());
         }
         if line.len() - begin > ELEMENT_BYTES_MAX {

@@ -6,6 +6,8 @@
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use tombolo_crdt::entity::VIEW_BYTES_MAX;
+use tombolo_crdt::entry::{ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX};
 
 use super::upload::{bad_row, is_of_a_row, stopped};
 use super::{Counts, Event, Source, SourceError};
@@ -18,6 +20,9 @@ use crate::target::{ScopeRef, space_path};
 const BATCH_ROWS: usize = 512;
 /// Bytes of rows after which a batch goes: with one more row of 1 MiB it is below the 4 MiB of a transaction.
 const BATCH_BYTES: usize = 2 * 1024 * 1024;
+
+const _: () = assert!(BATCH_ROWS <= ENTRY_CHANGES_MAX, "a batch is a transaction");
+const _: () = assert!(BATCH_BYTES + VIEW_BYTES_MAX < ENTRY_BYTES_MAX, "a batch with one more row is a transaction");
 
 /// One line of an export.
 #[derive(Debug, Deserialize)]
@@ -125,6 +130,7 @@ async fn send(
     if batch.is_empty() {
         return Ok(());
     }
+    assert!(batch.len() <= BATCH_ROWS, "a batch is sent once it is full");
     match transact(api, job, batch, counts).await {
         Ok(()) => return Ok(()),
         Err(error) if !may_be_a_rows(&error) => return Err(stopped(&error, counts.durable())),
@@ -143,6 +149,7 @@ async fn send(
 }
 
 async fn transact(api: &Api, job: &Restore, batch: &[(u64, Row)], counts: &mut Counts) -> Result<(), CliError> {
+    debug_assert!(batch.is_sorted_by_key(|(number, _)| *number), "rows go in the order of their file");
     let body = Transaction { writes: batch.iter().map(|(_, row)| row.put()).collect() };
     let request = api.request(Method::POST, &format!("{}/transactions", space_path(&job.into.space)));
     let answer: Answer = api.answer(request.json(&body)).await?.json()?;

@@ -20,6 +20,7 @@ impl Ledger {
     /// A row with this number in the source is the next line of the request.
     pub(crate) fn sending(&mut self, source_line: u64) {
         self.sent += 1;
+        assert!(source_line >= self.sent, "no more lines are sent than the source has had");
         let shift = source_line - self.sent;
         if self.shifts.back().is_none_or(|(_, last)| *last != shift) {
             self.shifts.push_back((self.sent, shift));
@@ -28,6 +29,7 @@ impl Ledger {
 
     /// Everything before this place has been handed over.
     pub(crate) fn reached(&mut self, place: Place) {
+        debug_assert!(self.places.back().is_none_or(|(_, last)| *last <= place), "a source is read forward");
         if self.places.back().is_none_or(|(sent, _)| *sent != self.sent) {
             self.places.push_back((self.sent, place));
         }

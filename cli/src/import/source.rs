@@ -14,9 +14,10 @@ use super::elements::{ELEMENT_BYTES_MAX, ElementError, Elements};
 const BUFFER: usize = 256 * 1024;
 const GZIP: [u8; 2] = [0x1f, 0x8b];
 const BOM: [u8; 3] = [0xef, 0xbb, 0xbf];
+const _: () = assert!(GZIP[0] != BOM[0] && GZIP[0] != b'[' && GZIP[0] != b'{', "the first byte tells the format");
 
 /// A place between two rows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) struct Place {
     /// Lines (of NDJSON) or elements (of an array) before it.
     pub(crate) line: u64,
@@ -145,6 +146,7 @@ impl Source {
                     row.pop();
                 }
                 if row.len() > begin {
+                    debug_assert!(!row[begin..].contains(&b'\n'), "a row is one line");
                     return Ok(Some(self.line));
                 }
             },

@@ -17,6 +17,7 @@ use crate::target::{CollectionRef, encode, space_path};
 const CHUNK: usize = 64 * 1024;
 /// Pieces that wait for the node.
 const CHUNKS: usize = 8;
+const _: () = assert!(CHUNK > 0 && CHUNKS > 0 && CHUNK * CHUNKS <= 4 << 20, "what waits for the node is bounded");
 
 const AGAIN: &str = "run the same command again: it goes on where this one stopped";
 
@@ -241,6 +242,7 @@ fn read(mut source: Source, shared: &SharedCell, chunks: &mpsc::Sender<Vec<u8>>)
             }
         }
         if end || chunk.len() >= CHUNK || source.is_drained() {
+            debug_assert!(chunk.is_empty() || chunk.ends_with(b"\n"), "only whole rows are handed over");
             lock(shared).ledger.reached(source.place());
             if !chunk.is_empty() && chunks.blocking_send(std::mem::take(&mut chunk)).is_err() {
                 return;

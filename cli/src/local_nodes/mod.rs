@@ -28,6 +28,7 @@ const START_TIMEOUT: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 /// How often it is looked whether a process is ready: what happens right after is measured.
 const READY_POLL: Duration = Duration::from_micros(500);
+const _: () = assert!(READY_POLL.as_micros() <= POLL.as_micros() && POLL.as_millis() < START_TIMEOUT.as_millis());
 
 /// A node process. It is killed and reaped when this is dropped.
 #[derive(Debug)]

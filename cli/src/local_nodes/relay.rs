@@ -13,6 +13,7 @@ use crate::error::CliError;
 /// How often a relay looks whether it is still needed.
 const TICK: Duration = Duration::from_millis(200);
 const DATAGRAM_MAX: usize = 65_536;
+const _: () = assert!(DATAGRAM_MAX > u16::MAX as usize, "every datagram fits, or it would be cut");
 
 /// Who is cut off, and what has passed.
 #[derive(Clone, Debug, Default)]

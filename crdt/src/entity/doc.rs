@@ -46,7 +46,7 @@ pub(crate) enum Value {
 }
 
 impl Value {
-    /// The bytes value that stands for a map without keys (FORMATS.md, Values).
+    /// The bytes value that stands for a map without keys (`docs/formats.md`, Values).
     pub(crate) const EMPTY_MAP: &[u8] = b"\0{}";
 
     pub(crate) fn is_empty_map(&self) -> bool {

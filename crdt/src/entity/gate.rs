@@ -1,4 +1,4 @@
-//! The part of the gate that needs the entity: the causal-past rule of ARCHITECTURE.md §6.
+//! The part of the gate that needs the entity: the causal-past rule of `docs/formats.md`.
 
 use super::doc::Key;
 use super::id::{Clock, Mark, OpId};

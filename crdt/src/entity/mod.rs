@@ -1,7 +1,7 @@
 //! One entity: its live state, and everything that may happen to it.
 //!
 //! [`EntityState`] is the only door: bytes of a row and [`Change`]s in, bytes of a row and views out. A row holds the
-//! operations nobody has overwritten, not the history (ARCHITECTURE.md §4.2). [`Writer`] turns what a client asks for
+//! operations nobody has overwritten, not the history (`docs/architecture.md`). [`Writer`] turns what a client asks for
 //! into one change.
 //!
 //! ```

@@ -103,7 +103,7 @@ impl Opening {
         FeedId::from_bytes(hash.number(self.epoch).bytes(&[kind]).finish16())
     }
 
-    /// Canonical bytes.
+    /// The canonical bytes of the opening.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         postcard::to_stdvec(self).expect("writing to a vector cannot fail")
@@ -131,7 +131,7 @@ impl Opening {
         Ok(opening)
     }
 
-    /// chain(0).
+    /// The chain hash before the first entry: chain(0).
     #[must_use]
     pub fn chain(&self) -> ChainHash {
         ChainHash::from_bytes(Tagged::new(tag::OPENING).bytes(&self.encode()).finish())
@@ -170,7 +170,7 @@ impl Signature {
         out
     }
 
-    /// Signs `message`.
+    /// The signature of `key` over `message`.
     #[must_use]
     pub fn sign(key: &SigningKey, message: &[u8]) -> Self {
         Self::from_bytes(&key.sign(message).to_bytes())

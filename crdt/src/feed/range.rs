@@ -132,7 +132,7 @@ impl VerifiedRange {
         &self.opening
     }
 
-    /// The feed.
+    /// The feed of the range.
     #[must_use]
     pub fn feed(&self) -> FeedId {
         self.feed
@@ -227,7 +227,7 @@ impl Range {
         self.verify_ahead(&mut ahead)
     }
 
-    /// The same, with a part in what may be read ahead of all ranges of a frame.
+    /// Checks the range ([`Range::verify`]), and takes its part of what may be read ahead of all ranges of a frame.
     ///
     /// # Errors
     /// See [`RangeError`].

@@ -26,7 +26,7 @@ pub enum JsonReason {
     /// More than [`VIEW_DEPTH_MAX`] containers within each other.
     #[error("nested deeper than 128")]
     TooDeep,
-    /// The same key twice in one object.
+    /// One key twice in one object.
     #[error("key `{0}` twice in one object")]
     DuplicateKey(String),
     /// A number that cannot be kept exactly (an integer no double equals) or at all (overflow).

@@ -112,7 +112,7 @@ impl RulesDag {
         Self { space, nodes: Vec::new(), numbers: BTreeMap::new(), heads: BTreeSet::new(), rosters: RefCell::default() }
     }
 
-    /// The space.
+    /// The space whose rules these are.
     #[must_use]
     pub fn space(&self) -> SpaceId {
         self.space

@@ -94,7 +94,7 @@ pub struct Found {
 }
 
 impl Found {
-    /// Canonical bytes.
+    /// The canonical bytes of the record.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         encode(self)

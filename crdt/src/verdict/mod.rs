@@ -1,7 +1,7 @@
 //! Verdicts: what becomes of an entry, as a pure function of the entry, its past and the rules.
 //!
 //! [`judge`] is the only door. Entries of others, own entries before they are written, and the verification of a store
-//! go through it. Each check has a file; they run in the sequence of FORMATS, and the first that fails is the verdict:
+//! go through it. Each check has a file; they run in the sequence of `docs/formats.md`, and the first that fails is the verdict:
 //!
 //! | check | file | code |
 //! |---|---|---|

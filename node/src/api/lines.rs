@@ -48,6 +48,7 @@ impl LineSplitter {
         if !self.is_over {
             self.open.extend_from_slice(piece);
         }
+        assert!(self.open.len() <= LINE_BYTES_MAX, "what is held of a line is bounded");
     }
 
     fn end(&mut self) -> Line {

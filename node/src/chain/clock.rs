@@ -166,5 +166,6 @@ pub(crate) fn clock_comparing<'c>(
     if !wanted.is_empty() && links.rest() > 0 {
         return Ok(ClockAt::NotYet);
     }
+    assert!(!wanted.is_empty() || named.is_empty(), "where all that was wanted is found, all heads are");
     Ok(named.first().map_or(ClockAt::Known(clock), |missing| ClockAt::Unknown(*missing)))
 }

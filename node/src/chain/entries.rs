@@ -133,6 +133,7 @@ impl Entries {
         let link = kept.link(key, journal);
         kept.left = kept.left.saturating_sub(1);
         if kept.left == 0 {
+            assert!(kept.memory() <= self.bytes, "what goes was counted when it came");
             self.bytes -= kept.memory();
             self.kept.remove(&at);
         }

@@ -93,7 +93,9 @@ impl Fold {
         for dep in change.deps() {
             if self.needs.0.get(dep) == Some(&link.journal) {
                 self.needs.0.remove(dep);
-                self.marks -= self.clocks.remove(dep).map_or(0, |clock| clock.len());
+                let gone = self.clocks.remove(dep).map_or(0, |clock| clock.len());
+                assert!(gone <= self.marks, "marks that go were counted when they came");
+                self.marks -= gone;
             }
         }
         if self.needs.0.contains_key(&change.hash()) {

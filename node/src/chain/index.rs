@@ -250,12 +250,14 @@ impl Index {
                 self.beside.insert(number, Beside { deps, heads: self.heads.len() });
             }
         }
+        assert!(self.heads.contains(&number), "the newest change is a head");
         self.by_hash.insert((prefix(walked.hash), number));
         self.marks.insert(actor, walked.mark);
         self.places.push(Place { journal: walked.journal, actor, child: NONE, mark: walked.mark });
     }
 
     fn named(&mut self, dep: u32, by: u32) {
+        assert!(dep < by, "a change names what comes before it");
         if let Some(place) = self.places.get_mut(dep as usize) {
             place.child = place.child.min(by);
         }

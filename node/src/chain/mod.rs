@@ -38,7 +38,7 @@ use entries::Whole;
 /// Changes that are walked back to find a revision: what a client may be behind. Final with the format.
 pub const BASE_STEPS_MAX: usize = 4_096;
 
-/// An entity.
+/// Which entity: its space, collection and id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EntityKey<'a> {
     /// Local number of its space.
@@ -71,7 +71,7 @@ pub struct Link {
 }
 
 impl Link {
-    /// Its entry.
+    /// The entry that made the change.
     #[must_use]
     pub fn receipt(&self) -> Receipt {
         Receipt { feed: self.feed, seq: self.seq }
@@ -87,7 +87,7 @@ impl Link {
     }
 }
 
-/// The revision of an entity whose heads have this hash: see FORMATS, Digests. Without contracts their version is zeros.
+/// The revision of an entity whose heads have this hash: see `docs/formats.md`, Digests. Without contracts their version is zeros.
 #[must_use]
 pub fn revision_of(heads_hash: &[u8; 16]) -> Revision {
     Revision::from_bytes(Tagged::new(tag::REVISION).bytes(heads_hash).bytes(&[0; 32]).finish16())

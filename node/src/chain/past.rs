@@ -27,7 +27,7 @@ const STEP: Budget = Budget { changes: STEP_CHANGES, bytes: 4 << 20 };
 /// Changes whose clocks are needed, and clock marks remembered at a time: 60 MB each.
 const NEEDS_MAX: usize = if cfg!(test) { 1 << 11 } else { 1 << 20 };
 
-/// Which state.
+/// Which state of the past is wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     /// The present: everything in the chain.
@@ -182,7 +182,7 @@ impl Past {
         self.step_among(snapshot, &mut Entries::passing())
     }
 
-    /// The same, beside other entities that were changed together with this one.
+    /// A step ([`Past::step`]) beside other entities that were changed together with this one.
     ///
     /// # Errors
     /// See [`PastError`].
@@ -220,6 +220,7 @@ impl Past {
             if self.chosen.is_empty() {
                 return Err(if let Until::Time { .. } = self.until { PastError::NotYet } else { PastError::Unknown });
             }
+            assert_eq!(self.chosen.len(), self.count, "all changes that belong to the state are folded");
             self.fold = Some(Fold::new(std::mem::take(&mut self.needs)).checked(!self.bounded));
         }
         Ok(())

@@ -83,6 +83,7 @@ impl Search {
             debug_assert!(self.below > self.end, "the search is not over");
             self.below -= 1;
         }
+        debug_assert!(self.found.keys().all(|name| !self.missing.contains(name)), "what is found is not looked for");
         Ok(self.is_over())
     }
 

@@ -35,13 +35,15 @@ impl Agenda {
         self.strike(id, session);
         session.entered = next;
         if let Some((at, why)) = next {
-            self.moments.insert((at, id, why));
+            let is_new = self.moments.insert((at, id, why));
+            debug_assert!(is_new, "a session has one moment");
         }
     }
 
     fn strike(&mut self, id: SessionId, session: &Session) {
         if let Some((at, why)) = session.entered {
-            self.moments.remove(&(at, id, why));
+            let was_there = self.moments.remove(&(at, id, why));
+            debug_assert!(was_there, "what a session has entered is in the agenda");
         }
     }
 

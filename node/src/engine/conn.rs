@@ -88,7 +88,8 @@ impl Conns {
     pub(super) fn remove(&mut self, id: &ConnId) -> Option<Conn> {
         let conn = self.by_id.remove(id)?;
         if let Some(ids) = self.by_peer.get_mut(&conn.peer) {
-            ids.remove(id);
+            let was_filed = ids.remove(id);
+            assert!(was_filed, "a connection is filed under its peer as long as it is here");
             if ids.is_empty() {
                 self.by_peer.remove(&conn.peer);
             }

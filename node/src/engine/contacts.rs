@@ -88,6 +88,7 @@ impl Contacts {
                 known.pop_front();
             }
         }
+        assert!(known.len() <= PROCESSES_MAX, "processes that are remembered of a member are bounded");
         if comes_back {
             self.twin(conn.peer, conn.address.clone(), wall_millis);
         }

@@ -244,7 +244,7 @@ impl Engine {
         self.memory.spaces.get(&space).map(|space| (space.held.len(), space.held.bytes()))
     }
 
-    /// The same by feed, and what they wait for.
+    /// Held entries of a space by feed, and what each feed waits for.
     #[must_use]
     pub fn held_by_feed(&self, space: SpaceId) -> Vec<HeldStatus> {
         self.memory.spaces.get(&space).map(report::held_status).unwrap_or_default()

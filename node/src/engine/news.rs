@@ -36,6 +36,7 @@ impl News {
     pub(super) fn add(&mut self, feed: FeedId, from: u64, now: Now) {
         self.by_feed.insert((feed, self.total()));
         self.moved.push_back(Moved { feed, from, at: now.mono, wall_millis: now.wall_millis });
+        assert_eq!(self.by_feed.len(), self.moved.len(), "each move is filed once under its feed");
     }
 
     pub(super) fn len(&self) -> usize {
@@ -54,6 +55,7 @@ impl News {
 
     /// What is new to a session that has heard `heard` of all there have been.
     pub(super) fn since(&self, heard: u64) -> impl Iterator<Item = Moved> + '_ {
+        debug_assert!(heard <= self.total(), "nobody has heard what did not happen");
         let skip = usize::try_from(heard.saturating_sub(self.gone)).unwrap_or(usize::MAX);
         self.moved.iter().skip(skip).copied()
     }

@@ -6,6 +6,7 @@ use std::collections::BinaryHeap;
 use tombolo_crdt::feed::{FeedKind, Range};
 use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_transport::frame::{Frame, RULES_PAGE_BYTES, RulesRanges};
+use tombolo_transport::limits::GUEST_FRAME_BYTES_MAX;
 
 use super::space::Space;
 use super::transfer::{next_range, unless_damaged};
@@ -15,6 +16,9 @@ use crate::store::{Snapshot, StoreError};
 const RANGE_BYTES: usize = 160;
 /// Bytes of the length before an entry.
 const LENGTH_BYTES: usize = 3;
+
+const _: () =
+    assert!(RULES_PAGE_BYTES + RANGE_BYTES <= GUEST_FRAME_BYTES_MAX, "a page is a frame that guests may send");
 
 /// The pages of a space that are still to be sent: per rules feed the next entry, by the journal position it has here, which
 /// is an order in which it can be judged.

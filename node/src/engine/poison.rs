@@ -58,6 +58,7 @@ impl Poison {
 
     /// Takes note of the entity that a panic was about. `None`: it was about none, or there are too many.
     fn caught(&mut self) -> Option<String> {
+        assert!(self.poisoned.len() <= POISONED_MAX, "entities that are left alone are bounded");
         let name = (self.at.take()?, self.collection.clone(), self.id.clone());
         let shown = format!("{}/{}", name.1, name.2);
         (self.poisoned.len() < POISONED_MAX && self.poisoned.insert(name)).then_some(shown)

@@ -64,6 +64,7 @@ impl Remembered {
             self.common = Some((digest, journal));
             self.dirty = true;
         }
+        assert_eq!(self.common.map(|(common, _)| common), Some(digest), "what both have is remembered");
     }
 
     /// The last state both had.
@@ -86,6 +87,7 @@ impl Remembered {
     /// While the peer was away a feed that it does not write moved from `from` to `to`. Call it for each such move.
     pub(super) fn missed(&mut self, feed: FeedId, from: u64, to: u64) {
         if let Some(Parted { known, lacks: Some(lacks), .. }) = &mut self.parted {
+            debug_assert!(from <= to, "a feed moves forward");
             let ahead = known.of(feed).unwrap_or(from).max(from);
             *lacks += to.saturating_sub(ahead);
         }

@@ -145,7 +145,7 @@ pub struct MemberStatus {
     pub reason: String,
 }
 
-/// A connection.
+/// A connection, as `status` shows it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConnectionStatus {
     /// The peer.

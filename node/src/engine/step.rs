@@ -30,7 +30,7 @@ const FULL_RETRY: Duration = Duration::from_secs(1);
 /// How long what is remembered of peers stays out of the store although other things are written: these rows are large
 /// (2.6 KB each) and change with every exchange, and one that is lost costs a longer frontier, no more.
 const MEMORY_ALONG: Duration = Duration::from_secs(10);
-/// The same, when nothing else is written.
+/// How long what is remembered of peers stays out of the store when nothing else is written.
 const MEMORY_FLUSH: Duration = Duration::from_secs(60);
 
 impl Engine {

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tombolo_crdt::{NodeId, SpaceId};
+use tombolo_transport::limits::CONTROL_SEND_BUFFER;
 use tombolo_transport::{CloseCode, Standing};
 
 use super::Engine;
@@ -28,6 +29,9 @@ pub(super) const OFFER_TIME: Duration = Duration::from_secs(60);
 pub(super) const OFFERS_MAX: usize = 4;
 /// Bytes of pages that go out before the control stream has said that it has room: half its buffer.
 const ROOM_AT_FIRST: usize = 1 << 20;
+
+const _: () = assert!(ROOM_AT_FIRST <= CONTROL_SEND_BUFFER, "pages that go out at first fit the control stream");
+const _: () = assert!(OFFER_WAIT.as_secs() < OFFER_TIME.as_secs(), "an offer may have more than one page");
 
 /// What a connection needs until it is a member's.
 #[derive(Debug)]
@@ -119,6 +123,7 @@ impl Engine {
                 gone.push((id, Some(reason)));
             }
         }
+        assert!(offering.len() <= OFFERS_MAX, "offers that nobody asked for are bounded");
         for (id, reason) in gone {
             self.memory.strangers.remove(&id);
             if let Some(reason) = reason {

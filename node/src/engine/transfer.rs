@@ -84,6 +84,7 @@ pub(super) fn pump(
         let sending = &mut session.sending;
         sending.count += 1;
         sending.room = sending.room.saturating_sub(bytes);
+        debug_assert!(carried.iter().all(|(_, last)| *last > 0), "every range that is sent has an entry");
         sending.in_flight.push_back(Flight { number: sending.count, sent: now.mono, carried });
         let frame = Frame::Ranges(Ranges { space: space.id, number: sending.count, ranges });
         out.push(Output::Transfer(conn, space.id, frame));
@@ -160,6 +161,7 @@ pub(super) fn next_range(feed: &Feed, from: u64, snapshot: &Snapshot) -> Result<
         },
         None => return Ok(None),
     };
+    debug_assert!(from > 0 && from <= last && last <= settled, "what is sent is settled, and so it is durable");
     let previous = match from {
         1 => feed.opening.chain(),
         _ => match snapshot.entry(id, from - 1)? {

@@ -28,6 +28,7 @@ impl Trouble {
             Some((at, wait)) if now.mono < at + wait + FORGOTTEN_AFTER => (wait * 2).clamp(WAIT_MIN, WAIT_MAX),
             _ => Duration::ZERO,
         };
+        assert!(wait <= WAIT_MAX, "nobody is kept away for ever");
         self.last = Some((now.mono, wait));
     }
 

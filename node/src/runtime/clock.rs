@@ -15,13 +15,13 @@ pub struct Clock {
 }
 
 impl Clock {
-    /// Starts counting.
+    /// A clock that counts from now on.
     #[must_use]
     pub fn start() -> Self {
         Self { start: Instant::now() }
     }
 
-    /// Both clocks.
+    /// The readings of both clocks.
     #[must_use]
     pub fn now(&self) -> Now {
         Now { mono: self.mono(), wall_millis: Self::wall_millis() }

@@ -218,6 +218,7 @@ impl Book {
     fn answered(&mut self, id: TargetId, peer: NodeId, clock: Clock) {
         if self.targets.get(&id).is_some_and(|target| target.node.is_none()) {
             self.learned.insert(id, peer);
+            assert!(self.learned.len() <= self.targets.len(), "what is learned is about targets");
         }
         self.dialler.connected(id, clock.mono());
     }
@@ -233,6 +234,7 @@ impl Book {
             }
             LinkEvent::Down(peer, met) => {
                 let Some(count) = self.connected.get_mut(&peer) else { return };
+                assert!(*count > 0, "a connection that ends was counted when it began");
                 *count -= 1;
                 if *count == 0 {
                     self.connected.remove(&peer);

@@ -186,6 +186,7 @@ impl<S: Stepper> Driver<S> {
         if self.left == Left::Inputs {
             return inputs;
         }
+        assert!(self.places.is_empty(), "places in the queues are given back once the inputs are taken in");
         let backlog = self.left == Left::Ranges;
         let (mut bytes, mut entries) = (0, 0);
         loop {
@@ -214,7 +215,8 @@ impl<S: Stepper> Driver<S> {
                 What::Command(command, reply) => {
                     self.replies += 1;
                     let to = ReplyTo(self.replies);
-                    self.waiting.insert(to, reply);
+                    let before = self.waiting.insert(to, reply);
+                    assert!(before.is_none(), "every command has a number of its own");
                     Input::Command(to, command)
                 }
             });

@@ -78,7 +78,8 @@ impl Links {
             packing,
             transfers: Mutex::default(),
         });
-        self.table.write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&link));
+        let before = self.table.write().unwrap_or_else(PoisonError::into_inner).insert(conn, Arc::clone(&link));
+        assert!(before.is_none(), "the number of a connection is used once");
         (conn, link, unpacked)
     }
 
@@ -223,6 +224,7 @@ impl Link {
             }
             transfers.of_space.insert(space, number);
             transfers.channels.insert(number, Transfer { spaces: vec![space], waiting: VecDeque::new() });
+            assert!(transfers.channels.len() <= TRANSFERS_MAX, "streams towards a peer are bounded");
             return None;
         }
         let (shared, transfer) = transfers.channels.iter_mut().min_by_key(|(_, transfer)| transfer.spaces.len())?;

@@ -11,6 +11,7 @@ mod driver;
 mod links;
 mod net;
 mod traffic;
+mod verifying;
 
 use std::net::SocketAddr;
 

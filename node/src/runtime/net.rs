@@ -6,14 +6,14 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc};
-use tombolo_crdt::feed::{Range, RangeError, ReadAhead, VerifiedRange};
+use tombolo_crdt::feed::{Range, RangeError, VerifiedRange};
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::{Frame, FrameError, Ranges, RulesRanges};
 use tombolo_transport::{Channel, CloseCode, ConnectError, Connection, Endpoint, Event, Events, Standing};
 
 use super::links::{Link, Links, pack_all};
+use super::verifying::{entry_bytes, verify_all, verify_aside};
 use crate::engine::{ConnId, Input};
 use crate::handle::{Inbox, Size, Stopped};
 
@@ -55,7 +55,7 @@ pub(super) struct Net {
 
 /// Why a connection is given up by this side.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error(transparent)]
     Frame(#[from] FrameError),
     #[error("ranges of {space}: {source}")]
@@ -270,16 +270,6 @@ impl Net {
     }
 }
 
-/// Proves every range on a thread of its own, where there is one.
-async fn verify_aside(space: SpaceId, ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, Fault> {
-    let wrong = |source| Fault::Range { space, source };
-    if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
-        return verify_all(ranges).map_err(wrong);
-    }
-    let verified = tokio::task::spawn_blocking(move || verify_all(ranges)).await;
-    verified.map_err(|error| Fault::Panic(error.to_string()))?.map_err(wrong)
-}
-
 /// Whether an address leads back to this process. Its dials leave from the port it listens on, and nobody else on this
 /// machine has that.
 fn is_here(address: SocketAddr, listen: Option<SocketAddr>) -> bool {
@@ -293,18 +283,6 @@ fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
     text.unwrap_or("it does not say how").to_owned()
-}
-
-fn entry_bytes(ranges: &[Range]) -> usize {
-    ranges.iter().map(Range::entry_bytes).sum()
-}
-
-/// Proves every range. One of a later version is left out: it is not the peer's fault, and it must not stop the others.
-/// What may be read ahead of them they share, or many short ranges would have many times a frame's part.
-fn verify_all(ranges: Vec<Range>) -> Result<Vec<VerifiedRange>, RangeError> {
-    let mut ahead = ReadAhead::of(entry_bytes(&ranges));
-    let verified = ranges.into_iter().map(|range| range.verify_ahead(&mut ahead));
-    verified.filter(|range| !matches!(range, Err(RangeError::Unsupported))).collect()
 }
 
 #[cfg(test)]

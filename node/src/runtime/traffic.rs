@@ -61,7 +61,9 @@ impl Traffic {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
         let full = peers.len() >= PEERS_MAX && !peers.contains_key(&peer);
         let key = if full { NodeId::from_bytes([0; 32]) } else { peer };
-        Arc::clone(peers.entry(key).or_default())
+        let counted = Arc::clone(peers.entry(key).or_default());
+        assert!(peers.len() <= PEERS_MAX + 1, "peers that are counted apart are bounded");
+        counted
     }
 
     /// All figures that are not zero, by peer and kind.

@@ -200,6 +200,7 @@ impl Snapshot {
             }
             seq += count;
         }
+        debug_assert!(out.is_sorted_by_key(|(seq, _)| *seq), "entries come in the order of their feed");
         Ok(out)
     }
 
@@ -250,9 +251,14 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_entry(&mut self, feed: FeedId, seq: u64, row: &EntryRow) -> Result<(), StoreError> {
+        assert!(seq > 0, "entries of a feed are numbered from 1");
         let number = self.number_of(feed, seq)?;
-        let body = row.encode(feed, seq)?;
-        self.put(Table::Entries, number_key(number), body);
+        let (key, body) = (number_key(number), row.encode(feed, seq)?);
+        debug_assert!(
+            placed(&key, &body, (feed, seq)).and_then(|mut fields| EntryRow::decode(&mut fields)).as_ref() == Ok(row),
+            "an entry is read as it was written"
+        );
+        self.put(Table::Entries, key, body);
         Ok(())
     }
 
@@ -277,7 +283,9 @@ impl Batch<'_> {
     /// # Errors
     /// None at present.
     pub fn put_held(&mut self, feed: FeedId, seq: u64, row: &HeldRow) -> Result<(), StoreError> {
-        self.put(Table::Held, feed_seq(feed, seq), row.encode());
+        let (key, body) = (feed_seq(feed, seq), row.encode());
+        debug_assert!(HeldRow::decode(&key, &body).as_ref() == Ok(row), "a held entry is read as it was written");
+        self.put(Table::Held, key, body);
         Ok(())
     }
 

@@ -12,7 +12,7 @@ pub(super) fn guarded<T, E: Into<StoreError>>(run: impl FnOnce() -> Result<T, E>
     attempt(run)?.map_err(Into::into)
 }
 
-/// The same for what has errors of another kind.
+/// Runs something of redb whose errors are of another kind. A panic becomes [`StoreError::Panicked`].
 pub(super) fn attempt<T>(run: impl FnOnce() -> T) -> Result<T, StoreError> {
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(run));

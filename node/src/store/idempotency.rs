@@ -107,6 +107,7 @@ impl Batch<'_> {
     /// As reading.
     pub fn purge_idempotency(&mut self, now_millis: u64, max_removed: usize) -> Result<usize, StoreError> {
         let expired = self.idempotency_expired(now_millis, max_removed)?;
+        assert!(expired.len() <= max_removed, "a step forgets so many answers and no more");
         for (number, key) in &expired {
             self.remove(Table::Idempotency, layout::idempotency(key));
             self.remove(Table::Idempotency, layout::idempotency_order(*number));

@@ -142,7 +142,13 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_journal(&mut self, space_no: u32, position: u64, row: &JournalRow) -> Result<(), StoreError> {
-        self.put(Table::Journal, journal(space_no, position), row.encode()?);
+        assert!(position > 0, "positions of a journal begin at 1");
+        let (key, body) = (journal(space_no, position), row.encode()?);
+        debug_assert!(
+            JournalRow::decode(&key, &body).is_ok_and(|read| read == *row),
+            "a row is read as it was written"
+        );
+        self.put(Table::Journal, key, body);
         Ok(())
     }
 }

@@ -70,6 +70,18 @@ impl Table {
         Self::Idempotency,
     ];
 
+    /// Whether each table lies in [`Table::ALL`] where its index says: snapshots and overlays find it by that.
+    const fn in_order() -> bool {
+        let mut at = 0;
+        while at < Self::COUNT {
+            if Self::ALL[at].index() != at {
+                return false;
+            }
+            at += 1;
+        }
+        true
+    }
+
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Entries => "entries",
@@ -91,6 +103,8 @@ impl Table {
         self as usize
     }
 }
+
+const _: () = assert!(Table::in_order(), "a table's index is its place among all");
 
 /// Kinds of keys in `state`.
 pub(super) mod state {

@@ -10,6 +10,8 @@ pub const RESERVE_BYTES_MIN: u64 = 16 << 20;
 /// Between these two the reserve is the volume's size divided by this (1 %).
 pub const RESERVE_DIVISOR: u64 = 100;
 
+const _: () = assert!(RESERVE_BYTES_MIN <= RESERVE_BYTES_MAX && RESERVE_DIVISOR > 0, "the reserve has a range");
+
 /// Room on the volume that holds the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Volume {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use serde::{Deserialize, Serialize};
+use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChangeHash, FeedId};
 
 use super::batch::Batch;
@@ -84,7 +85,13 @@ impl Batch<'_> {
         seq: u64,
         row: &QuarantineRow,
     ) -> Result<(), StoreError> {
-        self.put(Table::Quarantine, layout::quarantine(space_no, feed, seq), pack(row)?);
+        assert_ne!(row.verdict, Verdict::Applied.code(), "what is applied is not quarantined");
+        let (key, body) = (layout::quarantine(space_no, feed, seq), pack(row)?);
+        debug_assert!(
+            unpack(Table::Quarantine, &key, &body).as_ref() == Ok(row),
+            "a refusal is read as it was written"
+        );
+        self.put(Table::Quarantine, key, body);
         Ok(())
     }
 

@@ -108,6 +108,7 @@ impl Batch<'_> {
             Some(run) => Run { count: run.count + 1, ..run },
             None => Run { first: seq, number, count: 1 },
         };
+        assert_eq!(run.from(seq), Some((number, 1)), "an entry is the last of its run and is found by it");
         self.put(Table::State, run_key(feed, run.first), run.encode());
         Ok(number)
     }

@@ -95,7 +95,7 @@ pub struct PeerRow {
 pub type StoredHead = (FeedId, Option<(u64, ChainHash)>);
 
 impl Snapshot {
-    /// A feed.
+    /// The row of a feed.
     pub fn feed(&self, feed: FeedId) -> Result<Option<FeedRow>, StoreError> {
         let key = layout::feed(feed);
         self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
@@ -137,7 +137,7 @@ impl Snapshot {
         Ok(heads)
     }
 
-    /// A space.
+    /// The row of a space.
     pub fn space(&self, space: SpaceId) -> Result<Option<SpaceRow>, StoreError> {
         let key = layout::space(space);
         self.get(Table::State, &key, |body| unpack(Table::State, &key, body))
@@ -165,7 +165,7 @@ impl Snapshot {
         })
     }
 
-    /// Named bytes.
+    /// The bytes that are kept under a name.
     pub fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.get(Table::State, &layout::meta(name), |body| Ok(body.to_vec()))
     }
@@ -186,7 +186,11 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_feed(&mut self, feed: FeedId, row: &FeedRow) -> Result<(), StoreError> {
-        self.put(Table::State, layout::feed(feed), pack(row)?);
+        let sealed = row.sealed.as_ref().map_or(0, |(seq, _)| *seq);
+        debug_assert!(row.kept <= sealed && sealed <= row.seq, "kept seals lie before the last, and that in the feed");
+        let (key, body) = (layout::feed(feed), pack(row)?);
+        debug_assert!(unpack(Table::State, &key, &body).as_ref() == Ok(row), "a feed is read as it was written");
+        self.put(Table::State, key, body);
         Ok(())
     }
 
@@ -211,7 +215,10 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_space(&mut self, row: &SpaceRow) -> Result<(), StoreError> {
-        self.put(Table::State, layout::space(row.space), pack(row)?);
+        assert!(row.no > 0, "local numbers of spaces begin at 1");
+        let (key, body) = (layout::space(row.space), pack(row)?);
+        debug_assert!(unpack(Table::State, &key, &body).as_ref() == Ok(row), "a space is read as it was written");
+        self.put(Table::State, key, body);
         Ok(())
     }
 
@@ -220,7 +227,12 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_peer(&mut self, space_no: u32, node: NodeId, row: &PeerRow) -> Result<(), StoreError> {
-        self.put(Table::State, layout::peer(space_no, node), pack(row)?);
+        let (key, body) = (layout::peer(space_no, node), pack(row)?);
+        debug_assert!(
+            unpack(Table::State, &key, &body).as_ref() == Ok(row),
+            "what is known of a peer is read as written"
+        );
+        self.put(Table::State, key, body);
         Ok(())
     }
 

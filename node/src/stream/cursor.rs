@@ -53,6 +53,7 @@ impl fmt::Display for Cursor {
             Self::At(_, index) => write!(f, ".{index}"),
             Self::Listing(_, None) => f.write_str("~"),
             Self::Listing(_, Some((collection, id))) => {
+                debug_assert!(!collection.contains('\0'), "the first zero byte ends the name of the collection");
                 let key = [collection.as_bytes(), &[0], id.as_bytes()].concat();
                 write!(f, "~{}", BASE64URL_NOPAD.encode(&key))
             }

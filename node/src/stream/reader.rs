@@ -61,7 +61,10 @@ impl ChangeReader {
                 break event;
             }
             match self.feed.turn(reader)? {
-                Turn::Events(events) => self.ready.extend(events),
+                Turn::Events(events) => {
+                    debug_assert!(!events.is_empty(), "a turn that made events has one to tell");
+                    self.ready.extend(events);
+                }
                 Turn::Nothing => {}
                 Turn::Present => return Ok(None),
             }

@@ -34,6 +34,7 @@ impl Walk {
 
     /// Turns look at so many rows and read so many bytes of rows.
     pub(crate) fn with_turn(self, most_rows: usize, most_bytes: usize) -> Self {
+        assert!(most_rows > 0 && most_bytes > 0, "every turn gets somewhere");
         Self { most_rows, most_bytes, ..self }
     }
 

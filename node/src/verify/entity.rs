@@ -48,7 +48,7 @@ pub fn entity(path: &Path, name: EntityName<'_>, progress: Progress<'_>) -> Resu
     entity_of(&store.reader().snapshot()?, name, progress)
 }
 
-/// The same for one state of a store that is open.
+/// Verifies one entity of a store that is open, as it is in `snapshot`.
 ///
 /// # Errors
 /// As [`entity`].

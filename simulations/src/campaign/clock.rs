@@ -14,7 +14,7 @@ impl Stopwatch {
         Self(Instant::now())
     }
 
-    /// Since then.
+    /// Time since the clock was started.
     #[must_use]
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()

@@ -184,7 +184,8 @@ fn take_in(
 ) {
     let (mut waiting, mut next) = (BTreeMap::new(), 0);
     for (number, done) in results {
-        waiting.insert(number, done);
+        let before = waiting.insert(number, done);
+        assert!(before.is_none() && number >= next, "every run is done once");
         while let Some(done) = waiting.remove(&next) {
             next += 1;
             if findings.stopped.is_none() {
@@ -192,6 +193,7 @@ fn take_in(
             }
         }
         let mut desk = desk.lock().unwrap_or_else(PoisonError::into_inner);
+        assert!(next <= desk.handed_out, "what is taken in was handed out");
         desk.taken_in = next;
         if findings.stopped.is_some() {
             desk.closed = desk.closed.or(findings.stopped);
@@ -221,6 +223,7 @@ fn take(
         }
         Verdict::Inconclusive(why) => findings.inconclusive.push((scenario.to_owned(), seed, why.clone())),
     }
+    assert_eq!(progress.failures, findings.failures.len() as u64, "every failure is kept and counted");
     let finished = Finished {
         scenario,
         seed,

@@ -36,6 +36,8 @@ pub const SELFTEST_EVERY: u64 = 50;
 /// Runs that may be ahead of the slowest one: their results wait in memory, some kilobytes each.
 const AHEAD_MAX: u64 = 512;
 
+const _: () = assert!(AHEAD_MAX > 0 && SELFTEST_EVERY > 0 && FAILURES_MAX > 0, "a campaign gets somewhere");
+
 /// A scenario to run: its name, and how a seed becomes a plan.
 pub struct Subject<'a> {
     name: String,
@@ -54,7 +56,7 @@ impl<'a> Subject<'a> {
         Self { name: name.into(), plan: Box::new(plan) }
     }
 
-    /// A scenario.
+    /// The runs of one scenario.
     #[must_use]
     pub fn of(scenario: &'a Scenario) -> Self {
         Self::new(scenario.name(), |seed| scenario.plan(seed))

@@ -31,7 +31,7 @@ pub struct SeedsError {
 }
 
 impl Seeds {
-    /// One seed.
+    /// One seed alone.
     #[must_use]
     pub fn one(seed: u64) -> Self {
         Self(vec![Span { first: seed, last: seed }])
@@ -43,7 +43,7 @@ impl Seeds {
         Self(vec![Span { first, last: u64::MAX }])
     }
 
-    /// In order.
+    /// The seeds, in order.
     pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
         self.0.iter().flat_map(|span| span.first..=span.last)
     }
@@ -70,6 +70,8 @@ impl Seeds {
                 _ => joined.push(span),
             }
         }
+        let apart = |pair: &[Span]| matches!(pair, [one, next] if one.last < next.first);
+        debug_assert!(joined.windows(2).all(apart), "ranges ascend, and none touches another");
         Self(joined)
     }
 }
@@ -132,12 +134,13 @@ pub struct Shard {
 pub struct ShardError(String);
 
 impl Shard {
-    /// Everything.
+    /// The share that is everything.
     pub const ALL: Self = Self { part: 1, of: 1 };
 
     /// Whether a seed belongs to it.
     #[must_use]
     pub const fn has(self, seed: u64) -> bool {
+        assert!(self.part >= 1 && self.part <= self.of, "a part is one of the parts");
         seed % self.of == self.part - 1
     }
 
@@ -147,7 +150,9 @@ impl Shard {
         seeds.count()?;
         // Seeds below `end` that belong to it.
         let below = |end: u64| (end + self.of - self.part) / self.of;
-        Some(seeds.0.iter().map(|span| below(span.last + 1) - below(span.first)).sum())
+        let count = seeds.0.iter().map(|span| below(span.last + 1) - below(span.first)).sum();
+        assert!(seeds.count().is_some_and(|all| count <= all), "a part is not more than all");
+        Some(count)
     }
 }
 

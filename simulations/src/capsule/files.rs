@@ -14,7 +14,7 @@ pub const EVENTS_JSONL: &str = "events.jsonl";
 pub const VERDICT_JSON: &str = "verdict.json";
 /// The regression test.
 pub const REPRO_RS: &str = "repro.rs";
-/// The commands.
+/// The commands that show the failure again.
 pub const README_TXT: &str = "README.txt";
 
 /// Longest file that is read, in bytes: a run of a hundred nodes has some millions of events.

@@ -220,6 +220,7 @@ impl Report {
             if self.failures.len() < FAILURES_MAX {
                 self.failures.push((point, wrong));
             }
+            assert!(self.failures.len() as u64 <= self.failed_points, "what is listed is counted");
         }
     }
 }

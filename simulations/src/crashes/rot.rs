@@ -28,7 +28,7 @@ pub enum Damage {
 }
 
 impl Damage {
-    /// All kinds.
+    /// All kinds of damage.
     pub const ALL: [Self; 5] = [Self::Flips(1), Self::Flips(64), Self::Misdirected, Self::Truncated, Self::Extended];
 
     fn inflict(self, disk: &Disk, seed: u64) {

@@ -61,7 +61,9 @@ fn ways(draws: u64) -> impl Iterator<Item = (Unsynced, u64)> {
 fn images(disk: &Disk, draws: u64, salt: u64) -> Vec<((Unsynced, u64), Disk)> {
     let mut seen = BTreeSet::new();
     let drawn = ways(draws).map(|(way, seed)| ((way, seed), disk.crash_image(way, seed ^ (salt << 16))));
-    drawn.filter(|(_, image)| seen.insert(image.digest())).collect()
+    let images: Vec<_> = drawn.filter(|(_, image)| seen.insert(image.digest())).collect();
+    assert!(!images.is_empty(), "a crash leaves something");
+    images
 }
 
 pub(super) fn caught(run: impl FnOnce() -> Result<(), Wrong>) -> Result<(), Wrong> {
@@ -172,6 +174,7 @@ impl<'w> Runner<'w> {
         if self.whole.marks.get(..marks.len()) != Some(marks.as_slice()) {
             return Err(wrong("the run is not the same as before", marks.len()));
         }
+        assert!(done <= self.workload.steps.len(), "no more is done than was asked for");
         // If it came to its end it is cut there, before the process ends in order.
         disk.cut_power();
         let acknowledged = std::mem::take(&mut pair.acknowledged);

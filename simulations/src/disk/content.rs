@@ -35,6 +35,7 @@ fn pieces(offset: usize, length: usize) -> impl Iterator<Item = Piece> {
         let piece =
             Piece { block, within: at - start..until.saturating_sub(start), of_buffer: at - offset..until - offset };
         let more = at < end;
+        debug_assert_eq!(piece.within.len(), piece.of_buffer.len(), "a piece is as long in its block as in the buffer");
         at = until;
         more.then_some(piece)
     })
@@ -77,6 +78,7 @@ impl Content {
         if offset + data.len() > self.len {
             self.set_len(offset + data.len());
         }
+        assert!(offset + data.len() <= self.len, "what is written lies in the file");
         for Piece { block, within, of_buffer } in pieces(offset, data.len()) {
             if let Some(slot) = self.blocks.get_mut(block) {
                 let bytes = slot.get_or_insert_with(|| Arc::new(ZEROS));
@@ -95,6 +97,7 @@ impl Content {
             Arc::make_mut(last)[len % BLOCK..].fill(0);
         }
         self.len = len;
+        assert_eq!(self.blocks.len(), len.div_ceil(BLOCK), "a file has the blocks of its length");
     }
 
     /// Bytes of the holes that a write to this range would fill.

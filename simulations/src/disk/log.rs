@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::content::Content;
+use super::content::{BLOCK, Content};
 use crate::Dice;
 use crate::plan::Unsynced;
 
 /// Bytes that reach the disk whole or not at all.
 pub(super) const SECTOR: usize = 512;
+
+const _: () = assert!(BLOCK.is_multiple_of(SECTOR), "a block is whole sectors");
 
 /// A change, with where its old bytes lie in [`Log::old`].
 #[derive(Clone, Debug)]
@@ -55,7 +57,9 @@ impl Log {
 
     fn keep(&mut self, content: &Content, range: Range<usize>) -> Range<usize> {
         let from = self.old.len();
+        let length = range.len();
         content.append_to(range, &mut self.old);
+        assert_eq!(self.old.len() - from, length, "all that is written over is kept");
         from..self.old.len()
     }
 
@@ -128,6 +132,7 @@ impl Log {
                 }
             });
         }
+        assert_eq!(redo.len(), self.changes.len(), "whatever is undone can be done again");
         redo.reverse();
         redo
     }
@@ -169,6 +174,7 @@ fn tear(left: &mut Content, offset: usize, data: &[u8], dice: &mut Dice) {
     let end = offset + data.len();
     for sector in sectors(offset, data.len()) {
         let (from, until) = (offset.max(sector * SECTOR), end.min((sector + 1) * SECTOR));
+        assert!(from < until, "a sector that is written has a part of the data");
         if dice.once_in(2) {
             left.write(from, &data[from - offset..until - offset]);
         }

@@ -31,6 +31,7 @@ use log::Log;
 const DISK_BYTES: u64 = 1 << 30;
 /// Most bytes that are left of a full volume: 1 MiB.
 const FULL_BYTES: u64 = 1 << 20;
+const _: () = assert!(FULL_BYTES < DISK_BYTES / 100, "a full volume has less room than a store keeps in reserve");
 
 /// A disk; clones are the same disk. See the module's documentation.
 #[derive(Clone, Debug)]
@@ -137,6 +138,7 @@ impl State {
             }
         };
         self.usage.errors += u64::from(done.is_err());
+        assert!(self.usage.errors <= self.usage.operations, "what fails was asked for");
         done
     }
 
@@ -231,6 +233,7 @@ impl Disk {
         let mut state = self.state();
         let left = state.log.left(&state.content, unsynced, &mut Dice::new(seed));
         state.cut();
+        assert!(state.check_power().is_err(), "the process that had the disk can do nothing with it any more");
         (state.content, state.log) = (Content::default(), Log::default());
         Self::of(State { usage: state.usage, free: state.free, room: state.room, ..State::holding(left) })
     }
@@ -301,6 +304,7 @@ impl Disk {
     /// lets some commits through before it fails one in the middle), or both. [`Disk::make_room`] ends it.
     pub fn fill(&self, random: u64) {
         let left = FULL_BYTES >> (random / 3 % 8);
+        assert!(left > 0 && left <= FULL_BYTES, "a full volume has a little room, and no more");
         if !random.is_multiple_of(3) {
             self.set_room(Some(left));
         }

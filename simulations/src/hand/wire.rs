@@ -27,6 +27,7 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) fn send(&mut self, stream: Stream, frame: &Frame) {
         let bytes = frame.encode();
+        assert!(!bytes.is_empty(), "a frame has a kind");
         self.bytes += bytes.len() as u64;
         self.streams.entry(stream).or_default().push_back(bytes);
     }

@@ -69,6 +69,7 @@ impl Acks {
             *last = receipt.seq.max(*last);
         }
         self.writes.insert(no, Ack { node, space, receipt, excused: false });
+        debug_assert!(!self.refused.contains(&no), "what was acknowledged counts as refused no more");
         Ok(())
     }
 

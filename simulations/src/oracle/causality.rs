@@ -86,6 +86,7 @@ impl Causality {
                 checked += 1;
             }
         }
+        assert!(checked <= ledger.records.len() as u64, "an entry is checked once");
         Ok(checked)
     }
 }

@@ -112,6 +112,7 @@ impl Frontiers {
             {
                 self.states.remove(&oldest);
             }
+            assert!(self.states.len() == self.order.len() && self.order.len() <= STATES_MAX, "states are bounded");
             return Ok(());
         };
         if *known == state {

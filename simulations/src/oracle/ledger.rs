@@ -117,6 +117,8 @@ impl Ledger {
                 *mine = seq.max(*mine);
             }
         }
+        let own = past.get(record.feed).copied();
+        assert_eq!(own, Some(record.seq - 1), "an entry comes right after the one before it in its feed");
         record.past = past;
         self.places.insert((record.feed, record.seq), self.records.len());
         self.records.push(record);
@@ -145,6 +147,7 @@ impl Ledger {
 
     /// A cut without the refused entries at the ends of its feeds, which nobody names. O(refused).
     pub(super) fn applied(&self, cut: &[u64]) -> Cut {
+        assert_eq!(cut.len(), self.feeds.len(), "a cut says of each feed how far it goes");
         let refused = |feed: usize, seq: u64| {
             let at = self.places.get(&(feed, seq)).and_then(|at| self.records.get(*at));
             at.is_some_and(|record| record.verdict != Verdict::Applied)

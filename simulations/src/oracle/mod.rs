@@ -112,6 +112,7 @@ impl Oracles {
     /// Oracles of a plan; `spaces` are the ids of its spaces, in the plan's order.
     #[must_use]
     pub fn new(plan: &Plan, spaces: &[SpaceId]) -> Self {
+        assert_eq!(spaces.len(), plan.spaces.len(), "every space of the plan has its id");
         Self {
             plan: plan.clone(),
             spaces: spaces.to_vec(),
@@ -136,7 +137,9 @@ impl Oracles {
 
     /// The node behind a process.
     fn node(&self, process: NodeNo) -> NodeNo {
-        if process < self.plan.nodes.len() { process } else { process - self.plan.nodes.len() }
+        let nodes = self.plan.nodes.len();
+        assert!(process < 2 * nodes, "a process is a node's, or its clone's");
+        if process < nodes { process } else { process - nodes }
     }
 
     /// A node was given a planned write; `before` is its frontier of the write's space just before that step.

@@ -43,6 +43,7 @@ pub(super) fn groups<'e>(plan: &Plan, space: usize, survivors: &[Survivor<'e>]) 
             rest = far;
             at += 1;
         }
+        assert!(!group.is_empty(), "a group has a survivor");
         groups.push(group);
     }
     groups

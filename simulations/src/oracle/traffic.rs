@@ -24,6 +24,9 @@ pub const RECONNECT_BYTES: u64 = 8 << 10;
 /// control frames.
 pub const QUEUE_BYTES_MAX: u64 = 8 << 20;
 
+const _: () =
+    assert!(RECONNECT_BYTES < CONTROL_PER_CONNECTION, "a reconnect with nothing new costs less than any other");
+
 /// The whole run. Numbers that a lane did not count are 0 and bound nothing.
 pub(super) fn check(plan: &Plan, traffic: Traffic, stats: &Stats) -> Result<(), Fault> {
     let allowed = TRANSFER_FACTOR * stats.bytes_missing

@@ -59,6 +59,7 @@ impl Air {
         state.numbers += 1;
         let number = state.numbers;
         if let Some(port) = state.ports.get_mut(node) {
+            assert!(number > 0, "a socket has a number; none is zero");
             (port.socket, port.is_off) = (number, false);
             port.inbox.clear();
             port.reader = None;
@@ -98,6 +99,7 @@ impl Air {
         port.address = after;
         state.homes.remove(&before);
         state.homes.insert(after, node);
+        assert_eq!(state.homes.len(), state.ports.len(), "every node has one address");
         Some(after)
     }
 

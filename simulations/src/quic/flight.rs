@@ -26,6 +26,8 @@ const PORT: u16 = 7_600;
 /// Bits that are flipped in a damaged datagram, at most.
 const FLIPS_MAX: u64 = 3;
 
+const _: () = assert!(DATAGRAM_BYTES_MAX[0] >= 1_200, "QUIC's least datagram passes everywhere");
+
 /// A datagram as it is received.
 #[derive(Debug, Clone)]
 pub(super) struct Datagram {
@@ -76,6 +78,7 @@ pub(super) struct State {
 
 /// A node's first address, or the one after so many moves.
 pub(super) fn address(node: NodeNo, moves: u8) -> SocketAddr {
+    assert!(node < usize::from(u16::MAX), "every node has an address of its own");
     let [high, low] = u16::try_from(node + 1).unwrap_or(u16::MAX).to_be_bytes();
     SocketAddr::from((Ipv4Addr::new(10, moves, high, low), PORT))
 }
@@ -150,6 +153,7 @@ impl State {
             let held = self.clogged.entry(way).or_default();
             if held.len() < CLOGGED_MAX {
                 held.push(packet);
+                assert!(held.len() <= CLOGGED_MAX, "what a clog holds back is bounded");
                 self.hit("datagram held back");
             }
             return;
@@ -171,7 +175,8 @@ impl State {
 
     fn fly(&mut self, at: Duration, packet: Packet) {
         self.numbers += 1;
-        self.flying.insert((at, self.numbers), packet);
+        let before = self.flying.insert((at, self.numbers), packet);
+        assert!(before.is_none(), "no datagram takes the place of another");
     }
 
     /// When the last byte has left, after all that waits before it.
@@ -187,6 +192,7 @@ impl State {
             return None;
         }
         *busy = begins + Duration::from_nanos((weight as u64).saturating_mul(1_000_000_000) / link.bandwidth);
+        assert!(*busy >= now, "nothing has left before it was sent");
         Some(*busy)
     }
 
@@ -198,6 +204,7 @@ impl State {
         let chosen: Vec<u64> = (1..=flips).map(|n| 8 + self.luck.draw(about(n)) % bits).collect();
         for bit in chosen {
             let byte = usize::try_from(bit / 8).unwrap_or(usize::MAX);
+            assert!(byte > 0, "the first byte stays: it says which kind of packet it is");
             if let Some(byte) = packet.datagram.bytes.get_mut(byte) {
                 *byte ^= 1 << (bit % 8);
             }
@@ -250,6 +257,7 @@ impl State {
                 continue;
             }
             port.inbox.push_back(packet.datagram);
+            assert!(port.inbox.len() <= SOCKET_DATAGRAMS_MAX, "what waits for a socket's reader is bounded");
             if let Some(reader) = port.reader.take() {
                 reader.wake();
             }

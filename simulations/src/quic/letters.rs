@@ -58,6 +58,7 @@ impl Letters {
             stream.pop_front();
         }
         stream.push_back(self.last);
+        assert!(stream.len() <= FRAMES_MAX, "frames that are remembered are bounded");
         Some((self.last, peer))
     }
 

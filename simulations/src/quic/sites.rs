@@ -112,6 +112,7 @@ impl Sites {
         spaces: Vec<SpaceId>,
         machines: Vec<(SigningKey, Disk)>,
     ) -> Self {
+        assert_eq!(machines.len(), plan.nodes.len(), "every node of the plan has a machine");
         let site = |(plan, (key, disk)): (&crate::plan::NodePlan, (SigningKey, Disk))| Site {
             key,
             disk,

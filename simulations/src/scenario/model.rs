@@ -96,7 +96,7 @@ pub enum Survivors {
     Named(Vec<Name>),
 }
 
-/// A node.
+/// A node, as the scenario describes it.
 #[derive(Clone, Debug)]
 pub struct Node {
     /// The node's name, unique among nodes and zones.
@@ -192,7 +192,7 @@ pub struct LinkChange {
     pub corrupt_ppm: Option<u32>,
 }
 
-/// A space.
+/// A space, as the scenario describes it.
 #[derive(Clone, Debug)]
 pub struct Space {
     /// The space's name, unique.

@@ -137,6 +137,7 @@ fn draw_kind(
         }
         let lasts = Duration::from_micros(dice.range(micros(kind.lasts.0), micros(kind.lasts.1)));
         let until = (at + lasts).min(to);
+        assert!(at <= until && until <= to, "a fault ends after it begins, and within its time");
         take(&what(kind.kind, (at, until), dice), (at, until), dice);
         at = until + stability;
     }

@@ -89,9 +89,12 @@ impl World<'_> {
         if first {
             self.stats.writes += 1;
         } else {
+            assert!(self.clients.soon > 0, "who asks again has said so");
             self.clients.soon -= 1;
         }
-        *self.clients.attempts.entry(index).or_default() += 1;
+        let attempts = self.clients.attempts.entry(index).or_default();
+        *attempts += 1;
+        assert!(*attempts <= ATTEMPTS_MAX, "a client asks so often and no more");
         if self.healed && !self.survives(pid) {
             self.stats.unanswered += 1;
             return;

@@ -72,6 +72,7 @@ impl Decoder {
             self.known.clear();
         }
         self.known.insert(key, verified.clone());
+        assert!(self.known.len() <= KNOWN_MAX, "ranges that are remembered are bounded");
         Ok(verified)
     }
 }

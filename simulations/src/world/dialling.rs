@@ -145,7 +145,8 @@ impl World<'_> {
         let random = self.luck.draw([about::BACKOFF, pid as u64, peer as u64, self.now.as_micros() as u64]);
         let Some(process) = self.hosts[pid].process.as_mut() else { return };
         let Some(count) = process.connected.get_mut(&peer) else { return };
-        *count = count.saturating_sub(1);
+        assert!(*count > 0, "a connection that ends was counted when it began");
+        *count -= 1;
         if *count == 0 {
             process.connected.remove(&peer);
             for id in process.leading_to(peer) {

@@ -121,6 +121,7 @@ impl World<'_> {
     fn fall_silent(&mut self, id: ConnId, from: usize) {
         let now = self.now;
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
+        assert!(conn.silent[from].is_none(), "who falls silent has spoken before");
         conn.silent[from] = Some(now);
         if conn.pipes[from].iter().flatten().any(Pipe::in_flight) {
             self.stats.hit("frames on their way met a closed way");
@@ -132,6 +133,7 @@ impl World<'_> {
     fn speak_again(&mut self, id: ConnId, from: usize) {
         let Some(conn) = self.net.conns.get_mut(&id) else { return };
         let since = conn.silent[from].take();
+        assert!(since.is_some(), "who speaks again has been silent");
         let nodes = conn.nodes;
         // Probes double while nothing is heard: up to as long as it was silent.
         let silent = self.now.saturating_sub(since.unwrap_or(self.now));

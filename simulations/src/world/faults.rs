@@ -322,6 +322,7 @@ impl World<'_> {
             clone_of: Some(fault),
         };
         self.hosts.push(clone);
+        assert!(self.hosts.len() > self.plan.nodes.len(), "clones come after the machines of the plan");
         self.start(self.hosts.len() - 1, Start::Clone)
     }
 
@@ -334,7 +335,7 @@ impl World<'_> {
         host.make_room();
         host.disk.spare();
         host.disk.power();
-        debug_assert!(host.disk.volume().is_ok());
+        debug_assert!(host.disk.volume().is_ok(), "a disk that is cured can be asked");
         let plan = self.plan.nodes.get(node);
         host.clock.offset_ms = plan.map_or(0, |plan| plan.clock_offset_ms);
         self.resume(node)?;

@@ -116,6 +116,7 @@ pub(super) struct Host {
 
 /// Work of a step, in nanoseconds: that of the product, and so little that something is left over nearly always.
 const STEP_WORKS: [u64; 3] = [STEP_WORK_MAX, 200_000, 20_000];
+const _: () = assert!(STEP_WORKS[0] == STEP_WORK_MAX, "some engines have the work of the product");
 
 /// Opens a node's engine on what a disk holds.
 ///
@@ -223,6 +224,11 @@ impl Process {
         rest.append(&mut self.inbox);
         self.inbox = rest;
         self.inbox_bytes -= taken.iter().map(|item| item.bytes).sum::<usize>();
+        debug_assert_eq!(
+            self.inbox_bytes,
+            self.inbox.iter().map(|item| item.bytes).sum::<usize>(),
+            "what waits is counted"
+        );
         taken
     }
 

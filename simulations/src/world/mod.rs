@@ -129,6 +129,7 @@ impl World<'_> {
     /// Lets everything happen that is due by then.
     fn until(&mut self, end: Duration) -> Result<Option<String>, Violation> {
         while let Some((at, event)) = self.queue.next(end) {
+            assert!(at >= self.now, "time does not run backwards");
             self.now = at;
             self.happen(event)?;
             if self.stats.events() > EVENTS_MAX {
@@ -196,6 +197,7 @@ impl World<'_> {
 
     /// Ends all faults among the survivors. The others are never well again, each in a way of its own.
     fn heal(&mut self) -> Result<(), Violation> {
+        assert!(!self.healed, "a run is healed once");
         self.healed = true;
         self.event(None, What::Healed);
         for pid in 0..self.hosts.len() {
@@ -266,6 +268,7 @@ impl World<'_> {
                 connections: self.traffic.connections - before.connections,
                 wasted: self.traffic.wasted - before.wasted,
             };
+            assert!(took.transferred <= took.bytes, "what was transferred is part of what was sent");
             self.oracles.reconnected(self.now, took)?;
             return Ok(None);
         }
@@ -323,6 +326,7 @@ impl World<'_> {
             let (oracle, detail) = (violation.oracle.name().to_owned(), violation.detail.clone());
             self.recorder.event(self.now, violation.node, What::Violated { oracle, detail });
         }
+        assert!(verdict != Verdict::Held || self.healed, "a run that held has come to its end");
         // Damaged stores may not close in order.
         let hosts = std::mem::take(&mut self.hosts);
         let _ = panics::catch(|| drop(hosts));

@@ -96,6 +96,7 @@ impl World<'_> {
     pub(super) fn establish(&mut self, dialler: Pid, dialled: Pid) {
         self.net.last += 1;
         let id = ConnId(self.net.last);
+        assert_ne!(dialler, dialled, "nobody dials itself");
         let pids = [dialler, dialled];
         let nodes = pids.map(|pid| self.hosts[pid].node);
         let control = || vec![Some(Pipe::new(true))];
@@ -107,7 +108,8 @@ impl World<'_> {
             pipes: [control(), control()],
             pages: [false; 2],
         };
-        self.net.conns.insert(id, conn);
+        let before = self.net.conns.insert(id, conn);
+        assert!(before.is_none(), "the number of a connection is used once");
         self.traffic.connections += u64::from(self.counts(nodes));
         for end in [0, 1] {
             let (pid, peer) = (pids[end], pids[1 - end]);
@@ -139,6 +141,7 @@ impl World<'_> {
                 carried.remove(0);
             }
             carried.push((stream, bytes.clone()));
+            assert!(carried.len() <= CARRIED_MAX, "frames that are remembered for a replay are bounded");
         }
         let kind = frame.kind_name().into();
         let size = u32::try_from(length).unwrap_or(u32::MAX);
@@ -214,6 +217,7 @@ impl World<'_> {
         while let Some(pipe) = self.net.pipe(way)
             && let Some(bytes) = pipe.departs()
         {
+            assert!(way.stream < 1 << 7, "each stream of a connection has luck of its own");
             let name = [way.conn.0 << 8 | (way.from as u64) << 7 | way.stream as u64, pipe.departed];
             let pair = (sender, receiver);
             let (arrives, lost) = self.paths.arrival(pair, bytes, self.now, self.luck, name);

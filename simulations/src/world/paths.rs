@@ -14,6 +14,7 @@ const PACKETS_ASKED_MAX: usize = 64;
 const SLOWER_MAX: u32 = 10_000;
 /// Times one packet is lost in a row at most: beyond it the connection would be given up.
 const LOSSES_MAX: u32 = 6;
+const _: () = assert!(LOSSES_MAX < 1 << 8, "each loss of a packet is drawn under a name of its own");
 /// A link of machines that have none: they are as good as beside each other.
 const BESIDE: Spread = Spread::fixed(500);
 
@@ -150,6 +151,7 @@ impl Paths {
                 }
             }
         }
+        assert!(leaves >= now, "nothing leaves before it is sent");
         (leaves + latency + waits, waits > Duration::ZERO)
     }
 }
@@ -171,6 +173,7 @@ fn count(counts: &mut BTreeMap<Way, u32>, ways: &BTreeSet<Way>, more: bool) -> V
             }
         }
     }
+    debug_assert!(counts.values().all(|count| *count > 0), "what no fault closes is open");
     changed
 }
 
@@ -187,5 +190,7 @@ fn set(map: &mut ByFault, fault: u32, ways: &BTreeSet<Way>, value: Option<u32>) 
 /// The ways from one side to another, and back if asked for.
 pub(super) fn ways(from: &[NodeNo], to: &[NodeNo], back: bool) -> BTreeSet<Way> {
     let pairs = from.iter().flat_map(|a| to.iter().map(move |b| (*a, *b))).filter(|(a, b)| a != b);
-    pairs.flat_map(|(a, b)| [Some((a, b)), back.then_some((b, a))]).flatten().collect()
+    let ways: BTreeSet<Way> = pairs.flat_map(|(a, b)| [Some((a, b)), back.then_some((b, a))]).flatten().collect();
+    debug_assert!(ways.iter().all(|(a, b)| a != b), "nobody has a way to itself");
+    ways
 }

@@ -74,6 +74,8 @@ impl Pipe {
         self.flying += message.bytes.len();
         self.last = self.last.max(arrives);
         self.departed += 1;
+        let most = (STREAM_WINDOW as usize).max(message.bytes.len());
+        assert!(self.flying + self.unread <= most, "the window holds what is on its way, or one frame alone");
         self.flight.push_back((self.last, message));
         Some(self.last)
     }
@@ -84,6 +86,7 @@ impl Pipe {
         let news = room.saturating_sub(self.announced);
         let worth = news >= self.capacity.div_ceil(2) || (self.queued == 0 && news > 0);
         worth.then(|| {
+            assert!(room <= self.capacity, "nobody is told of more room than there is");
             self.announced = room;
             room
         })
@@ -122,6 +125,7 @@ impl Pipe {
     /// Takes it.
     pub(super) fn read(&mut self) -> Option<Message> {
         let message = self.arrived.pop_front()?;
+        assert!(message.bytes.len() <= self.unread, "what is read was counted when it arrived");
         self.unread -= message.bytes.len();
         Some(message)
     }

@@ -83,7 +83,9 @@ impl Queue {
         if self.heap.peek()?.at > until {
             return None;
         }
-        self.heap.pop().map(|next| (next.at, next.event))
+        let next = self.heap.pop()?;
+        debug_assert!(self.heap.peek().is_none_or(|later| later.at >= next.at), "what is earliest comes first");
+        Some((next.at, next.event))
     }
 }
 

@@ -63,6 +63,7 @@ pub(crate) fn prepare(plan: &Plan, address: impl Fn(NodeNo) -> String) -> Prepar
                 all.pop_front();
             }
             all.push_back((shape, fresh.copy()));
+            assert!(all.len() <= PREPARED_MAX, "prepared worlds are bounded");
         });
         fresh
     })
@@ -161,6 +162,8 @@ impl<'a> World<'a> {
         });
         let hosts: Vec<Host> = hosts.collect();
         let count = hosts.len();
+        assert_eq!(count, plan.nodes.len(), "every node of the plan has a machine");
+        assert_eq!(spaces.len(), plan.spaces.len(), "every space of the plan is founded");
         let mut world = Self {
             plan,
             luck: Luck::new(plan.noise),

@@ -88,6 +88,7 @@ impl World<'_> {
         let Some(process) = self.hosts[pid].process.as_mut() else { return Ok(()) };
         let watched = if is_clone { Oracles::clone_of(self.plan, node) } else { node };
         self.oracles.stepped(self.now, watched, &process.engine, &outputs)?;
+        assert!(process.done.is_none(), "a step begins when what the last one said has left");
         process.left = outputs.left;
         process.done = Some(outputs);
         self.stats.commits += u64::from(committed);
@@ -217,6 +218,7 @@ impl World<'_> {
     /// Starts a process on what its disk holds.
     pub(super) fn start(&mut self, pid: Pid, start: Start) -> Result<(), Violation> {
         let host = &mut self.hosts[pid];
+        assert!(host.process.is_none(), "a machine has one process at a time");
         host.life += 1;
         let (node, life, damaged) = (host.node, host.life, host.damaged);
         let seed = self.luck.bytes([about::SEED, pid as u64, life, 0]);
@@ -281,6 +283,7 @@ impl World<'_> {
         self.event(Some(node), What::Died);
         self.clients_wait(pid);
         self.forget_all(pid);
+        debug_assert!(self.net.of(pid).is_empty(), "who is dead knows no connection");
     }
 }
 

@@ -28,7 +28,7 @@ use crate::report::{Report, Table};
 use crate::system::{Name, Programs};
 use crate::versions::Versions;
 
-/// The same work for Tombolo and for systems of its kind
+/// One piece of work for Tombolo and for systems of its kind
 ///
 /// Every system runs as two processes on this machine, with data in a temporary directory (in $TMPDIR: put it on the disk
 /// that matters), each as durable as it is by default. "Tombolo ahead" is how many times better Tombolo is.

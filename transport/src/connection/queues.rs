@@ -27,7 +27,9 @@ impl SendQueue {
         if self.bytes > 0 && frame.len() > self.room() {
             return Err(frame);
         }
+        let most = self.capacity.max(self.bytes).max(frame.len());
         self.bytes += frame.len();
+        assert!(self.bytes <= most, "a queue holds its capacity, or one longer frame alone");
         self.announced = self.announced.saturating_sub(frame.len());
         self.frames.push_back(frame);
         Ok(())
@@ -39,7 +41,7 @@ impl SendQueue {
     }
 
     pub(super) fn written(&mut self, bytes: usize) {
-        debug_assert!(bytes <= self.bytes);
+        debug_assert!(bytes <= self.bytes, "what is written was counted when it was queued");
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
@@ -88,17 +90,19 @@ impl ReceiveQueue {
         if fits {
             self.cost += cost;
         }
+        assert!(self.cost <= self.capacity.max(cost) || !fits, "a queue holds its capacity, or one frame alone");
         fits
     }
 
     /// The frame for which room was made.
     pub(super) fn push(&mut self, frame: Vec<u8>) {
+        debug_assert!(frame.len() + FRAME_OVERHEAD <= self.cost, "room is made before a frame is read");
         self.frames.push_back(frame);
     }
 
     pub(super) fn pop(&mut self) -> Option<Vec<u8>> {
         let frame = self.frames.pop_front()?;
-        debug_assert!(frame.len() + FRAME_OVERHEAD <= self.cost);
+        debug_assert!(frame.len() + FRAME_OVERHEAD <= self.cost, "room was made for what arrived");
         self.cost = self.cost.saturating_sub(frame.len() + FRAME_OVERHEAD);
         Some(frame)
     }

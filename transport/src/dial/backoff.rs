@@ -11,6 +11,8 @@ pub const BACKOFF_CAP: Duration = Duration::from_secs(60);
 /// A connection that stood this long was a good one: the next failure counts as the first.
 pub const LASTING: Duration = Duration::from_secs(10);
 
+const _: () = assert!(BACKOFF_BASE.as_millis() < BACKOFF_CAP.as_millis(), "waits grow");
+
 /// How long to wait before the next attempt: a random time below a ceiling that doubles with every failure. The full
 /// jitter keeps a thousand nodes that lost the same peer from dialling it in step.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,7 +21,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Without failures.
+    /// A backoff without failures so far.
     #[must_use]
     pub const fn new() -> Self {
         Self { failures: 0 }
@@ -31,7 +33,9 @@ impl Backoff {
         self.failures = self.failures.saturating_add(1);
         // (random / 2^64) × ceiling, in integers; the ceiling's nanoseconds fit u64 (60 s: 36 bits).
         let nanos = (u128::from(random) * ceiling.as_nanos()) >> u64::BITS;
-        Duration::from_nanos(nanos as u64)
+        let wait = Duration::from_nanos(nanos as u64);
+        assert!(wait < ceiling, "no wait reaches its ceiling");
+        wait
     }
 
     /// A connection ended after this time: how long to wait.

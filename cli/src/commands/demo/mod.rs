@@ -176,6 +176,7 @@ async fn proof(ui: &mut Ui, cluster: &Cluster) -> Result<Value, CliError> {
         say(ui, format!("   {:<8} {}  blake3 {}", node.name, human::bytes(bytes), hash.to_hex()))?;
         hashes.push((hash, bytes));
     }
+    assert_eq!(hashes.len(), cluster.all().len(), "what is shown as equal has been compared");
     let equal = hashes.iter().all(|hash| *hash == hashes[0]);
     Ok(json!({ "equal": equal, "blake3": hashes[0].0.to_hex().as_str(), "bytes": hashes[0].1 }))
 }

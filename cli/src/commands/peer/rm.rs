@@ -22,6 +22,7 @@ pub(crate) struct RmArgs {
 
 /// Digits of a node's id.
 const NODE_DIGITS: usize = 64;
+const _: () = assert!(NODE_DIGITS == 2 * tombolo_crdt::NodeId::LEN, "an id is written in hexadecimal digits");
 
 pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &RmArgs) -> Result<(), CliError> {
     let api = context.api()?;

@@ -68,6 +68,7 @@ pub(super) fn run(ui: &mut Ui, args: &ExhaustArgs) -> Result<(), CliError> {
         running.into_iter().map(|(name, thread)| (name, thread.join().unwrap_or_else(|_| panicked()))).collect()
     });
     bar.finish_and_clear();
+    assert_eq!(reports.len(), parts.len(), "what is told as held was carried out");
     let failed = |report: &Result<Report, Wrong>| report.as_ref().map_or(1, |report| report.failed_points);
     let failed = reports.iter().map(|(_, report)| failed(report)).sum();
     tell(ui, seed, &reports, failed == 0)?;

@@ -62,6 +62,7 @@ pub(super) fn keep(ui: &Ui, keeping: &Keeping<'_>, failures: &[Failure]) -> Resu
         let Some(source) = keeping.sources.iter().find(|source| source.scenario.name() == failure.scenario) else {
             continue;
         };
+        assert!(alike > 0 && nth < count, "a kind of failure has a seed, and its share of the time");
         let left = keeping.budget.saturating_sub(watch.elapsed()) / u32::try_from(count - nth).unwrap_or(1);
         let (path, again, capsule) = keep_one(ui, keeping, source, failure, left)?;
         kept.push(Kept {
@@ -78,6 +79,7 @@ pub(super) fn keep(ui: &Ui, keeping: &Keeping<'_>, failures: &[Failure]) -> Resu
             violation: capsule.violation,
         });
     }
+    assert!(kept.len() <= CAPSULES_MAX, "capsules of one campaign are bounded");
     Ok(kept)
 }
 

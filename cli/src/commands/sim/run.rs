@@ -169,6 +169,7 @@ fn explore(ui: &Ui, campaign: &Campaign<'_>, name: LaneName, sources: &[Source])
         line.show(progress);
     });
     line.bar.iter().for_each(ProgressBar::finish_and_clear);
+    assert!(failed.is_subset(&ran), "what failed was run");
     if !campaign.known_bad.seeds.is_empty() {
         ui.note(sources::told_of_known_bad(campaign.known_bad, &ran, &failed));
     }
@@ -284,6 +285,9 @@ fn verdict(summary: &Summary, findings: &Findings) -> Result<(), CliError> {
                 .cause(format!("{unknown} met a limit, or no seed of a scenario was run"))
                 .hint("give more time (--time-budget) or more seeds, or make the scenario smaller"))
         }
-        (Worst::Held, _) => Ok(()),
+        (Worst::Held, _) => {
+            assert_eq!(failures, 0, "a campaign with a failure is not told as held");
+            Ok(())
+        }
     }
 }

@@ -109,6 +109,7 @@ pub(super) fn told_of_known_bad(
     let pairs = || known.seeds.iter().map(|known| (known.scenario.clone(), known.seed));
     let (run, bad) =
         (pairs().filter(|pair| ran.contains(pair)).count(), pairs().filter(|pair| failed.contains(pair)).count());
+    assert!(bad <= run && run <= known.seeds.len(), "seeds that failed were run, and those that ran are known");
     let passed = known.seeds.len() - run;
     let passed = if passed == 0 {
         String::new()

@@ -11,6 +11,7 @@ use crate::moment;
 const SHOWN: usize = 5;
 /// A clock this far from a peer's is told, in milliseconds. A minute: with NTP they are milliseconds apart.
 const CLOCK_OFF_MS: u64 = 60_000;
+const _: () = assert!(CLOCK_OFF_MS == tombolo_node::engine::CLOCK_OFF_MILLIS, "status and node call one clock off");
 
 /// What nodes are called.
 #[derive(Debug, Default)]
@@ -159,5 +160,6 @@ fn limited(mut lines: Vec<String>, what: &str) -> Vec<String> {
         lines.truncate(SHOWN);
         lines.push(format!("and {more} more {what}"));
     }
+    assert!(lines.len() <= SHOWN + 1, "lines of one kind are never more than can be read");
     lines
 }

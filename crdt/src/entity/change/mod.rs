@@ -187,7 +187,7 @@ impl Change {
         self.ops.iter().map(|op| op.pred.len()).sum()
     }
 
-    /// The chunk.
+    /// The bytes of the chunk.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -281,7 +281,7 @@ impl Scan {
         }
     }
 
-    /// The same, from its beginning.
+    /// This audit again, from its beginning.
     fn anew(self) -> Self {
         Self::new(self.rows.map(|rows| RowsOf { ours: BTreeMap::new(), bytes: 0, ..rows }))
     }

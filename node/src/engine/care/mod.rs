@@ -101,7 +101,7 @@ impl Care {
         !self.frozen.full() && !self.frozen.contains(&name) && self.look_at(name, doubt)
     }
 
-    /// The same, if it is frozen too.
+    /// Takes an entity under suspicion, also one that is frozen. Whether it will be looked at.
     fn look_at(&mut self, name: Name, doubt: Doubt) -> bool {
         if self.frozen.is_for_good(&name) || (doubt == Doubt::Damaged && defect::is(Defect::DamageLeft)) {
             return false;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tombolo_crdt::FeedId;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_transport::frame::{FeedHave, Frame, Have};
+use tombolo_transport::limits::CONTROL_FRAME_BYTES_MAX;
 
 use super::Session;
 use super::talk::Talk;
@@ -25,6 +26,9 @@ const HAVE_FEEDS_MAX: usize = 1024;
 const HELD_RUNS_MAX: usize = 32;
 /// Most refusals reported in one frame.
 const REFUSALS_MAX: usize = 4096;
+
+const _: () = assert!(HAVE_FEEDS_MAX * 700 <= CONTROL_FRAME_BYTES_MAX, "an acknowledgement fits a frame");
+const _: () = assert!(REFUSALS_MAX * 27 + 64 <= CONTROL_FRAME_BYTES_MAX, "refusals fit a frame");
 
 /// How long a node with so many connections keeps back an acknowledgement that nobody waits for.
 pub(in crate::engine) fn have_wait(conns: usize) -> Duration {
@@ -68,6 +72,7 @@ impl Answering {
     pub(in crate::engine) fn refused(&mut self, refusals: impl Iterator<Item = (FeedId, u64, u8)>) {
         let room = REFUSALS_MAX.saturating_sub(self.refusals.len());
         self.refusals.extend(refusals.take(room));
+        assert!(self.refusals.len() <= REFUSALS_MAX, "refusals that wait are bounded");
     }
 
     /// How many frames the peer has sent.

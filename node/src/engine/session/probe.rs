@@ -106,6 +106,7 @@ impl Talk<'_> {
                 None => false,
             };
             let bounds = if agrees { (seq, other) } else { (same, seq) };
+            assert!(bounds.1 - bounds.0 < other - same, "each answer brings the place nearer where chains part");
             session.probing.bounds.insert(feed, bounds);
             self.ask(space, feed, bounds);
         }

@@ -12,6 +12,8 @@ const RELAY_WAIT_MAX: Duration = Duration::from_secs(4);
 /// After so many relays it is tried again whether the peer gets the feed from elsewhere.
 const RELY_CHECK: u32 = 64;
 
+const _: () = assert!(RELAY_DELAY.as_millis() < RELAY_WAIT_MAX.as_millis(), "who relies on this node waits least");
+
 /// What is relayed, and when.
 #[derive(Debug, Default)]
 pub(in crate::engine) struct Relaying {

@@ -58,6 +58,7 @@ impl Sending {
         self.lag.insert(feed);
         if !self.resend.contains_key(&feed) {
             self.resend_wait = (self.resend_wait * 2).clamp(RESEND_WAIT_MIN, RESEND_WAIT_MAX);
+            assert!(self.resend_wait >= RESEND_WAIT_MIN, "what was dropped is not sent again at once");
             self.resend.insert(feed, now + self.resend_wait);
         }
     }

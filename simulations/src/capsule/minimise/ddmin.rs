@@ -20,6 +20,7 @@ impl Search<'_> {
             // From the end: later things are built on earlier ones.
             let mut end = left.len();
             while end > 0 && !self.exhausted {
+                assert!(chunk > 0, "every candidate leaves something out");
                 let begin = end.saturating_sub(chunk);
                 let mut without = keep.clone();
                 for at in left.get(begin..end).unwrap_or_default() {
@@ -30,6 +31,7 @@ impl Search<'_> {
                 if self.attempt(build(&whole, &without)) {
                     keep = without;
                     left.drain(begin..end);
+                    debug_assert_eq!(left, marked(&keep), "what is left is what is kept");
                     progress = true;
                 }
                 end = begin;

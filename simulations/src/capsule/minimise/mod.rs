@@ -133,7 +133,9 @@ pub fn minimise(
             break;
         }
     }
-    let Search { plan, violation, tried, exhausted, .. } = search;
+    let Search { plan, violation: now, tried, exhausted, .. } = search;
+    assert!(now.is_like(violation), "a smaller plan fails alike");
+    let violation = now;
     Minimised { plan, violation, candidates: tried.len() as u64, complete: !exhausted }
 }
 
@@ -197,6 +199,7 @@ impl Search<'_> {
             _ => false,
         };
         let (candidates, kept) = (self.tried.len() as u64, self.kept);
+        assert!(kept <= candidates && candidates <= self.effort.candidates_max, "no more is tried than was asked for");
         (self.tell)(&Step { stage: self.stage, candidates, kept, size: Size::of(&self.plan) });
         alike
     }

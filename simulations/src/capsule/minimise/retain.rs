@@ -36,6 +36,7 @@ impl Numbers {
 pub(super) fn nodes(plan: &Plan, keep: &[bool]) -> Plan {
     let numbers = Numbers::of(keep);
     let mut plan = plan.clone();
+    assert_eq!(plan.nodes.len(), keep.len(), "every node is marked or not");
     plan.nodes = super::ddmin::only(&plan.nodes, keep);
     plan.links.retain_mut(|link| numbers.one(&mut link.from) && numbers.one(&mut link.to));
     for space in &mut plan.spaces {
@@ -79,6 +80,7 @@ fn fault(planned: &mut PlannedFault, numbers: &Numbers) -> bool {
 pub(super) fn spaces(plan: &Plan, keep: &[bool]) -> Plan {
     let numbers = Numbers::of(keep);
     let mut plan = plan.clone();
+    assert_eq!(plan.spaces.len(), keep.len(), "every space is marked or not");
     plan.spaces = super::ddmin::only(&plan.spaces, keep);
     plan.initial.retain_mut(|initial| numbers.one(&mut initial.space));
     plan.writes.retain_mut(|write| numbers.one(&mut write.space));

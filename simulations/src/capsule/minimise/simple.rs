@@ -160,6 +160,7 @@ fn gaps(plan: &Plan) -> Vec<(Duration, Duration)> {
     }
     moments.extend([Duration::ZERO, plan.duration]);
     moments.sort_unstable();
+    assert!(moments.len() >= 2, "a plan begins and ends");
     let pairs = moments.windows(2).filter_map(|pair| match pair {
         [one, next] if *next - *one > GAP => Some((*one, *next - *one - GAP)),
         _ => None,

@@ -24,6 +24,7 @@ impl Search<'_> {
         self.attempt(until(&self.plan, last));
         let (mut short, mut long) = (Duration::ZERO, self.plan.duration);
         for _ in 0..HALVINGS_MAX {
+            assert!(short <= long, "what is too short lies before what is long enough");
             let middle = short + (long - short) / 2;
             if self.exhausted || middle == short {
                 break;
@@ -50,6 +51,7 @@ fn until(plan: &Plan, end: Duration) -> Plan {
     for fault in &mut plan.faults {
         fault.until = fault.until.min(plan.duration);
     }
+    debug_assert!(plan.writes.iter().all(|write| write.at <= end), "nothing is written after the end");
     plan
 }
 

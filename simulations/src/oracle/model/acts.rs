@@ -73,6 +73,7 @@ impl Entity {
         if let Some(own) = cut.get_mut(feed) {
             *own = seq;
         }
+        assert!(cut.len() > feed, "an author has seen its own write");
         let act = self.acts.len();
         self.acts.push(Act { feed, seq });
         let mut step = Step { entity: self, act, cut, sure: true, wrote: Wrote::Nothing, was, is: was };
@@ -106,6 +107,7 @@ impl Entity {
             }
         }
         self.values.retain(|_, vals| !vals.is_empty());
+        debug_assert!(self.values.values().flatten().all(|val| val.act != act), "nothing is left of what is undone");
     }
 }
 

@@ -155,6 +155,7 @@ impl Step<'_> {
                 }
             }
         }
+        assert!(!ways.is_empty(), "a field does something, if only nothing");
         ways
     }
 

@@ -203,6 +203,7 @@ impl Entity {
             (_, 0 | 1) => Some(false),
             _ => None,
         };
+        assert!(sure <= possible, "what is surely there may be there");
         There { candidates, any: sure > 0, conflict }
     }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 /// Buckets in each doubling: a value is known to one part in 16.
 const PER_DOUBLING: u64 = 16;
 
+/// Buckets at most: 16 values of their own, and 16 in each further doubling.
+const BUCKETS_MAX: usize = 16 + 60 * 16;
+
 /// How often which values came. Exact below 16 and at both ends; otherwise to one part in 16. At most 976 buckets, whatever
 /// comes. Two of them add up to what one of all would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,7 +32,9 @@ const fn floor(value: u64) -> u64 {
         return value;
     }
     let unit = 1 << (value.ilog2() - PER_DOUBLING.ilog2());
-    value / unit * unit
+    let floor = value / unit * unit;
+    assert!(floor <= value && value - floor < unit, "a value lies in its bucket");
+    floor
 }
 
 impl Histogram {
@@ -40,6 +45,8 @@ impl Histogram {
         self.count += 1;
         self.sum = self.sum.saturating_add(value);
         *self.buckets.entry(floor(value)).or_default() += 1;
+        assert!(self.buckets.len() <= BUCKETS_MAX, "a distribution takes bounded memory");
+        assert!(self.min <= self.max, "the least is not above the greatest");
     }
 
     /// Takes another one in.
@@ -54,6 +61,7 @@ impl Histogram {
         for (bucket, count) in &other.buckets {
             *self.buckets.entry(*bucket).or_default() += count;
         }
+        debug_assert_eq!(self.buckets.values().sum::<u64>(), self.count, "every value is in a bucket");
     }
 
     /// The value that so many of a hundred do not exceed, low by one part in 16 at most; 0 if there is none.

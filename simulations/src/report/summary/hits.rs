@@ -62,6 +62,7 @@ pub(super) fn compare(scenario: &ScenarioSummary) -> (Vec<Line>, Vec<(String, Co
         let missed = marks.is_some() && hits.is_empty() && skipped.times == 0;
         lines.push(Line { kind: word(kind), planned: *planned, hits, skipped, missed });
     }
+    assert_eq!(lines.len(), scenario.planned.len(), "every planned kind has its line");
     let other = |what: &str| !told.contains(what) && !what.starts_with(SKIPPED);
     let others = scenario.hits.iter().filter(|(what, _)| other(what)).map(owned).collect();
     (lines, others)

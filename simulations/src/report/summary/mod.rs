@@ -40,7 +40,7 @@ pub const SEEDS_KEPT_MAX: usize = 200;
 /// Most characters kept of what an oracle said.
 const DETAIL_CHARS_MAX: usize = 2_000;
 
-/// Many runs.
+/// The numbers of many runs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// See [`REPORT_VERSION`].

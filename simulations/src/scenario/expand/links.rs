@@ -48,6 +48,7 @@ fn random(count: usize, degree: usize, mut dice: Dice) -> BTreeSet<Pair> {
     let mut others: Vec<Pair> = (0..count).flat_map(|a| (a + 1..count).map(move |b| (a, b))).collect();
     others.retain(|pair| !pairs.contains(pair));
     dice.shuffle(&mut others);
+    assert_eq!(pairs.len(), count.saturating_sub(1), "a tree joins all nodes, and has no link too many");
     let wanted = (count * degree / 2).saturating_sub(pairs.len());
     pairs.extend(others.into_iter().take(wanted));
     pairs
@@ -57,6 +58,7 @@ fn random(count: usize, degree: usize, mut dice: Dice) -> BTreeSet<Pair> {
 pub(super) fn links(draft: &Draft, names: &Names, dice: &Dice) -> Vec<LinkPlan> {
     let mut classes: BTreeMap<Pair, (bool, LinkClass)> = BTreeMap::new();
     for (a, b) in pairs(draft, names, dice) {
+        assert!(a < b, "a link joins two nodes, and is there once");
         let mut coin = dice.fork(&format!("dials/{a}/{b}"));
         classes.insert((a, b), (coin.once_in(2), draft.topology.class.clone()));
     }

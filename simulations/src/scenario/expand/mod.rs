@@ -32,7 +32,7 @@ pub(super) fn plan(draft: &Draft, seed: u64) -> Plan {
     let (faults, left_out) = Stage::of(draft, &names, &dice).faults(&dice);
     let graph = Graph::of(links.iter().map(|link| (link.from, link.to)));
     let survivors = survivors::survivors(draft, &names, &graph, &spaces, &faults, &dice);
-    Plan {
+    let plan = Plan {
         scenario: draft.name.clone(),
         seed,
         noise: dice.fork("noise").number(),
@@ -47,7 +47,9 @@ pub(super) fn plan(draft: &Draft, seed: u64) -> Plan {
         survivors,
         assertions: assertions(draft),
         left_out,
-    }
+    };
+    debug_assert_eq!(plan.check(), Ok(()), "a scenario that was checked has a plan for every seed");
+    plan
 }
 
 /// The writes that the scenario spells out, by index, with their numbers in the plan of a seed. O(writes).

@@ -38,6 +38,7 @@ impl Graph {
                 }
             }
         }
+        debug_assert!(found.iter().all(|node| *node == of || set.contains(node)), "a part lies in its set");
         found
     }
 
@@ -99,6 +100,7 @@ fn drawn(sound: &BTreeSet<NodeNo>, graph: &Graph, spaces: &[SpacePlan], mut dice
             true => largest.clone(),
             false => grown(start, size, &largest, graph, &mut dice),
         };
+        assert!(set.is_subset(sound), "who survives is sound");
         if graph.fits(&set, spaces) {
             return set.into_iter().collect();
         }
@@ -119,5 +121,6 @@ fn grown(start: NodeNo, size: usize, within: &BTreeSet<NodeNo>, graph: &Graph, d
         set.insert(next);
         last = next;
     }
+    assert!(set.len() <= size.max(1), "no more nodes are taken than were asked for");
     set
 }

@@ -105,6 +105,7 @@ impl Unnumbered<'_> {
                 Action::Patch(_) | Action::Increment { .. } => {}
             }
         }
+        assert!(!edits.is_empty(), "a write writes something");
         PlannedWrite { no, at, node, space, edits, retried }
     }
 }
@@ -238,6 +239,12 @@ impl Ids {
     }
 
     fn draw(&self, dice: &mut Dice) -> usize {
+        let drawn = self.drawn(dice);
+        assert!(drawn < self.count.max(1), "an id is one of those there are");
+        drawn
+    }
+
+    fn drawn(&self, dice: &mut Dice) -> usize {
         match self.pick {
             Pick::Uniform => dice.below(self.count),
             Pick::Hot if dice.chance_ppm(900_000) => dice.below(self.count.div_ceil(10)),

@@ -36,7 +36,7 @@ pub async fn pair() -> (Connection, Connection) {
     (dialled.expect("connected"), accepted)
 }
 
-/// The same, running, members to each other.
+/// Node 1 has dialled node 2; both connections run, and each is a member to the other.
 pub async fn split_pair() -> ((ConnectionHandle, Events), (ConnectionHandle, Events)) {
     let (one, two) = pair().await;
     let (one, two) = (one.split(), two.split());

@@ -94,7 +94,7 @@ impl Bed {
         self.put_all(id, n..n + 1)
     }
 
-    /// The same for each number, in one step; the first refusal.
+    /// Writes `{"n":n}` for each number, in one step. The first refusal.
     pub(super) fn put_all(&mut self, id: &str, numbers: std::ops::Range<usize>) -> Result<(), Refusal> {
         self.write(id, numbers.map(|n| format!(r#"{{"n":{n}}}"#)))
     }

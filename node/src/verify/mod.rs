@@ -95,7 +95,7 @@ pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyEr
     Ok(snapshot(&store.reader().snapshot()?, progress)?)
 }
 
-/// The same for one state of a store that is open.
+/// Verifies a store that is open, as it is in `snapshot`.
 ///
 /// # Errors
 /// [`StoreError`]: it cannot be read.
@@ -127,6 +127,7 @@ impl Check<'_, '_> {
         if self.report.findings.len() < FINDINGS_MAX {
             self.report.findings.push(Finding { place: place.into(), detail: detail.into() });
         }
+        assert!(self.report.findings.len() as u64 <= self.report.differences, "what is listed is counted");
     }
 
     fn space(&mut self, space: &SpaceRow) -> Result<(), StoreError> {

@@ -60,7 +60,7 @@ enum State {
 }
 
 impl Dialler {
-    /// Without targets.
+    /// A dialler without targets.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -112,6 +112,7 @@ impl Dialler {
                 dials.push(DialNow { id, target: entry.target.clone() });
             }
         }
+        assert!(dials.len() <= room, "dials under way are bounded");
         dials
     }
 

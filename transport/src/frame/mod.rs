@@ -35,6 +35,10 @@ const RANGES: u8 = 12;
 /// The kind that came after the first version, so that there are peers that do not know it.
 const AUDIT: u8 = 16;
 
+const _: () = assert!(KINDS.len() == AUDIT as usize, "every kind has its name and its limit");
+const _: () = assert!(FRONTIER_PAGE_MAX * 58 + 128 <= CONTROL_FRAME_BYTES_MAX, "a page of a frontier fits a frame");
+const _: () = assert!(RULES_PAGE_BYTES < GUEST_FRAME_BYTES_MAX, "a page of rules fits a frame that guests may send");
+
 /// What one node says to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
@@ -175,7 +179,7 @@ impl Frame {
         out
     }
 
-    /// The same, packed if that makes a frame of entries smaller: for peers that take it (see [`offers_packing`]).
+    /// The frame's bytes, packed if that makes a frame of entries smaller: for peers that take it (see [`offers_packing`]).
     #[must_use]
     pub fn encode_packed(&self) -> Vec<u8> {
         let plain = self.encode();

@@ -1,5 +1,9 @@
 //! House rules that a compiler does not check.
 
+mod code;
+mod map;
+mod prose;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -8,6 +12,11 @@ const FILE_LINES_MAX: usize = 500;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_path_buf()
+}
+
+/// A path as people write it.
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).to_string_lossy().into_owned()
 }
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {

@@ -1,7 +1,10 @@
 //! The data directory: key, token, store, name, and the note that says where the running node is.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+mod error;
+mod files;
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -9,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use tombolo_crdt::NodeId;
 use tombolo_crdt::rules::NAME_BYTES_MAX;
 use tombolo_transport::{Identity, IdentityError};
+
+pub use error::DataError;
+use files::{MODE_OPEN, MODE_SECRET, create_private_dir, overwrite_file, replace_file};
 
 use crate::store::{OpenError, Store, StoreOptions};
 
@@ -36,106 +42,6 @@ pub struct RunningNode {
     pub node: String,
 }
 
-/// Why a data directory cannot be used. Existing files are left as they are.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum DataError {
-    /// There is no node in it.
-    #[error("there is no node in {}; create one with `tombolo init --data {}`", path.display(), path.display())]
-    NotInitialised {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// `init` where there is a node.
-    #[error("{} holds the node {node} already; use it, or choose another directory", path.display())]
-    Exists {
-        /// The directory.
-        path: PathBuf,
-        /// Its node.
-        node: NodeId,
-    },
-    /// There is a key and no store. The operator's business: the store was deleted, or the directory was copied in part.
-    #[error(
-        "the store {} is gone; the key of node {node} is there. Put the store back from a copy; or make a new, empty one for this key with `tombolo --data {} init` and join the node's spaces again with new tickets: members have them, what nobody else had is lost", path.display(), root.display()
-    )]
-    StoreGone {
-        /// The store's place.
-        path: PathBuf,
-        /// The directory.
-        root: PathBuf,
-        /// The node whose key is there.
-        node: NodeId,
-    },
-    /// There is a store with spaces and no key.
-    #[error(
-        "the key {} is gone, and the store beside it holds spaces: put the key back from a copy. Without one, move the directory away, make a new node with `tombolo init` and join the spaces again with new tickets", path.display()
-    )]
-    KeyGone {
-        /// The key's place.
-        path: PathBuf,
-    },
-    /// Another process has the directory.
-    #[error("a node runs on {0} already{pid}; `tombolo --data {0} status` shows it", path.display())]
-    Running {
-        /// The directory.
-        path: PathBuf,
-        /// The other node's process, in words; empty: not known.
-        pid: String,
-    },
-    /// The name does not fit into a roster.
-    #[error("a node's name has 1 to {NAME_BYTES_MAX} bytes and no control characters; `{name}` does not")]
-    Name {
-        /// The name.
-        name: String,
-    },
-    /// The key cannot be read or made.
-    #[error(transparent)]
-    Identity(#[from] IdentityError),
-    /// The store cannot be opened or made. If another process has it: stop that one first.
-    #[error(transparent)]
-    Store(#[from] OpenError),
-    /// The token file is not one.
-    #[error("{} is not an API token ({reason}); delete it and a new one is made at the next start", path.display())]
-    Token {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong.
-        reason: &'static str,
-    },
-    /// Others can read the token. Whoever has had it can read and write all of the node.
-    #[error(
-        "{0} has mode {mode:04o}: others can reach the API token. Delete it, and a new one is made at the next start; or if nobody else had access: chmod 600 {0}", path.display()
-    )]
-    TokenOpen {
-        /// The file.
-        path: PathBuf,
-        /// Permission bits of the file.
-        mode: u32,
-    },
-    /// The operating system refused.
-    #[error("cannot {doing} {}: {source}", path.display())]
-    Io {
-        /// What was being done: a verb.
-        doing: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// Its reason.
-        source: io::Error,
-    },
-    /// The system has no randomness to give.
-    #[error("the system's random source failed: {0}")]
-    Random(String),
-}
-
-impl DataError {
-    /// Whether the volume has no room.
-    #[must_use]
-    pub fn says_full(&self) -> bool {
-        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
-        matches!(self, Self::Io { source, .. } if full.contains(&source.kind()))
-    }
-}
-
 impl DataDir {
     /// The directory at `root`; nothing is touched.
     #[must_use]
@@ -161,7 +67,7 @@ impl DataDir {
         self.root.join("token")
     }
 
-    /// The store.
+    /// The file of the store.
     #[must_use]
     pub fn store(&self) -> PathBuf {
         self.root.join("store.redb")
@@ -341,81 +247,6 @@ pub(crate) fn check_name(name: &str) -> Result<(), DataError> {
         return Err(DataError::Name { name: name.chars().take(NAME_BYTES_MAX).collect() });
     }
     Ok(())
-}
-
-fn create_private_dir(path: &Path) -> Result<(), DataError> {
-    let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::DirBuilderExt as _;
-        builder.mode(0o700);
-    }
-    let io = |source| DataError::Io { doing: "create", path: path.to_path_buf(), source };
-    builder.create(path).map_err(io)
-}
-
-/// Permission bits of a file that its owner alone may read.
-const MODE_SECRET: u32 = 0o600;
-/// Permission bits of a file that others may read.
-const MODE_OPEN: u32 = 0o644;
-
-/// Options that never follow a symbolic link at the path's end.
-fn no_links() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.write(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed());
-    }
-    options
-}
-
-/// Writes a file beside its place, durably, and moves it there: at its place there is never half of it, and a link there is
-/// replaced, not followed. Its permissions are `mode` whatever the process masks.
-fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DataError> {
-    let io = |doing| move |source| DataError::Io { doing, path: path.to_path_buf(), source };
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
-    match fs::remove_file(&fresh) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(io("write")(error)),
-        _ => {}
-    }
-    let mut options = no_links();
-    options.create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, mode);
-    let written = options.open(&fresh).and_then(|mut file| {
-        #[cfg(unix)]
-        file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&fresh, path)
-    });
-    if written.is_err() {
-        // What is left of it would be removed by the next call, too.
-        drop(fs::remove_file(&fresh));
-    }
-    written.map_err(io("write"))?;
-    #[cfg(unix)]
-    if let Some(folder) = path.parent() {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(io("make durable"))?;
-    }
-    #[cfg(not(unix))]
-    let _ = mode;
-    Ok(())
-}
-
-/// Writes over what is in a file, which takes no room where it is not longer.
-fn overwrite_file(path: &Path, bytes: &[u8]) -> Result<(), DataError> {
-    let written = no_links().open(path).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.set_len(bytes.len() as u64)?;
-        file.sync_all()
-    });
-    written.map_err(|source| DataError::Io { doing: "write", path: path.to_path_buf(), source })
 }
 
 #[cfg(all(test, unix))]

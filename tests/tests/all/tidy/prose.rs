@@ -1,0 +1,51 @@
+//! Rules about comments: each is read alone, by somebody who was not there.
+
+use std::fs;
+
+use super::{all_sources, relative, root};
+
+#[test]
+fn docs_say_their_noun() {
+    for path in all_sources() {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let mut before = "";
+        for line in text.lines().map(str::trim_start) {
+            let begins = line.starts_with("///") && !before.starts_with("///");
+            let bad = begins && line.starts_with("/// The same");
+            assert!(!bad, "{}: who reads this alone does not know what is meant: {line}", relative(&path));
+            before = line;
+        }
+    }
+}
+
+/// One-line docs of public items (not of fields and variants) with at most two words.
+fn short_docs(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim_start).collect();
+    let mut short = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let Some(doc) = line.strip_prefix("/// ") else { continue };
+        let alone = number == 0 || !lines[number - 1].starts_with("///");
+        let rest = lines[number + 1..].iter().find(|line| !line.starts_with("#["));
+        let item = rest.is_some_and(|line| {
+            let kinds =
+                ["pub fn", "pub const", "pub async fn", "pub struct", "pub enum", "pub trait", "pub type", "pub mod"];
+            kinds.iter().any(|kind| line.starts_with(kind))
+        });
+        if alone && item && doc.split_whitespace().count() <= 2 {
+            short.push(format!("{}: {doc}", number + 1));
+        }
+    }
+    short
+}
+
+#[test]
+fn docs_of_public_items_say_something() {
+    assert_eq!(short_docs("/// Its name.\n#[must_use]\npub fn name() {}\n/// Of the feed.\npub fn seq() {}").len(), 1);
+    let mut short = Vec::new();
+    let tests = root().join("tests");
+    for path in all_sources().iter().filter(|path| !path.starts_with(&tests)) {
+        let text = fs::read_to_string(path).expect("UTF-8");
+        short.extend(short_docs(&text).into_iter().map(|doc| format!("{}:{doc}", relative(path))));
+    }
+    assert!(short.is_empty(), "docs of one or two words: {short:#?}");
+}
