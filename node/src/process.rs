@@ -169,6 +169,7 @@ impl Node {
             allow_hosts: config.allow_hosts,
             traffic,
             dials: core.dials(),
+            steps: core.step_times(),
             closing: closed.clone(),
             store: data.store(),
         });

@@ -32,9 +32,19 @@ pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         path: ENTITY,
         summary: "The entity's canonical JSON, now or as it was",
-        query: &[Parameter("at", "A revision, a receipt or a moment (RFC 3339)", Shape::Text(1, 128))],
+        query: &[
+            Parameter("at", "A revision, a receipt or a moment (RFC 3339)", Shape::Text(1, 128)),
+            Parameter("meta", "Whether headers say what the entity takes; not with `at`", Shape::Flag),
+        ],
         headers: &[Parameter("If-None-Match", "Entity tags: 304 if the entity is so", TEXT)],
-        answers: &[("200", "The entity"), ("304", "Not changed")],
+        answers: &[
+            (
+                "200",
+                "The entity. With `meta=true` the headers Tombolo-Row-Bytes, Tombolo-Removed-Objects, \
+                 Tombolo-Removed-Elements and Tombolo-Numbers-Left",
+            ),
+            ("304", "Not changed"),
+        ],
         problems: &[Kind::NotFound, Kind::RevisionUnknown, Kind::TooLarge],
         ..Operation::PLAIN
     },
@@ -89,6 +99,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
 pub(super) struct At {
     /// A revision, a receipt or a moment; none: the present.
     at: Option<String>,
+    /// Headers say what it takes.
+    #[serde(default)]
+    meta: bool,
 }
 
 /// `GET /v1/spaces/{space}/{collection}/{id}`
@@ -101,10 +114,15 @@ pub(super) async fn read(
     let (collection, id) = (path.collection()?, path.id()?);
     let known = request::text(&headers, "if-none-match")?;
     let until = query.at.as_deref().map(history::until).transpose()?;
+    if query.meta && until.is_some() {
+        return Err(Problem::argument(
+            "`meta` tells of the row, and only the present has one: leave out `at` or `meta`",
+        ));
+    }
     let space = app.space(path.space())?;
     let entity = (space.no, collection, id);
     let shown = match until {
-        None => rows::cared(&app, space.id, rows::shown(&app, entity).await).await?,
+        None => rows::cared(&app, space.id, rows::shown(&app, entity, query.meta).await).await?,
         Some(until) => match rows::cared(&app, space.id, rows::read(&app, entity).await).await? {
             Some(present) => {
                 let state = history::state_at(&app, entity, present, until).await?;
@@ -117,12 +135,13 @@ pub(super) async fn read(
         Some(at) => Problem::new(Kind::NotFound, format!("{collection}/{id} was not there at {}", clip(at))),
         None => rows::absent(collection, id),
     };
-    let Shown { revision, view } = shown.ok_or_else(absent)?;
+    let Shown { revision, view, size } = shown.ok_or_else(absent)?;
     let mut response = match known.is_some_and(|known| matches_tag(known, revision)) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => write::json_response(view),
     };
     response.headers_mut().insert(header::ETAG, rows::etag(revision));
+    size.iter().for_each(|size| size.headers(response.headers_mut()));
     Ok(response)
 }
 

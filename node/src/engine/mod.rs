@@ -68,7 +68,7 @@ use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{Digest, Hlc, NodeId, SpaceId};
 
 pub use acks::Acks;
-pub use budget::STEP_WORK_MAX;
+pub use budget::{STEP_KINDS, STEP_WORK_MAX};
 pub use care::CareCounters;
 pub use clocks::CLOCK_OFF_MILLIS;
 pub use io::{
@@ -76,7 +76,10 @@ pub use io::{
     ReceiptState, Refusal, Reply, ReplyTo, StepCost, Target, WriteCommand, WriteOutcome, Written,
 };
 pub use planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, Plan, Planned};
-pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
+pub use status::{
+    ConnectionStatus, Counters, HeldStatus, LargeRow, MemberStatus, PeerAck, RunningOut, Sizes, SpaceStatus, Status,
+    Twin,
+};
 
 use memory::{Aims, Health, Memory, Own, Queue};
 use rows::Pasts;

@@ -202,10 +202,11 @@ fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
         held: held.into_iter().chain(forks).collect(),
         held_bytes: space.held.bytes() as u64,
         refused: space.row.refused,
-        poisoned: space.care.frozen().len() as u64,
+        frozen_entities: space.care.frozen().len() as u64,
         frozen: frozen.take(NAMED_MAX).collect(),
         disputed: disputed.take(NAMED_MAX).collect(),
         care: space.care.counters,
+        sizes: space.care.scrub.sizes().clone(),
         clock_ahead: space.clock_ahead,
         members: space.others(me).into_iter().map(|(node, member)| member_status(space, conns, node, member)).collect(),
     }

@@ -134,7 +134,7 @@ impl Space {
             running: [0; 16],
             sums: tombolo_crdt::digest::StateSums::default(),
             entities: 0,
-            poisoned: 0,
+            frozen: 0,
             applied: 0,
             refused: 0,
         };

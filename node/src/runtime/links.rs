@@ -309,7 +309,7 @@ mod tests {
         let links = Links::new(Arc::clone(&traffic));
         let (conn, link, unpacked) = links.insert(handle);
         let (space, digest) = (SpaceId::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
-        let summary = Summary { space, frontier: digest, state: digest, poisoned: 0, common: None };
+        let summary = Summary { space, frontier: digest, state: digest, frozen: 0, common: None };
         assert_eq!(links.control(conn, &Frame::Summary(summary)), None);
         while !matches!(events.next().await, Some(Event::Writable { channel: Channel::Transfer(0), .. })) {}
 

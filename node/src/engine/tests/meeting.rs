@@ -54,7 +54,7 @@ impl Bed {
     /// A member says that it has what this node has.
     fn agree(&mut self, conn: ConnId) {
         let (space, frontier, state) = self.stands();
-        let summary = Summary { space, frontier, state, poisoned: 0, common: None };
+        let summary = Summary { space, frontier, state, frozen: 0, common: None };
         drop(self.stepped(vec![Input::Frame(conn, Frame::Summary(summary))]));
     }
 

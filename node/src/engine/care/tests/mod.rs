@@ -97,7 +97,7 @@ fn no_history_is_too_long_to_be_folded() {
     let row = bed.stored("a").unwrap();
     bed.differs("a");
     bed.tend(10);
-    assert_eq!((bed.suspects().len(), bed.status().poisoned), (0, 0));
+    assert_eq!((bed.suspects().len(), bed.status().frozen_entities), (0, 0));
     assert_eq!(
         (bed.stored("a").unwrap(), bed.status().disputed.len()),
         (row.clone(), 1),
@@ -126,7 +126,7 @@ fn a_long_history_that_grows_all_the_time_is_given_up_if_it_is_not_damaged() {
         bed.put("a", rounds).unwrap();
         bed.tend(1);
     }
-    assert_eq!((bed.care().counters.repaired, bed.status().poisoned), (1, 0));
+    assert_eq!((bed.care().counters.repaired, bed.status().frozen_entities), (1, 0));
     assert_eq!((bed.view("z").as_str(), bed.view("a")), (r#"{"n":1}"#, format!(r#"{{"n":{rounds}}}"#)));
 }
 
@@ -217,7 +217,7 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
     bed.care().audit.ask(peer(), frontier, mono);
     bed.tend(6);
     let status = bed.status();
-    assert_eq!((status.poisoned, status.care.sums_corrected), (1, 0));
+    assert_eq!((status.frozen_entities, status.care.sums_corrected), (1, 0));
     let row = &bed.engine.memory.spaces[&bed.space].row;
     assert_eq!((row.sums.rows, row.entities), before);
     assert!(bed.care().audit.speaks(), "and the audit goes on");
@@ -292,7 +292,7 @@ fn a_row_of_a_newer_version_is_left_alone_and_told() {
         assert_eq!(bed.stored("a"), Some(newer.clone()));
     }
     let status = bed.status();
-    assert_eq!((status.poisoned, status.care.repaired), (1, 0));
+    assert_eq!((status.frozen_entities, status.care.repaired), (1, 0));
     assert!(status.frozen[0].2.contains("row version 2"), "{:?}", status.frozen);
     bed.put("b", 2).unwrap();
 }
