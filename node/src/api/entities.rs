@@ -17,7 +17,7 @@ use super::request::{self, Params, PathParts, clip};
 use super::rows::Shown;
 use super::turns::Lane;
 use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS_TYPE, Outcome};
-use super::{ENTITY_BODY_MAX, SharedApp, history, rows};
+use super::{SharedApp, WRITE_BODY_MAX, history, rows};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 use crate::store::Snapshot;
 
@@ -160,7 +160,7 @@ pub(super) async fn put(
     body: Body,
 ) -> Result<Response, Problem> {
     request::need_content_type(&headers, &["application/json"])?;
-    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
+    let bytes = request::read_body(&headers, body, WRITE_BODY_MAX).await?;
     let value = request::parse_json(&app, &bytes).await?;
     let base = request::text(&headers, "tombolo-base")?.map(request::revision).transpose()?;
     let request = EntityRequest { app: &app, path: &path, method: Method::PUT, uri: &uri, headers: &headers, bytes };
@@ -176,7 +176,7 @@ pub(super) async fn patch(
     body: Body,
 ) -> Result<Response, Problem> {
     request::need_content_type(&headers, &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE])?;
-    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
+    let bytes = request::read_body(&headers, body, WRITE_BODY_MAX).await?;
     let value = request::parse_json(&app, &bytes).await?;
     let write = match request::content_type(&headers).as_str() {
         MERGE_PATCH => Write::MergePatch(value),
@@ -246,7 +246,7 @@ pub(super) async fn create(
 ) -> Result<Response, Problem> {
     request::need_content_type(&headers, &["application/json"])?;
     let collection = path.collection()?;
-    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
+    let bytes = request::read_body(&headers, body, WRITE_BODY_MAX).await?;
     let value = request::parse_json(&app, &bytes).await?;
     let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
     let space = app.space(path.space())?;

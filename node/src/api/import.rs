@@ -20,6 +20,7 @@ use tombolo_crdt::entity::Write;
 use tombolo_crdt::entry::Trace;
 use tombolo_crdt::json::Json;
 
+use super::SharedApp;
 use super::describe::{HttpMethod, Operation, Parameter, Shape, TEXT};
 use super::export::ndjson;
 use super::lines::{IdTemplate, LINE_BYTES_MAX, Line, LineSplitter};
@@ -27,7 +28,7 @@ use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts};
 use super::spaces::unexpected;
 use super::turns::StreamPlace;
-use super::{ENTITY_BODY_MAX, SharedApp};
+use super::SharedApp;
 use crate::engine::{Command, EntityWrite, Expect, PLANNED_HERE_BYTES, Refusal, Reply, WriteCommand, Written};
 use crate::handle::{Pending, Stopped};
 
@@ -325,11 +326,11 @@ impl Import {
     }
 
     fn parse(&self, line: Line) -> Result<EntityWrite, (Option<String>, Problem)> {
-        let too_large = |limit: usize| {
-            Problem::new(Kind::TooLarge, format!("the line is over the limit of {limit} bytes"))
-                .with("limit", limit as u64)
+        let too_large = || {
+            Problem::new(Kind::TooLarge, format!("the line is over the limit of {LINE_BYTES_MAX} bytes"))
+                .with("limit", LINE_BYTES_MAX as u64)
         };
-        let bytes = line.bytes.ok_or_else(|| (None, too_large(LINE_BYTES_MAX)))?;
+        let bytes = line.bytes.ok_or_else(|| (None, too_large()))?;
         // Files of some editors and spreadsheets begin so; the CLI takes them, too.
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).filter(|_| line.number == 1).unwrap_or(&bytes);
         let value = Json::parse(bytes).map_err(|error| {
@@ -346,9 +347,6 @@ impl Import {
         let checked = request::check_entity_id(&id).and_then(|()| request::check_collection_name(&collection));
         if let Err(problem) = checked {
             return Err((Some(id), problem));
-        }
-        if bytes.len() > ENTITY_BODY_MAX {
-            return Err((Some(id), too_large(ENTITY_BODY_MAX)));
         }
         let write = Write::Put { value, base: None };
         Ok(EntityWrite { collection, id, expect: Expect::Any, write })
