@@ -14,7 +14,7 @@ use tombolo_transport::discovery::Discovery;
 use tombolo_transport::{BindError, CloseCode, Endpoint, Settings};
 
 use crate::api;
-use crate::engine::{Engine, EngineConfig, EngineError, STEP_WORK_MAX};
+use crate::engine::{Command, Engine, EngineConfig, EngineError, STEP_WORK_MAX};
 use crate::handle::EngineHandle;
 use crate::runtime::{Addresses, Clock, Core, CoreConfig, DataDir, DataError, RunningNode, Traffic, check_name};
 use crate::store::CACHE_BYTES;
@@ -23,6 +23,10 @@ use crate::store::CACHE_BYTES;
 const HTTP_GRACE: Duration = Duration::from_secs(5);
 /// How often a note that found no room is tried again.
 const NOTE_RETRY: Duration = Duration::from_secs(2);
+/// How often this machine is asked for its outward address, where it was not said: it may have moved to another network.
+const ADDRESS_EVERY: Duration = Duration::from_secs(30);
+/// How long a name that is told to others may take to resolve before it is warned of.
+const RESOLVE_WAIT: Duration = Duration::from_secs(10);
 /// How long peers may take to be told that the node stops.
 const CLOSE_GRACE: Duration = Duration::from_millis(500);
 
@@ -148,7 +152,8 @@ impl Node {
         }
 
         let clock = Clock::start();
-        let contact = Contact { name, addrs: advertised(&config.advertise, listen)? };
+        let told = advertised(&config.advertise, listen)?;
+        let contact = Contact { name, addrs: told.clone() };
         let engine = Engine::open(store, engine_config(&identity, contact)?)?;
         let traffic = Arc::new(Traffic::default());
         let (stop, stopping) = watch::channel(false);
@@ -175,6 +180,10 @@ impl Node {
         });
         let running = RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() };
         note_running(&data, running, closed.clone())?;
+        match config.advertise.is_empty() {
+            true => drop(tokio::spawn(follow_address(handle, (listen, told), closed.clone()))),
+            false => drop(tokio::spawn(warn_of_names(config.advertise))),
+        }
         let http = tokio::spawn(api::serve(listener, app, closed));
         tracing::info!(node = %addresses.node, %listen, http = %addresses.http, "running");
         Ok(Self { data, addresses, core, endpoint, http, thread, ended, closing, stop })
@@ -244,6 +253,44 @@ fn note_running(data: &DataDir, running: RunningNode, mut closed: watch::Receive
         }
     });
     Ok(())
+}
+
+/// Has the engine tell the address that this machine has now, as long as the node runs.
+async fn follow_address(
+    engine: EngineHandle,
+    (listen, mut told): (SocketAddr, Vec<String>),
+    mut closed: watch::Receiver<bool>,
+) {
+    while tokio::time::timeout(ADDRESS_EVERY, closed.wait_for(|closed| *closed)).await.is_err() {
+        // Without a network there is none: what was last is as good as nothing.
+        let Ok(now) = advertised(&[], listen) else { continue };
+        if now.is_empty() || now == told {
+            continue;
+        }
+        tracing::info!(before = ?told, ?now, "this machine has another address");
+        if engine.call(Command::Addresses(now.clone())).await.is_err() {
+            return;
+        }
+        told = now;
+    }
+}
+
+/// Warns of names that are told to others and do not resolve here: most likely they do not there.
+async fn warn_of_names(told: Vec<String>) {
+    for name in told.iter().filter(|addr| addr.parse::<SocketAddr>().is_err()) {
+        let found = tokio::net::lookup_host(name.as_str());
+        let found = tokio::time::timeout(RESOLVE_WAIT, found).await.map(|found| found.map(Iterator::count));
+        let reason = match found {
+            Ok(Ok(1..)) => continue,
+            Ok(Ok(0)) => "it has no address".to_owned(),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "the resolver does not answer".to_owned(),
+        };
+        tracing::warn!(
+            %name, %reason,
+            "others are told a name that does not resolve here: unless it does there, they try it in vain; say another with --advertise"
+        );
+    }
 }
 
 fn random() -> Result<[u8; 32], StartError> {

@@ -12,18 +12,17 @@ use super::conn::Conns;
 use super::io::{Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::space::Space;
-use super::spaces::Spaces;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
 use crate::store::{Batch, StoreError};
 
 /// Where an entry is.
 pub(super) fn receipt(
-    spaces: &Spaces,
-    conns: &Conns,
+    memory: &Memory,
     me: NodeId,
     receipt: Receipt,
     batch: &Batch<'_>,
 ) -> Result<Option<ReceiptState>, StoreError> {
+    let Memory { spaces, conns, contacts, .. } = memory;
     let Some(space) = spaces.values().find(|space| space.feeds.contains_key(&receipt.feed)) else { return Ok(None) };
     let row = batch.entry(receipt.feed, receipt.seq)?;
     let journal = row.as_ref().map(|row| row.journal);
@@ -37,7 +36,8 @@ pub(super) fn receipt(
         let author = space.feeds.get(&receipt.feed).is_some_and(|feed| feed.opening.node == node);
         // Of an entry that is not here nothing is claimed.
         let acknowledged = row.is_some() && (now || earlier || author);
-        PeerAck { node, name: member.contact.name, acknowledged, connected: session.is_some() }
+        let name = contacts.of(node, &member.contact).name;
+        PeerAck { node, name, acknowledged, connected: session.is_some() }
     });
     let peers = peers.collect();
     let verdict = row.and_then(|row| Verdict::from_code(row.verdict)).map(Verdict::name);
