@@ -277,12 +277,14 @@ struct Contact {
     clock_skew: Option<i64>,
     /// Dials that failed since the last success.
     dial_failures: u64,
+    /// When the last connection ended, milliseconds since 1970.
+    parted: Option<u64>,
 }
 
 /// A figure of a member: name, help, value if it is known.
 type MemberFigure = (&'static str, &'static str, fn(&MemberStatus, Contact) -> Option<i64>);
 
-const MEMBER_FIGURES: [MemberFigure; 7] = [
+const MEMBER_FIGURES: [MemberFigure; 8] = [
     ("member_connected", "Whether the member is connected", |member, _| Some(i64::from(member.connected))),
     ("member_in_step", "Whether the member holds what this node holds", |member, _| Some(i64::from(member.in_step))),
     ("member_diverged", "Whether states differ at equal frontiers: a defect", |member, _| {
@@ -298,6 +300,14 @@ const MEMBER_FIGURES: [MemberFigure; 7] = [
     ("member_clock_skew_milliseconds", "The clock of the connected member less that of this node", |_, contact| {
         contact.clock_skew
     }),
+    (
+        "member_last_contact_timestamp_seconds",
+        "When the member was last connected, seconds since 1970",
+        |member, contact| {
+            let last = if member.connected { Some(Clock::wall_millis()) } else { contact.parted };
+            last.map(|millis| (millis / 1_000).cast_signed())
+        },
+    ),
     ("member_dial_failures", "Dials of the member that failed since the last success", |_, contact| {
         Some(contact.dial_failures.cast_signed())
     }),
@@ -318,7 +328,9 @@ fn members(registry: &mut Registry, status: &Status, app: &App) {
         for (space, member) in status.spaces.iter().flat_map(|space| space.members.iter().map(move |m| (space, m))) {
             let labels =
                 Member { space: space.space.to_string(), node: member.node.to_string(), name: member.name.clone() };
-            if let Some(value) = figure(member, contacts.get(&member.node).copied().unwrap_or_default()) {
+            let contact = contacts.get(&member.node).copied().unwrap_or_default();
+            let contact = Contact { parted: app.traffic.parted(member.node), ..contact };
+            if let Some(value) = figure(member, contact) {
                 family.get_or_create(&labels).set(value);
             }
         }

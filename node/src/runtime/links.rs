@@ -11,6 +11,7 @@ use tombolo_transport::frame::{Frame, Hello, offers_packing};
 use tombolo_transport::limits::{TRANSFER_SEND_BUFFER, TRANSFERS_MAX};
 use tombolo_transport::{CloseCode, ConnectionHandle, SendError, Standing};
 
+use super::clock::Clock;
 use super::traffic::{PeerTraffic, Traffic};
 use crate::engine::ConnId;
 
@@ -83,7 +84,8 @@ impl Links {
     }
 
     pub(super) fn remove(&self, conn: ConnId) {
-        self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+        let gone = self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+        gone.iter().for_each(|link| link.traffic.parted(Clock::wall_millis()));
     }
 
     /// Breaks connections at once: all, or those with a peer. Returns how many.
