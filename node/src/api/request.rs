@@ -291,6 +291,25 @@ mod tests {
 
     use super::*;
 
+    /// A body that began and does not go on.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up_and_one_that_moves_is_not() {
+        use futures_util::stream;
+        let begun = tokio::time::Instant::now();
+        let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+        let stands = Body::from_stream(first.chain(stream::pending()));
+        let problem = read_body(&HeaderMap::new(), stands, 100).await.expect_err("nothing comes");
+        assert_eq!((problem.kind, problem.to_json()["status"].as_u64()), (Kind::Timeout, Some(408)));
+        assert_eq!(begun.elapsed().as_secs(), BODY_WAIT.as_secs());
+        // One byte every twenty seconds, for longer than a body may stand still.
+        let slow = stream::unfold(0, |sent| async move {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            (sent < 5).then(|| (Ok::<_, std::io::Error>(Bytes::from_static(b"x")), sent + 1))
+        });
+        let body = read_body(&HeaderMap::new(), Body::from_stream(slow), 100).await.expect("it comes to its end");
+        assert_eq!(body.len(), 5);
+    }
+
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs.iter();
         pairs.map(|(name, value)| (name.parse().expect("a name"), HeaderValue::from_static(value))).collect()

@@ -357,23 +357,32 @@ mod tests {
             ext: Vec::new(),
         };
         let hello = Frame::Hello(hello).encode();
-        let cases = [(vec![vec![2, 0]], "malformed frame of kind 2"), (vec![hello.clone(), hello], "a second hello")];
-        for (frames, expected) in cases {
+        let talk = vec![Frame::RulesDone.encode(); STRANGE_FRAMES_MAX + 1];
+        let cases = [
+            (vec![vec![2, 0]], CloseCode::Protocol, "malformed frame of kind 2"),
+            (vec![hello.clone(), hello], CloseCode::Protocol, "a second hello"),
+            (talk, CloseCode::Refused, "more frames than who has nothing in common has to say"),
+        ];
+        for (frames, code, expected) in cases {
             let (handle, mut heard) = theirs.connect(address, Some(us)).await.unwrap().split();
             assert!(matches!(events.recv().await, Some(LinkEvent::Up(_))));
             frames.into_iter().for_each(|frame| handle.send_control(frame).unwrap());
-            let mut told = None;
-            while let Some(event) = heard.next().await {
-                if let Event::Closed(lost) = event {
-                    told = Some(lost);
+            let (mut told, mut is_closed) = (None, false);
+            while told.is_none() || !is_closed {
+                tokio::select! {
+                    event = heard.next(), if told.is_none() => match event.expect("it is said why it ends") {
+                        Event::Closed(lost) => told = Some(lost),
+                        _ => {}
+                    },
+                    // What nobody takes keeps the next from coming.
+                    next = input(&mut items) => is_closed |= matches!(next, Input::Closed(..)),
                 }
             }
             let reason = match told.unwrap() {
-                tombolo_transport::Lost::ByPeer { code: CloseCode::Protocol, reason } => reason,
+                tombolo_transport::Lost::ByPeer { code: closed, reason } if closed == code => reason,
                 other => panic!("{other}"),
             };
             assert_eq!(reason, expected);
-            while !matches!(input(&mut items).await, Input::Closed(..)) {}
             assert!(matches!(events.recv().await, Some(LinkEvent::Down(_, false))));
         }
     }

@@ -199,6 +199,27 @@ mod tests {
     }
 
     #[test]
+    fn two_members_of_one_name_are_told_apart_and_strangers_are_nobodys_concern() {
+        let mut status = fleet();
+        let members = &mut status.spaces[0].members;
+        members[4].name = "vm".to_owned();
+        members[5].name = "vm".to_owned();
+        let short = members[4..6].iter().map(|member| human::short(&member.node).to_owned()).collect::<Vec<_>>();
+        status.dials.retain(|dial| dial.node.as_deref().is_some_and(|node| node.starts_with(&short[0])));
+        let text = render(&status, NOW, None);
+        for short in &short {
+            assert!(text.contains(&format!("vm ({short})")), "{text}");
+        }
+        assert!(text.contains(&format!("! cannot reach vm ({}): no answer", short[0])), "{text}");
+        // Somebody else's node on this network, which answers nobody.
+        let lines = text.lines().count();
+        status.dials.push(Dial { node: Some("f".repeat(64)), ..status.dials[0].clone() });
+        assert_eq!(render(&status, NOW, None).lines().count(), lines);
+        status.joins.push(serde_json::json!({"name": "other"}));
+        assert!(render(&status, NOW, None).contains("! cannot reach ffffffff"), "it may be whom a ticket leads to");
+    }
+
+    #[test]
     fn entities_that_run_out_and_large_rows_are_told_with_the_way_out() {
         let space: SpaceStatus = serde_json::from_str(
             r#"{"name":"shop","running_out_entities":7,
