@@ -44,6 +44,7 @@ pub(crate) struct SpaceStatus {
     pub(crate) frontier: String,
     pub(crate) state: String,
     pub(crate) held: Vec<Held>,
+    pub(crate) held_feeds: u64,
     pub(crate) refused: u64,
     pub(crate) frozen_entities: u64,
     pub(crate) frozen: Vec<Frozen>,

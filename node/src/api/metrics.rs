@@ -228,9 +228,7 @@ const SPACE_FIGURES: [SpaceFigure; 13] = [
     ("space_entities", "Present entities", |space| space.entities),
     ("space_journal", "Last journal position", |space| space.journal),
     ("space_feeds", "Feeds in the frontier", |space| space.feeds as u64),
-    ("space_held_entries", "Entries waiting for a dependency", |space| {
-        space.held.iter().map(|held| held.entries).sum()
-    }),
+    ("space_held_entries", "Entries waiting for a dependency", |space| space.held_entries),
     ("space_held_bytes", "Bytes of entries waiting for a dependency", |space| space.held_bytes),
     ("space_refused_entries", "Refused entries", |space| space.refused),
     ("space_frozen_entities", "Entities that are frozen: damaged, and not to be built anew", |space| {

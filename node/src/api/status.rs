@@ -65,6 +65,8 @@ pub(super) fn space(space: &SpaceStatus) -> Value {
         "frontier": space.frontier.to_string(),
         "state": space.state.to_string(),
         "held": space.held.iter().map(held).collect::<Vec<_>>(),
+        "held_feeds": space.held_feeds,
+        "held_entries": space.held_entries,
         "held_bytes": space.held_bytes,
         "refused": space.refused,
         "frozen_entities": space.frozen_entities,

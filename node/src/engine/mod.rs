@@ -248,7 +248,8 @@ impl Engine {
     /// The same by feed, and what they wait for.
     #[must_use]
     pub fn held_by_feed(&self, space: SpaceId) -> Vec<HeldStatus> {
-        self.memory.spaces.get(&space).map(report::held_status).unwrap_or_default()
+        let of = |space| report::held_status(space, usize::MAX).1;
+        self.memory.spaces.get(&space).map(of).unwrap_or_default()
     }
 
     /// Work that a step may do, one piece more included or not: [`EngineConfig::step_work`].

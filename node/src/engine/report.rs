@@ -160,21 +160,23 @@ fn reason(space: &Space, feed: FeedId) -> String {
     }
 }
 
-/// What is held, by feed.
-pub(super) fn held_status(space: &Space) -> Vec<HeldStatus> {
+/// What is held, by feed, of so many feeds at most; and of how many there is any.
+pub(super) fn held_status(space: &Space, most: usize) -> (usize, Vec<HeldStatus>) {
     let of = |feed| {
         let (seq, entries) = space.held.of(feed)?;
         let reason = reason(space, feed);
         let node = space.feeds.get(&feed)?.opening.node;
         Some(HeldStatus { node, feed: feed.to_string(), seq, entries: entries as u64, reason })
     };
-    space.held.feeds().into_iter().filter_map(of).collect()
+    let (count, feeds) = space.held.first_feeds(most);
+    (count, feeds.into_iter().filter_map(of).collect())
 }
 
 fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
     let frontier = space.frontier_digest();
-    let held = held_status(space);
-    let forks = space.feeds.iter().filter_map(|(id, feed)| {
+    let (held_feeds, held) = held_status(space, NAMED_MAX);
+    let forks = space.forks.iter().take(NAMED_MAX).filter_map(|id| {
+        let feed = space.feeds.get(id)?;
         let seq = feed.fork?;
         let reason = format!(
             "its chain forks at entry {seq}: two nodes hold different entries there; nothing more is taken from it"
@@ -200,6 +202,8 @@ fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
         frontier,
         state: space.state_digest(),
         held: held.into_iter().chain(forks).collect(),
+        held_feeds: held_feeds as u64,
+        held_entries: space.held.len() as u64,
         held_bytes: space.held.bytes() as u64,
         refused: space.row.refused,
         frozen_entities: space.care.frozen().len() as u64,

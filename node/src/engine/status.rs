@@ -10,7 +10,7 @@ use super::budget::STEP_KINDS;
 use super::care::CareCounters;
 use super::io::StepCost;
 
-/// Frozen and disputed entities that are named in a status.
+/// Frozen and disputed entities, and feeds that wait, that are named in a status.
 pub(super) const NAMED_MAX: usize = 100;
 
 /// Whether a member has an entry.
@@ -83,8 +83,12 @@ pub struct SpaceStatus {
     pub frontier: Digest,
     /// State digest.
     pub state: Digest,
-    /// Entries held, and why the first of each feed waits.
+    /// Entries held, and why the first of each feed waits; and feeds whose chain forks. At most [`NAMED_MAX`] of each.
     pub held: Vec<HeldStatus>,
+    /// Feeds with held entries.
+    pub held_feeds: u64,
+    /// Held entries.
+    pub held_entries: u64,
     /// Bytes of held entries.
     pub held_bytes: u64,
     /// Refused entries.

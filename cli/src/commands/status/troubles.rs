@@ -125,7 +125,13 @@ pub(super) fn of_space(space: &SpaceStatus, names: &Names, now_ms: u64) -> Vec<S
         let wait = if held.entries == 1 { "waits" } else { "wait" };
         format!("{entries} of {} {wait}: {}", names.shown(&held.node), human::plain(&held.reason))
     });
-    lines.extend(limited(held.collect(), "feeds wait: `tombolo status --json`"));
+    let mut held: Vec<String> = limited(held.collect(), "feeds wait: `tombolo status --json`");
+    // Of more than a hundred only the number is told.
+    let untold = space.held_feeds.saturating_sub(space.held.len() as u64);
+    if untold > 0 {
+        held.push(format!("{} wait beside these", human::many(untold, "feed", "feeds")));
+    }
+    lines.extend(held);
     if space.refused > 0 {
         let entries = human::many(space.refused, "entry", "entries");
         lines.push(format!("{entries} refused and kept in quarantine"));
