@@ -17,7 +17,7 @@ use super::request::{self, Params, PathParts, clip};
 use super::rows::Shown;
 use super::turns::Lane;
 use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS_TYPE, Outcome};
-use super::{SharedApp, WRITE_BODY_MAX, history, rows};
+use super::{SharedApp, history, rows};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 use crate::store::Snapshot;
 
@@ -26,6 +26,8 @@ const IF_MATCH: Parameter = Parameter("If-Match", "Entity tags, or `*`: the enti
 const IDEMPOTENCY: Parameter =
     Parameter("Idempotency-Key", "A repeated request is answered as the first was", Shape::Text(1, 256));
 const TRACE: Parameter = Parameter("traceparent", "W3C trace context", TEXT);
+/// What a patch may be.
+const PATCHES: &[&str] = &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE];
 const PATCH_PROBLEMS: &[Kind] = &[Kind::Role, Kind::NotFound, Kind::RevisionMismatch, Kind::IdempotencyConflict];
 
 pub(super) const OPERATIONS: &[Operation] = &[
@@ -69,7 +71,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: ENTITY,
         summary: "Changes the entity",
         headers: &[IF_MATCH, IDEMPOTENCY, TRACE],
-        bodies: &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE],
+        bodies: PATCHES,
         problems: PATCH_PROBLEMS,
         ..Operation::PLAIN
     },
@@ -159,9 +161,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &["application/json"])?;
-    let bytes = request::read_body(&headers, body, WRITE_BODY_MAX).await?;
-    let value = request::parse_json(&app, &bytes).await?;
+    let (bytes, value) = request::read_write(&app, &headers, body, JSON).await?;
     let base = request::text(&headers, "tombolo-base")?.map(request::revision).transpose()?;
     let request = EntityRequest { app: &app, path: &path, method: Method::PUT, uri: &uri, headers: &headers, bytes };
     request.run(base, |base| Write::Put { value, base }).await
@@ -175,9 +175,7 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE])?;
-    let bytes = request::read_body(&headers, body, WRITE_BODY_MAX).await?;
-    let value = request::parse_json(&app, &bytes).await?;
+    let (bytes, value) = request::read_write(&app, &headers, body, PATCHES).await?;
     let write = match request::content_type(&headers).as_str() {
         MERGE_PATCH => Write::MergePatch(value),
         JSON_PATCH => super::transactions::json_patch(&value)?,
@@ -244,10 +242,8 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &["application/json"])?;
     let collection = path.collection()?;
-    let bytes = request::read_body(&headers, body, WRITE_BODY_MAX).await?;
-    let value = request::parse_json(&app, &bytes).await?;
+    let (bytes, value) = request::read_write(&app, &headers, body, JSON).await?;
     let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
     let space = app.space(path.space())?;
     let id = Uuid::now_v7().to_string();

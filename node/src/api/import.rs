@@ -88,7 +88,8 @@ pub(super) struct Query {
     skip_bad: bool,
 }
 
-/// `POST /v1/spaces/{space}/{collection}/import`
+/// `POST /v1/spaces/{space}/{collection}/import` takes values, `POST /v1/spaces/{space}/import` an export. Has a task take the
+/// lines, and answers with what it says.
 pub(super) async fn import(
     State(app): State<SharedApp>,
     path: PathParts,
@@ -96,44 +97,8 @@ pub(super) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let collection = path.collection()?.to_owned();
-    let ids = match (&query.id, &query.id_template) {
-        (Some(field), None) => IdTemplate::field(field),
-        (None, Some(template)) => {
-            IdTemplate::parse(template).map_err(|reason| Problem::argument(format!("id_template: {reason}")))?
-        }
-        _ => return Err(Problem::argument("say where ids come from: either id=FIELD or id_template=TEMPLATE")),
-    };
-    begin(app, &path, Form::Values { collection, ids }, query.skip_bad, (&headers, body))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RestoreQuery {
-    #[serde(default)]
-    skip_bad: bool,
-}
-
-/// `POST /v1/spaces/{space}/import`
-pub(super) async fn restore(
-    State(app): State<SharedApp>,
-    path: PathParts,
-    Params(query): Params<RestoreQuery>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    begin(app, &path, Form::Exported, query.skip_bad, (&headers, body))
-}
-
-/// Has a task take the lines; answers with what it says.
-fn begin(
-    app: SharedApp,
-    path: &PathParts,
-    form: Form,
-    skip_bad: bool,
-    (headers, body): (&HeaderMap, Body),
-) -> Result<Response, Problem> {
-    request::need_content_type(headers, &TYPES)?;
+    let form = form(&path, &query)?;
+    request::need_content_type(&headers, &TYPES)?;
     let space = app.space(path.space())?.id;
     let place = app.turns.stream()?;
     let (answers, receiver) = mpsc::channel(ANSWERS);
@@ -142,8 +107,8 @@ fn begin(
         app,
         space,
         form,
-        skip_bad,
-        trace: request::trace(headers),
+        skip_bad: query.skip_bad,
+        trace: request::trace(&headers),
         answers,
         counters: Counters::default(),
         seen: 0,
@@ -156,6 +121,24 @@ fn begin(
     };
     tokio::spawn(job.run(body.into_data_stream()));
     Ok(ndjson(Body::from_stream(ReceiverStream::new(receiver))))
+}
+
+/// What the lines look like, by where they are sent and what is said of their ids.
+fn form(path: &PathParts, query: &Query) -> Result<Form, Problem> {
+    let ids = match (path.is_of_collection(), &query.id, &query.id_template) {
+        (true, Some(field), None) => IdTemplate::field(field),
+        (true, None, Some(template)) => {
+            IdTemplate::parse(template).map_err(|reason| Problem::argument(format!("id_template: {reason}")))?
+        }
+        (true, ..) => {
+            return Err(Problem::argument("say where ids come from: either id=FIELD or id_template=TEMPLATE"));
+        }
+        (false, None, None) => return Ok(Form::Exported),
+        (false, ..) => {
+            return Err(Problem::argument("the lines of an export have their ids: leave `id` and `id_template` out"));
+        }
+    };
+    Ok(Form::Values { collection: path.collection()?.to_owned(), ids })
 }
 
 #[derive(Debug, Default)]

@@ -69,7 +69,7 @@ fn routes() -> [(&'static str, MethodRouter<SharedApp>); 22] {
         ("/v1/spaces/{space}/transactions", post(transactions::transact)),
         ("/v1/spaces/{space}/changes", get(changes::changes)),
         ("/v1/spaces/{space}/export", get(export::export)),
-        ("/v1/spaces/{space}/import", post(import::restore)),
+        ("/v1/spaces/{space}/import", post(import::import)),
         ("/v1/spaces/{space}/{collection}", get(listing::list).post(entities::create)),
         // An entity may be called `import`.
         ("/v1/spaces/{space}/{collection}/import", entity.clone().post(import::import)),

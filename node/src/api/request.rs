@@ -48,6 +48,11 @@ impl PathParts {
         self.get("space")
     }
 
+    /// Whether the path names a collection.
+    pub(super) fn is_of_collection(&self) -> bool {
+        self.0.contains_key("collection")
+    }
+
     /// The collection, checked.
     pub(super) fn collection(&self) -> Result<&str, Problem> {
         let name = self.get("collection");
@@ -168,10 +173,19 @@ pub(super) fn need_content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<
     Err(Problem::new(Kind::UnsupportedMediaType, detail).hint(hint))
 }
 
-/// A JSON body, exact. A large one is read in a turn.
-pub(super) async fn parse_json(app: &App, bytes: &Bytes) -> Result<Json, Problem> {
-    let body = bytes.clone();
-    app.turns.value(bytes.len(), move || json(&body)).await?
+/// The JSON body of a write, exact, of one of the content types `wanted`: as it came and as it reads. A large one is read in
+/// a turn.
+pub(super) async fn read_write(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    wanted: &[&str],
+) -> Result<(Bytes, Json), Problem> {
+    need_content_type(headers, wanted)?;
+    let bytes = read_body(headers, body, super::WRITE_BODY_MAX).await?;
+    let text = bytes.clone();
+    let value = app.turns.value(bytes.len(), move || json(&text)).await??;
+    Ok((bytes, value))
 }
 
 fn json(bytes: &[u8]) -> Result<Json, Problem> {
