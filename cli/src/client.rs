@@ -44,6 +44,11 @@ impl Answer {
         serde_json::from_slice(&self.body).map_err(|error| CliError::unexpected("the JSON differs", error))
     }
 
+    /// A header that is a number.
+    pub(crate) fn number(&self, name: &str) -> Option<u64> {
+        self.headers.get(name)?.to_str().ok()?.parse().ok()
+    }
+
     /// The entity's revision, without its quotes.
     pub(crate) fn revision(&self) -> Option<String> {
         let tag = self.headers.get("etag")?.to_str().ok()?;

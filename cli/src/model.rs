@@ -44,10 +44,14 @@ pub(crate) struct SpaceStatus {
     pub(crate) frontier: String,
     pub(crate) state: String,
     pub(crate) held: Vec<Held>,
+    pub(crate) held_feeds: u64,
     pub(crate) refused: u64,
-    pub(crate) poisoned: u64,
+    pub(crate) frozen_entities: u64,
     pub(crate) frozen: Vec<Frozen>,
     pub(crate) disputed: Vec<Disputed>,
+    pub(crate) largest: Vec<LargeRow>,
+    pub(crate) running_out_entities: u64,
+    pub(crate) running_out: Vec<RunningOut>,
     pub(crate) repaired: u64,
     /// Greatest clock reading seen that is too far ahead to be followed, in milliseconds since 1970.
     pub(crate) clock_ahead: Option<u64>,
@@ -61,6 +65,26 @@ pub(crate) struct Frozen {
     pub(crate) collection: String,
     pub(crate) id: String,
     pub(crate) reason: String,
+}
+
+/// A row that is large.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct LargeRow {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+    pub(crate) row_bytes: u64,
+    pub(crate) removed_objects: u64,
+    pub(crate) removed_elements: u64,
+}
+
+/// An entity whose numbers run out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct RunningOut {
+    pub(crate) collection: String,
+    pub(crate) id: String,
+    pub(crate) numbers_left: u64,
 }
 
 /// An entity that differs from a member's.

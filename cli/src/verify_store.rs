@@ -61,6 +61,9 @@ fn hint(error: &VerifyError) -> &'static str {
     match error {
         VerifyError::NoSpace(_) | VerifyError::AmbiguousSpace(_) => "see the spaces with `tombolo space ls`",
         VerifyError::NoEntity(_) => "see what there is with `tombolo ls SPACE/COLLECTION`",
+        VerifyError::Open(OpenError::Unclean { .. }) => {
+            "copy the data directory to where it can be written, and verify the copy"
+        }
         VerifyError::Open(OpenError::InUse { .. }) => "stop the node first: a store is verified at rest",
         _ => "",
     }

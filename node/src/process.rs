@@ -2,17 +2,18 @@
 //!
 //! [`Node::start`] stands above [`crate::runtime`] and [`crate::api`]; nothing else knows both.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
-use tombolo_crdt::rules::{ADDR_BYTES_MAX, ADDRS_MAX, Contact};
+use tombolo_crdt::rules::Contact;
 use tombolo_transport::discovery::Discovery;
 use tombolo_transport::{BindError, CloseCode, Endpoint, Settings};
 
+use crate::advertise::{advertised, follow_address, warn_of_names};
 use crate::api;
 use crate::engine::{Engine, EngineConfig, EngineError, STEP_WORK_MAX};
 use crate::handle::EngineHandle;
@@ -148,7 +149,8 @@ impl Node {
         }
 
         let clock = Clock::start();
-        let contact = Contact { name, addrs: advertised(&config.advertise, listen)? };
+        let told = advertised(&config.advertise, listen)?;
+        let contact = Contact { name, addrs: told.clone() };
         let engine = Engine::open(store, engine_config(&identity, contact)?)?;
         let traffic = Arc::new(Traffic::default());
         let (stop, stopping) = watch::channel(false);
@@ -169,11 +171,17 @@ impl Node {
             allow_hosts: config.allow_hosts,
             traffic,
             dials: core.dials(),
+            steps: core.step_times(),
             closing: closed.clone(),
             store: data.store(),
         });
         let running = RunningNode { pid: std::process::id(), listen, http, node: addresses.node.to_string() };
-        note_running(&data, running, closed.clone())?;
+        let (notes, noted) = (data.clone(), running.clone());
+        note_running(move || notes.write_running(&noted), running.http, closed.clone())?;
+        match config.advertise.is_empty() {
+            true => drop(tokio::spawn(follow_address(handle, (listen, told), closed.clone()))),
+            false => drop(tokio::spawn(warn_of_names(config.advertise))),
+        }
         let http = tokio::spawn(api::serve(listener, app, closed));
         tracing::info!(node = %addresses.node, %listen, http = %addresses.http, "running");
         Ok(Self { data, addresses, core, endpoint, http, thread, ended, closing, stop })
@@ -227,17 +235,20 @@ impl Node {
 }
 
 /// Writes down where the node is. A volume without a free byte stops no start: the note is written once there is room.
-fn note_running(data: &DataDir, running: RunningNode, mut closed: watch::Receiver<bool>) -> Result<(), DataError> {
-    match data.write_running(&running) {
+fn note_running(
+    write: impl Fn() -> Result<(), DataError> + Send + 'static,
+    http: SocketAddr,
+    mut closed: watch::Receiver<bool>,
+) -> Result<(), DataError> {
+    match write() {
         Err(error) if error.says_full() => {
-            tracing::warn!(%error, http = %running.http, "commands do not find this node until there is room; it serves what it has");
+            tracing::warn!(%error, %http, "commands do not find this node until there is room; it serves what it has");
         }
         done => return done,
     }
-    let data = data.clone();
     tokio::spawn(async move {
         while tokio::time::timeout(NOTE_RETRY, closed.wait_for(|closed| *closed)).await.is_err() {
-            if data.write_running(&running).is_ok() {
+            if write().is_ok() {
                 return;
             }
         }
@@ -271,50 +282,38 @@ fn start_thread(
     Ok((thread, ended))
 }
 
-/// Addresses to tell others.
-fn advertised(given: &[String], listen: SocketAddr) -> Result<Vec<String>, StartError> {
-    if given.is_empty() {
-        let ip = if listen.ip().is_unspecified() { outward_ip(listen.ip()) } else { Some(listen.ip()) };
-        return Ok(ip.map(|ip| SocketAddr::new(ip, listen.port()).to_string()).into_iter().collect());
-    }
-    let wrong = |addr: &String, reason: String| StartError::Advertise { addr: addr.clone(), reason };
-    if let Some(addr) = given.get(ADDRS_MAX) {
-        return Err(wrong(addr, format!("at most {ADDRS_MAX} addresses can be told")));
-    }
-    for addr in given {
-        if addr.len() > ADDR_BYTES_MAX {
-            return Err(wrong(addr, format!("it has more than {ADDR_BYTES_MAX} bytes")));
-        }
-        addr.parse::<tombolo_transport::dial::Address>().map_err(|error| wrong(addr, error.to_string()))?;
-    }
-    Ok(given.to_vec())
-}
-
-/// The address from which this machine would reach others. Sends nothing: a UDP socket is only pointed somewhere
-/// (addresses reserved for documentation), and asked for its own end.
-fn outward_ip(like: IpAddr) -> Option<IpAddr> {
-    let probe = |from: &str, to: &str| {
-        let socket = UdpSocket::bind(from).ok()?;
-        socket.connect(to).ok()?;
-        socket.local_addr().ok().map(|address| address.ip()).filter(|ip| !ip.is_unspecified())
-    };
-    let v4 = || probe("0.0.0.0:0", "192.0.2.1:9");
-    match like {
-        IpAddr::V4(_) => v4(),
-        IpAddr::V6(_) => v4().or_else(|| probe("[::]:0", "[2001:db8::1]:9")),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn addresses_to_tell_are_checked() {
-        let listen: SocketAddr = "127.0.0.1:7700".parse().expect("an address");
-        assert_eq!(advertised(&[], listen).expect("its own"), ["127.0.0.1:7700"]);
-        assert_eq!(advertised(&["site.example:1".to_owned()], listen).expect("given"), ["site.example:1"]);
-        assert!(matches!(advertised(&["nowhere".to_owned()], listen), Err(StartError::Advertise { .. })));
-        assert!(matches!(advertised(&vec!["a:1".to_owned(); 17], listen), Err(StartError::Advertise { .. })));
+    /// A volume without a free byte stops no start, and the note is written once there is room.
+    #[tokio::test(start_paused = true)]
+    async fn a_note_that_finds_no_room_is_written_once_there_is_some() {
+        use std::io::{Error, ErrorKind};
+        use std::sync::atomic::{AtomicUsize, Ordering};
+
+        let http: SocketAddr = "127.0.0.1:7701".parse().expect("an address");
+        let failed = |kind: ErrorKind| {
+            Err(DataError::Io { doing: "write", path: PathBuf::from("node.json"), source: Error::from(kind) })
+        };
+        let tries = Arc::new(AtomicUsize::new(0));
+        let (closing, closed) = watch::channel(false);
+        let write = |until: usize| {
+            let tries = Arc::clone(&tries);
+            move || match tries.fetch_add(1, Ordering::Relaxed) < until {
+                true => failed(ErrorKind::StorageFull),
+                false => Ok(()),
+            }
+        };
+        note_running(write(3), http, closed.clone()).expect("the node starts");
+        tokio::time::sleep(10 * NOTE_RETRY).await;
+        assert_eq!(tries.load(Ordering::Relaxed), 4, "three in vain, and none after the one that was written");
+        // A node that stops tries no more, and what is no matter of room is told.
+        note_running(write(usize::MAX), http, closed.clone()).expect("the node starts");
+        closing.send_replace(true);
+        tokio::time::sleep(10 * NOTE_RETRY).await;
+        assert!(tries.load(Ordering::Relaxed) <= 6, "{tries:?}");
+        let refused = note_running(move || failed(ErrorKind::PermissionDenied), http, closed);
+        assert!(matches!(refused, Err(DataError::Io { .. })), "{refused:?}");
     }
 }

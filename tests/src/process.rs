@@ -107,10 +107,25 @@ impl NodeDir {
     /// If it does not become ready.
     #[must_use]
     pub fn start_with(self, extra: &[&str]) -> Node {
+        self.spawn(Command::new(binary()), extra)
+    }
+
+    /// Starts a node by a shell that runs `before` first.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn start_under(self, before: &str) -> Node {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", &format!("{before} && exec \"$0\" \"$@\"")]).arg(binary());
+        self.spawn(shell, &[])
+    }
+
+    fn spawn(self, mut command: Command, extra: &[&str]) -> Node {
         let info = self.path().join("node.json");
         drop(std::fs::remove_file(&info));
         let log = std::fs::OpenOptions::new().create(true).append(true).open(self.path().join("log"));
-        let mut child = Command::new(binary())
+        let mut child = command
             .arg("--data")
             .arg(self.path())
             .args(["run", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0", "--no-mdns"])

@@ -1,14 +1,14 @@
 //! The UDP socket of a node: accepts and dials.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::sync::{Arc, OnceLock};
 
 use quinn::{AsyncUdpSocket, Runtime, TokioRuntime};
-use tokio::task::JoinSet;
 use tombolo_crdt::NodeId;
 
+use crate::attempt;
 use crate::config::{self, Settings};
 use crate::connection::Connection;
 use crate::dial::Address;
@@ -131,7 +131,7 @@ impl Endpoint {
     }
 
     /// Dials a target at all its addresses, one after another with a short head start each, and keeps the first
-    /// connection. Names are resolved first; at most [`limits::DIAL_ADDRESSES_MAX`] addresses are tried.
+    /// connection. Names are resolved meanwhile, all at once; at most [`limits::DIAL_ADDRESSES_MAX`] addresses are tried.
     ///
     /// # Errors
     /// The most telling [`ConnectError`] of all addresses.
@@ -139,34 +139,11 @@ impl Endpoint {
     /// # Cancel safety
     /// Safe: the attempts are given up.
     pub async fn dial(&self, expected: Option<NodeId>, addresses: &[Address]) -> Result<Connection, ConnectError> {
-        let mut rest = resolve(addresses).await?;
-        let mut running = JoinSet::new();
-        let mut worst: Option<ConnectError> = None;
-        loop {
-            let next = if running.len() < limits::DIAL_AT_ONCE_MAX { rest.pop_front() } else { None };
-            match next {
-                Some(address) => {
-                    let endpoint = self.clone();
-                    running.spawn(async move { endpoint.connect(address, expected).await });
-                }
-                None if running.is_empty() && rest.is_empty() => {
-                    return Err(worst.unwrap_or(ConnectError::NoAddress { reason: "no address given".to_owned() }));
-                }
-                None => {}
-            }
-            tokio::select! {
-                biased;
-                Some(result) = running.join_next() => match result {
-                    Ok(Ok(connection)) => return Ok(connection),
-                    Ok(Err(error)) if worst.as_ref().is_none_or(|so_far| rank(&error) > rank(so_far)) => {
-                        worst = Some(error);
-                    }
-                    Ok(Err(_)) => {}
-                    Err(error) => tracing::error!(%error, "a dial ended abnormally"),
-                },
-                () = tokio::time::sleep(limits::DIAL_STAGGER), if !rest.is_empty() && running.len() < limits::DIAL_AT_ONCE_MAX => {}
-            }
-        }
+        let dial = |address| {
+            let endpoint = self.clone();
+            async move { endpoint.connect(address, expected).await }
+        };
+        attempt::first(addresses, attempt::look_up, dial).await
     }
 
     /// Keys whose holders come in past strangers: those of all members of all spaces. O(their number).
@@ -294,36 +271,38 @@ fn unreachable(listen: IpAddr, to: IpAddr) -> Option<String> {
     }
 }
 
-/// Which of two errors tells more.
-fn rank(error: &ConnectError) -> u8 {
-    match error {
-        ConnectError::WrongPeer { .. } => 3,
-        ConnectError::Ourselves { .. } | ConnectError::Failed { .. } => 2,
-        ConnectError::NoAnswer { .. } => 0,
-        _ => 1,
-    }
-}
-
-async fn resolve(addresses: &[Address]) -> Result<VecDeque<SocketAddr>, ConnectError> {
-    let mut found = VecDeque::new();
-    let mut reason = "no address given".to_owned();
-    for address in addresses {
-        match address {
-            Address::Socket(address) => found.push_back(*address),
-            Address::Name(name) => {
-                match tokio::time::timeout(limits::HANDSHAKE_TIMEOUT, tokio::net::lookup_host(name.as_str())).await {
-                    Ok(Ok(resolved)) => found.extend(resolved),
-                    Ok(Err(error)) => reason = format!("{name}: {error}"),
-                    Err(_) => reason = format!("{name}: the resolver does not answer"),
-                }
-            }
-        }
-    }
-    let mut seen = BTreeSet::new();
-    found.retain(|address| seen.insert(*address));
-    found.truncate(limits::DIAL_ADDRESSES_MAX);
-    if found.is_empty() { Err(ConnectError::NoAddress { reason }) } else { Ok(found) }
-}
-
 /// QUIC wants a name; with raw public keys it means nothing and is not sent.
 const SERVER_NAME: &str = "tombolo";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_socket_of_this_family_reaches_is_said_at_once() {
+        let ip = |text: &str| text.parse::<IpAddr>().expect("an address");
+        for (listen, to, reason) in [
+            ("0.0.0.0", "2001:db8::1", "IPv4 only"),
+            ("::1", "192.0.2.1", "IPv6 only"),
+            ("2001:db8::2", "192.0.2.1", "IPv6 only"),
+            ("127.0.0.1", "192.0.2.1", "this machine only"),
+            ("::1", "2001:db8::1", "this machine only"),
+        ] {
+            let said = unreachable(ip(listen), ip(to)).expect("certain");
+            assert!(
+                said.contains(&format!("listens on {listen}")) && said.contains(reason),
+                "{listen} to {to}: {said}"
+            );
+        }
+        for (listen, to) in [
+            ("0.0.0.0", "192.0.2.1"),
+            ("0.0.0.0", "::ffff:192.0.2.1"),
+            ("::", "192.0.2.1"),
+            ("::", "2001:db8::1"),
+            ("127.0.0.1", "127.0.0.2"),
+            ("::ffff:192.0.2.7", "192.0.2.1"),
+        ] {
+            assert_eq!(unreachable(ip(listen), ip(to)), None, "{listen} to {to}");
+        }
+    }
+}

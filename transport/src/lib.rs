@@ -18,6 +18,7 @@
 //! * Data never blocks control frames, no transfer blocks another, reading never waits for writing.
 //! * Nothing from a peer makes this crate panic; it closes the connection with a reason.
 
+mod attempt;
 pub mod config;
 pub mod connection;
 pub mod dial;

@@ -22,7 +22,7 @@ pub(crate) struct GetArgs {
     /// The entity: SPACE/COLLECTION/ID
     #[arg(value_name = "SPACE/COLLECTION/ID")]
     entity: EntityRef,
-    /// Print {"id","revision","value"} instead of the value alone
+    /// Print the id, the revision and what the entity takes beside its value (see docs/http.md), not the value alone
     #[arg(long)]
     meta: bool,
     /// Not as it is now, but as it was: see `tombolo history`
@@ -34,7 +34,23 @@ pub(crate) struct GetArgs {
 struct WithMeta<'a> {
     id: &'a str,
     revision: Option<String>,
+    /// Bytes of the value as it is printed without --meta.
+    view_bytes: usize,
+    #[serde(flatten)]
+    size: Option<Size>,
     value: &'a RawValue,
+}
+
+/// What the entity takes. Of the past nothing is stored, so nothing is told.
+#[derive(Serialize)]
+struct Size {
+    /// Bytes of what is stored of it.
+    row_bytes: Option<u64>,
+    /// What was removed and is still in there.
+    removed_objects: Option<u64>,
+    removed_elements: Option<u64>,
+    /// Operations it may still take.
+    numbers_left: Option<u64>,
 }
 
 pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &GetArgs) -> Result<(), CliError> {
@@ -48,13 +64,25 @@ pub(crate) async fn run(ui: &mut Ui, context: &Context, args: &GetArgs) -> Resul
         }
         None => typed.to_owned(),
     });
-    let at = at.map(|at| format!("?at={}", encode(&at))).unwrap_or_default();
-    let answer = api.answer(api.request(Method::GET, &format!("{}{at}", args.entity.path()))).await?;
+    let query = match &at {
+        Some(at) => format!("?at={}", encode(at)),
+        None if args.meta => "?meta=true".to_owned(),
+        None => String::new(),
+    };
+    let answer = api.answer(api.request(Method::GET, &format!("{}{query}", args.entity.path()))).await?;
     if args.meta {
         // The value's bytes stay as the node has sent them.
         let value: &RawValue = serde_json::from_slice(&answer.body)
             .map_err(|error| CliError::unexpected("the entity is no JSON", error))?;
-        return ui.json(&WithMeta { id: &args.entity.id, revision: answer.revision(), value });
+        let size = Size {
+            row_bytes: answer.number("tombolo-row-bytes"),
+            removed_objects: answer.number("tombolo-removed-objects"),
+            removed_elements: answer.number("tombolo-removed-elements"),
+            numbers_left: answer.number("tombolo-numbers-left"),
+        };
+        let size = at.is_none().then_some(size);
+        let (id, view_bytes) = (&args.entity.id, answer.body.trim_ascii_end().len());
+        return ui.json(&WithMeta { id, revision: answer.revision(), view_bytes, size, value });
     }
     ui.raw(answer.body.trim_ascii_end())?;
     ui.raw(b"\n")

@@ -61,7 +61,8 @@ impl Command {
     /// What is logged where `RUST_LOG` does not say.
     pub(crate) fn default_log_filter(&self) -> &'static str {
         match self {
-            Self::Run(_) => "info",
+            // quinn says once a minute that a network is unreachable; who cannot be reached is in the status.
+            Self::Run(_) => "info,quinn_udp=error",
             // Engines in trouble are what a simulation is about; what they log is no news.
             Self::Sim(_) => "off",
             #[cfg(feature = "bench")]

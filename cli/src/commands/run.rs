@@ -117,6 +117,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn an_api_that_others_can_reach_is_warned_of_with_the_way_out() {
+        use clap::Parser as _;
+
+        use crate::args::Cli;
+        let warned = |line: &[&str]| {
+            let cli = Cli::try_parse_from(["tombolo", "--data", "/nowhere", "run"].iter().chain(line)).expect("parses");
+            let crate::commands::Command::Run(args) = &cli.command else { panic!("it is `run`") };
+            warnings(&Context::new(&cli.globals).expect("a directory"), args)
+        };
+        assert_eq!(warned(&[]), Vec::<String>::new());
+        for address in ["0.0.0.0:7701", "[::]:7701", "192.0.2.1:7701"] {
+            let told = warned(&["--http", address]);
+            let [open, names] = told.as_slice() else { panic!("{told:?}") };
+            assert!(open.contains(address) && open.contains("token") && open.contains("TLS"), "{open}");
+            assert!(names.contains("--allow-host"), "{names}");
+        }
+        assert_eq!(warned(&["--http", "0.0.0.0:7701", "--allow-host", "berlin"]).len(), 1);
+    }
+
+    #[test]
     fn a_name_to_listen_on_is_answered_with_an_example() {
         assert_eq!(listen_address("[::]:7700").map(|address| address.port()), Ok(7700));
         assert!(listen_address("berlin:7705").expect_err("a name").contains("0.0.0.0:7700"));

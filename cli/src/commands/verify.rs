@@ -11,7 +11,8 @@ use crate::{human, verify_store};
 /// Check everything in the data directory, offline
 ///
 /// Recomputes every chain, seal and hash and folds every entity again from its history. The node must be stopped.
-/// Exit 1 and a precise list on any difference. Changes nothing. With --entity only that one is folded again.
+/// Exit 1 and a precise list on any difference. Changes nothing, and reads a volume that cannot be written, too, if the
+/// node was stopped in order. With --entity only that one is folded again.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Examples:\n  tombolo --data ./berlin verify\n  tombolo --data ./berlin verify --entity shop/orders/o-17"

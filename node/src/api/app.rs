@@ -11,7 +11,7 @@ use super::problem::Problem;
 use super::spaces::Names;
 use super::turns::Turns;
 use crate::handle::EngineHandle;
-use crate::runtime::{Addresses, Clock, DialReports, Traffic};
+use crate::runtime::{Addresses, Clock, DialReports, StepTimes, Traffic};
 use crate::store::{Reader, Snapshot};
 
 /// What the API is made of.
@@ -25,6 +25,7 @@ pub(crate) struct AppConfig {
     pub(crate) allow_hosts: Vec<String>,
     pub(crate) traffic: Arc<Traffic>,
     pub(crate) dials: DialReports,
+    pub(crate) steps: StepTimes,
     pub(crate) closing: watch::Receiver<bool>,
     /// The file of the store, for its size and the room on its volume.
     pub(crate) store: PathBuf,
@@ -41,6 +42,7 @@ pub(crate) struct App {
     pub(super) token: [u8; 32],
     pub(super) traffic: Arc<Traffic>,
     pub(super) dials: DialReports,
+    pub(super) steps: StepTimes,
     pub(super) closing: watch::Receiver<bool>,
     pub(super) http: HttpMetrics,
     pub(super) store: PathBuf,
@@ -56,7 +58,8 @@ pub(super) type SharedApp = Arc<App>;
 
 impl App {
     pub(crate) fn new(config: AppConfig) -> Self {
-        let AppConfig { engine, reader, addresses, clock, token, allow_hosts, traffic, dials, closing, store } = config;
+        let AppConfig { engine, reader, addresses, clock, token, allow_hosts, traffic, dials, steps, closing, store } =
+            config;
         Self {
             engine,
             reader,
@@ -65,6 +68,7 @@ impl App {
             token: *blake3::hash(token.as_bytes()).as_bytes(),
             traffic,
             dials,
+            steps,
             closing,
             http: HttpMetrics::default(),
             store,

@@ -16,7 +16,7 @@ use super::describe::{COLLECTION, DURATION, Operation, Parameter, Shape};
 use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts, check_collection_name, clip, duration};
 use super::turns::{Lane, StreamPlace};
-use super::{SharedApp, rows};
+use super::{App, SharedApp, rows};
 use crate::handle::{Journals, Stopped};
 use crate::stream::{Cursor, Event, Feed, Mark, Turn};
 
@@ -90,19 +90,7 @@ pub(super) async fn changes(
     let place = app.turns.stream()?;
     let journal = app.engine.journal();
     let space = app.space(path.space())?;
-    let cursor = match since.as_deref() {
-        None | Some("") => Cursor::At(Mark::default(), 0),
-        Some("now") => {
-            let row = app.snapshot()?.space(space.id)?;
-            row.map_or_else(
-                || Cursor::At(Mark::default(), 0),
-                |row| Cursor::At(Mark::new(row.journal, &row.running), 0),
-            )
-        }
-        Some(text) => text.parse().map_err(|_| {
-            Problem::argument(format!("`{}` is not a cursor; it is an event's `id`, or `now`", clip(text)))
-        })?,
-    };
+    let cursor = cursor(&app, space.id, since.as_deref())?;
     let begin = HeaderValue::from_str(&cursor.to_string()).map_err(|_| Problem::argument("the cursor is damaged"))?;
     let live = query.live;
     let stream = Stream {
@@ -127,6 +115,21 @@ pub(super) async fn changes(
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response.headers_mut().insert(CURSOR, begin);
     Ok(response)
+}
+
+/// Where a reader begins that says this.
+fn cursor(app: &App, space: SpaceId, since: Option<&str>) -> Result<Cursor, Problem> {
+    let beginning = Cursor::At(Mark::default(), 0);
+    match since {
+        None | Some("") => Ok(beginning),
+        Some("now") => {
+            let row = app.snapshot()?.space(space)?;
+            Ok(row.map_or(beginning, |row| Cursor::At(Mark::new(row.journal, &row.running), 0)))
+        }
+        Some(text) => text.parse().map_err(|_| {
+            Problem::argument(format!("`{}` is not a cursor; it is an event's `id`, or `now`", clip(text)))
+        }),
+    }
 }
 
 /// An answer under way.

@@ -295,7 +295,7 @@ mod tests {
         }
         let parameters = entity["get"]["parameters"].as_array().expect("parameters");
         let names: Vec<_> = parameters.iter().map(|parameter| &parameter["name"]).collect();
-        assert_eq!(names, ["space", "collection", "id", "at", "If-None-Match"]);
+        assert_eq!(names, ["space", "collection", "id", "at", "meta", "If-None-Match"]);
         let list = &value["paths"]["/v1/spaces/{space}/{collection}"]["get"]["parameters"];
         let limit = list.as_array().and_then(|all| all.iter().find(|one| one["name"] == "limit")).expect("a limit");
         assert_eq!((&limit["schema"]["minimum"], &limit["schema"]["maximum"]), (&1.into(), &1_000.into()), "{limit}");

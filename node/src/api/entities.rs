@@ -17,7 +17,7 @@ use super::request::{self, Params, PathParts, clip};
 use super::rows::Shown;
 use super::turns::Lane;
 use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS_TYPE, Outcome};
-use super::{ENTITY_BODY_MAX, SharedApp, history, rows};
+use super::{SharedApp, history, rows};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 use crate::store::Snapshot;
 
@@ -26,15 +26,27 @@ const IF_MATCH: Parameter = Parameter("If-Match", "Entity tags, or `*`: the enti
 const IDEMPOTENCY: Parameter =
     Parameter("Idempotency-Key", "A repeated request is answered as the first was", Shape::Text(1, 256));
 const TRACE: Parameter = Parameter("traceparent", "W3C trace context", TEXT);
+/// What a patch may be.
+const PATCHES: &[&str] = &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE];
 const PATCH_PROBLEMS: &[Kind] = &[Kind::Role, Kind::NotFound, Kind::RevisionMismatch, Kind::IdempotencyConflict];
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation {
         path: ENTITY,
         summary: "The entity's canonical JSON, now or as it was",
-        query: &[Parameter("at", "A revision, a receipt or a moment (RFC 3339)", Shape::Text(1, 128))],
+        query: &[
+            Parameter("at", "A revision, a receipt or a moment (RFC 3339)", Shape::Text(1, 128)),
+            Parameter("meta", "Whether headers say what the entity takes; not with `at`", Shape::Flag),
+        ],
         headers: &[Parameter("If-None-Match", "Entity tags: 304 if the entity is so", TEXT)],
-        answers: &[("200", "The entity"), ("304", "Not changed")],
+        answers: &[
+            (
+                "200",
+                "The entity. With `meta=true` the headers Tombolo-Row-Bytes, Tombolo-Removed-Objects, \
+                 Tombolo-Removed-Elements and Tombolo-Numbers-Left",
+            ),
+            ("304", "Not changed"),
+        ],
         problems: &[Kind::NotFound, Kind::RevisionUnknown, Kind::TooLarge],
         ..Operation::PLAIN
     },
@@ -59,7 +71,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
         path: ENTITY,
         summary: "Changes the entity",
         headers: &[IF_MATCH, IDEMPOTENCY, TRACE],
-        bodies: &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE],
+        bodies: PATCHES,
         problems: PATCH_PROBLEMS,
         ..Operation::PLAIN
     },
@@ -89,6 +101,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
 pub(super) struct At {
     /// A revision, a receipt or a moment; none: the present.
     at: Option<String>,
+    /// Headers say what it takes.
+    #[serde(default)]
+    meta: bool,
 }
 
 /// `GET /v1/spaces/{space}/{collection}/{id}`
@@ -101,10 +116,15 @@ pub(super) async fn read(
     let (collection, id) = (path.collection()?, path.id()?);
     let known = request::text(&headers, "if-none-match")?;
     let until = query.at.as_deref().map(history::until).transpose()?;
+    if query.meta && until.is_some() {
+        return Err(Problem::argument(
+            "`meta` tells of the row, and only the present has one: leave out `at` or `meta`",
+        ));
+    }
     let space = app.space(path.space())?;
     let entity = (space.no, collection, id);
     let shown = match until {
-        None => rows::cared(&app, space.id, rows::shown(&app, entity).await).await?,
+        None => rows::cared(&app, space.id, rows::shown(&app, entity, query.meta).await).await?,
         Some(until) => match rows::cared(&app, space.id, rows::read(&app, entity).await).await? {
             Some(present) => {
                 let state = history::state_at(&app, entity, present, until).await?;
@@ -117,12 +137,13 @@ pub(super) async fn read(
         Some(at) => Problem::new(Kind::NotFound, format!("{collection}/{id} was not there at {}", clip(at))),
         None => rows::absent(collection, id),
     };
-    let Shown { revision, view } = shown.ok_or_else(absent)?;
+    let Shown { revision, view, size } = shown.ok_or_else(absent)?;
     let mut response = match known.is_some_and(|known| matches_tag(known, revision)) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => write::json_response(view),
     };
     response.headers_mut().insert(header::ETAG, rows::etag(revision));
+    size.iter().for_each(|size| size.headers(response.headers_mut()));
     Ok(response)
 }
 
@@ -140,9 +161,7 @@ pub(super) async fn put(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &["application/json"])?;
-    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
-    let value = request::parse_json(&app, &bytes).await?;
+    let (bytes, value) = request::read_write(&app, &headers, body, JSON).await?;
     let base = request::text(&headers, "tombolo-base")?.map(request::revision).transpose()?;
     let request = EntityRequest { app: &app, path: &path, method: Method::PUT, uri: &uri, headers: &headers, bytes };
     request.run(base, |base| Write::Put { value, base }).await
@@ -156,9 +175,7 @@ pub(super) async fn patch(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &[MERGE_PATCH, JSON_PATCH, OPERATIONS_TYPE])?;
-    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
-    let value = request::parse_json(&app, &bytes).await?;
+    let (bytes, value) = request::read_write(&app, &headers, body, PATCHES).await?;
     let write = match request::content_type(&headers).as_str() {
         MERGE_PATCH => Write::MergePatch(value),
         JSON_PATCH => super::transactions::json_patch(&value)?,
@@ -225,10 +242,8 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &["application/json"])?;
     let collection = path.collection()?;
-    let bytes = request::read_body(&headers, body, ENTITY_BODY_MAX).await?;
-    let value = request::parse_json(&app, &bytes).await?;
+    let (bytes, value) = request::read_write(&app, &headers, body, JSON).await?;
     let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
     let space = app.space(path.space())?;
     let id = Uuid::now_v7().to_string();

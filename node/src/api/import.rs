@@ -20,6 +20,7 @@ use tombolo_crdt::entity::Write;
 use tombolo_crdt::entry::Trace;
 use tombolo_crdt::json::Json;
 
+use super::SharedApp;
 use super::describe::{HttpMethod, Operation, Parameter, Shape, TEXT};
 use super::export::ndjson;
 use super::lines::{IdTemplate, LINE_BYTES_MAX, Line, LineSplitter};
@@ -27,7 +28,7 @@ use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts};
 use super::spaces::unexpected;
 use super::turns::StreamPlace;
-use super::{ENTITY_BODY_MAX, SharedApp};
+use super::SharedApp;
 use crate::engine::{Command, EntityWrite, Expect, PLANNED_HERE_BYTES, Refusal, Reply, WriteCommand, Written};
 use crate::handle::{Pending, Stopped};
 
@@ -87,7 +88,8 @@ pub(super) struct Query {
     skip_bad: bool,
 }
 
-/// `POST /v1/spaces/{space}/{collection}/import`
+/// `POST /v1/spaces/{space}/{collection}/import` takes values, `POST /v1/spaces/{space}/import` an export. Has a task take the
+/// lines, and answers with what it says.
 pub(super) async fn import(
     State(app): State<SharedApp>,
     path: PathParts,
@@ -95,44 +97,8 @@ pub(super) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let collection = path.collection()?.to_owned();
-    let ids = match (&query.id, &query.id_template) {
-        (Some(field), None) => IdTemplate::field(field),
-        (None, Some(template)) => {
-            IdTemplate::parse(template).map_err(|reason| Problem::argument(format!("id_template: {reason}")))?
-        }
-        _ => return Err(Problem::argument("say where ids come from: either id=FIELD or id_template=TEMPLATE")),
-    };
-    begin(app, &path, Form::Values { collection, ids }, query.skip_bad, (&headers, body))
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct RestoreQuery {
-    #[serde(default)]
-    skip_bad: bool,
-}
-
-/// `POST /v1/spaces/{space}/import`
-pub(super) async fn restore(
-    State(app): State<SharedApp>,
-    path: PathParts,
-    Params(query): Params<RestoreQuery>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<Response, Problem> {
-    begin(app, &path, Form::Exported, query.skip_bad, (&headers, body))
-}
-
-/// Has a task take the lines; answers with what it says.
-fn begin(
-    app: SharedApp,
-    path: &PathParts,
-    form: Form,
-    skip_bad: bool,
-    (headers, body): (&HeaderMap, Body),
-) -> Result<Response, Problem> {
-    request::need_content_type(headers, &TYPES)?;
+    let form = form(&path, &query)?;
+    request::need_content_type(&headers, &TYPES)?;
     let space = app.space(path.space())?.id;
     let place = app.turns.stream()?;
     let (answers, receiver) = mpsc::channel(ANSWERS);
@@ -141,8 +107,8 @@ fn begin(
         app,
         space,
         form,
-        skip_bad,
-        trace: request::trace(headers),
+        skip_bad: query.skip_bad,
+        trace: request::trace(&headers),
         answers,
         counters: Counters::default(),
         seen: 0,
@@ -155,6 +121,24 @@ fn begin(
     };
     tokio::spawn(job.run(body.into_data_stream()));
     Ok(ndjson(Body::from_stream(ReceiverStream::new(receiver))))
+}
+
+/// What the lines look like, by where they are sent and what is said of their ids.
+fn form(path: &PathParts, query: &Query) -> Result<Form, Problem> {
+    let ids = match (path.is_of_collection(), &query.id, &query.id_template) {
+        (true, Some(field), None) => IdTemplate::field(field),
+        (true, None, Some(template)) => {
+            IdTemplate::parse(template).map_err(|reason| Problem::argument(format!("id_template: {reason}")))?
+        }
+        (true, ..) => {
+            return Err(Problem::argument("say where ids come from: either id=FIELD or id_template=TEMPLATE"));
+        }
+        (false, None, None) => return Ok(Form::Exported),
+        (false, ..) => {
+            return Err(Problem::argument("the lines of an export have their ids: leave `id` and `id_template` out"));
+        }
+    };
+    Ok(Form::Values { collection: path.collection()?.to_owned(), ids })
 }
 
 #[derive(Debug, Default)]
@@ -325,11 +309,11 @@ impl Import {
     }
 
     fn parse(&self, line: Line) -> Result<EntityWrite, (Option<String>, Problem)> {
-        let too_large = |limit: usize| {
-            Problem::new(Kind::TooLarge, format!("the line is over the limit of {limit} bytes"))
-                .with("limit", limit as u64)
+        let too_large = || {
+            Problem::new(Kind::TooLarge, format!("the line is over the limit of {LINE_BYTES_MAX} bytes"))
+                .with("limit", LINE_BYTES_MAX as u64)
         };
-        let bytes = line.bytes.ok_or_else(|| (None, too_large(LINE_BYTES_MAX)))?;
+        let bytes = line.bytes.ok_or_else(|| (None, too_large()))?;
         // Files of some editors and spreadsheets begin so; the CLI takes them, too.
         let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).filter(|_| line.number == 1).unwrap_or(&bytes);
         let value = Json::parse(bytes).map_err(|error| {
@@ -346,9 +330,6 @@ impl Import {
         let checked = request::check_entity_id(&id).and_then(|()| request::check_collection_name(&collection));
         if let Err(problem) = checked {
             return Err((Some(id), problem));
-        }
-        if bytes.len() > ENTITY_BODY_MAX {
-            return Err((Some(id), too_large(ENTITY_BODY_MAX)));
         }
         let write = Write::Put { value, base: None };
         Ok(EntityWrite { collection, id, expect: Expect::Any, write })

@@ -2,7 +2,8 @@
 
 use tombolo_crdt::json::Json;
 
-/// Bytes of the longest line that is taken: the largest entity, however wastefully written.
+/// Bytes of the longest line that is taken: the largest entry, so that also an entity goes in again that merging made
+/// larger than a write may make it.
 pub(super) const LINE_BYTES_MAX: usize = 4 << 20;
 
 /// Cuts chunks into lines. Holds at most one line.

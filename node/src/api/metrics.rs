@@ -19,8 +19,8 @@ use tombolo_crdt::NodeId;
 use super::problem::{Kind, Problem};
 use super::turns::Lane;
 use super::{App, SharedApp, status};
-use crate::engine::{MemberStatus, SpaceStatus, Status};
-use crate::runtime::Clock;
+use crate::engine::{MemberStatus, STEP_KINDS, SpaceStatus, Status};
+use crate::runtime::{Clock, StepTimes};
 use crate::store::CacheUse;
 
 /// What Prometheus wants to be told.
@@ -84,6 +84,7 @@ pub(super) async fn metrics(State(app): State<SharedApp>) -> Result<Response, Pr
     node(&mut registry, &status);
     room(&mut registry, &system);
     settled(&mut registry, &status);
+    steps(&mut registry, &status, &app.steps);
     spaces(&mut registry, &status);
     members(&mut registry, &status, &app);
     traffic(&mut registry, &status, &app);
@@ -170,9 +171,6 @@ fn node(registry: &mut Registry, status: &Status) {
     counter(registry, "committed_entries", "Entries in durable commits; by commits: the batch size", counters.entries);
     counter(registry, "held_entries", "Entries that had to wait for a dependency", counters.held);
     counter(registry, "dropped_entries", "Held entries dropped because the buffer was full", counters.dropped);
-    let longest = counters.longest;
-    let help = format!("Most work of a step on entries of others, counted, in microseconds; mostly: {}", longest.what);
-    gauge(registry, "step_longest_work_microseconds", &help, longest.work / 1_000);
     gauge(registry, "connections", "Connections to other nodes", status.connections.len() as u64);
     let clock_off = status.clock_off.unwrap_or_default() / 1_000;
     signed(registry, "clock_off_seconds", "Seconds by which this node's clock is ahead, as most peers say", clock_off);
@@ -200,6 +198,24 @@ fn settled(registry: &mut Registry, status: &Status) {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StepKind {
+    kind: &'static str,
+}
+
+/// Every kind has its series from the start, so that an alert can be made before there is reason for one.
+fn steps(registry: &mut Registry, status: &Status, times: &StepTimes) {
+    let longest = Family::<StepKind, Gauge>::default();
+    for kind in STEP_KINDS {
+        let work = status.counters.longest.get(kind).copied().unwrap_or_default();
+        longest.get_or_create(&StepKind { kind }).set((work / 1_000).cast_signed());
+    }
+    let help = "Most work of a step since the start, counted and not measured, by what most of it was";
+    registry.register("step_longest_work_microseconds", help, longest);
+    registry.register("step_longest_seconds", "The longest step since the start, with its commit", times.longest());
+    registry.register("step_seconds", "Steps of the engine, with their commits", times.all());
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct Space {
     space: String,
     name: String,
@@ -208,18 +224,24 @@ struct Space {
 /// A figure of a space: name, help, value.
 type SpaceFigure = (&'static str, &'static str, fn(&SpaceStatus) -> u64);
 
-const SPACE_FIGURES: [SpaceFigure; 11] = [
+const SPACE_FIGURES: [SpaceFigure; 13] = [
     ("space_entities", "Present entities", |space| space.entities),
     ("space_journal", "Last journal position", |space| space.journal),
     ("space_feeds", "Feeds in the frontier", |space| space.feeds as u64),
-    ("space_held_entries", "Entries waiting for a dependency", |space| {
-        space.held.iter().map(|held| held.entries).sum()
-    }),
+    ("space_held_entries", "Entries waiting for a dependency", |space| space.held_entries),
     ("space_held_bytes", "Bytes of entries waiting for a dependency", |space| space.held_bytes),
     ("space_refused_entries", "Refused entries", |space| space.refused),
-    ("space_frozen_entities", "Entities that are frozen: damaged, and not to be built anew", |space| space.poisoned),
+    ("space_frozen_entities", "Entities that are frozen: damaged, and not to be built anew", |space| {
+        space.frozen_entities
+    }),
     ("space_disputed_entities", "Entities that differ from a member's without a reason: a defect", |space| {
         space.disputed.len() as u64
+    }),
+    ("space_running_out_entities", "Entities that have used up half of the operations they may ever take", |space| {
+        space.sizes.running_out_entities
+    }),
+    ("space_largest_row_bytes", "Bytes of the largest row, if that has 64 KiB", |space| {
+        space.sizes.largest.first().map_or(0, |row| row.row_bytes)
     }),
     ("space_repaired_rows", "Rows built anew since the start", |space| space.care.repaired),
     ("space_scrubs", "Passes over all rows since the start", |space| space.care.scrubs),
@@ -253,12 +275,14 @@ struct Contact {
     clock_skew: Option<i64>,
     /// Dials that failed since the last success.
     dial_failures: u64,
+    /// When the last connection ended, milliseconds since 1970.
+    parted: Option<u64>,
 }
 
 /// A figure of a member: name, help, value if it is known.
 type MemberFigure = (&'static str, &'static str, fn(&MemberStatus, Contact) -> Option<i64>);
 
-const MEMBER_FIGURES: [MemberFigure; 7] = [
+const MEMBER_FIGURES: [MemberFigure; 8] = [
     ("member_connected", "Whether the member is connected", |member, _| Some(i64::from(member.connected))),
     ("member_in_step", "Whether the member holds what this node holds", |member, _| Some(i64::from(member.in_step))),
     ("member_diverged", "Whether states differ at equal frontiers: a defect", |member, _| {
@@ -274,6 +298,14 @@ const MEMBER_FIGURES: [MemberFigure; 7] = [
     ("member_clock_skew_milliseconds", "The clock of the connected member less that of this node", |_, contact| {
         contact.clock_skew
     }),
+    (
+        "member_last_contact_timestamp_seconds",
+        "When the member was last connected, seconds since 1970",
+        |member, contact| {
+            let last = if member.connected { Some(Clock::wall_millis()) } else { contact.parted };
+            last.map(|millis| (millis / 1_000).cast_signed())
+        },
+    ),
     ("member_dial_failures", "Dials of the member that failed since the last success", |_, contact| {
         Some(contact.dial_failures.cast_signed())
     }),
@@ -294,7 +326,9 @@ fn members(registry: &mut Registry, status: &Status, app: &App) {
         for (space, member) in status.spaces.iter().flat_map(|space| space.members.iter().map(move |m| (space, m))) {
             let labels =
                 Member { space: space.space.to_string(), node: member.node.to_string(), name: member.name.clone() };
-            if let Some(value) = figure(member, contacts.get(&member.node).copied().unwrap_or_default()) {
+            let contact = contacts.get(&member.node).copied().unwrap_or_default();
+            let contact = Contact { parted: app.traffic.parted(member.node), ..contact };
+            if let Some(value) = figure(member, contact) {
                 family.get_or_create(&labels).set(value);
             }
         }

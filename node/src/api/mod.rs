@@ -43,10 +43,9 @@ use axum::routing::{MethodRouter, delete, get, post};
 use problem::{Kind, Problem};
 pub(crate) use serve::{listen, serve};
 
-/// Bytes of the body of one entity: the largest entity (1 MiB) with room for white space.
-pub(crate) const ENTITY_BODY_MAX: usize = (1 << 20) + (64 << 10);
-/// Bytes of the body of a transaction: the largest entry (4 MiB) with room for its envelope.
-pub(crate) const TRANSACTION_BODY_MAX: usize = (4 << 20) + (256 << 10);
+/// Bytes of the body of a write: the largest entry (4 MiB) with room for its envelope. One entity has no smaller bound: what
+/// merging made larger than 1 MiB comes back as it was read.
+pub(crate) const WRITE_BODY_MAX: usize = (4 << 20) + (256 << 10);
 /// Bytes of every other body: a ticket is the longest of them.
 pub(crate) const SMALL_BODY_MAX: usize = 64 << 10;
 
@@ -70,7 +69,7 @@ fn routes() -> [(&'static str, MethodRouter<SharedApp>); 22] {
         ("/v1/spaces/{space}/transactions", post(transactions::transact)),
         ("/v1/spaces/{space}/changes", get(changes::changes)),
         ("/v1/spaces/{space}/export", get(export::export)),
-        ("/v1/spaces/{space}/import", post(import::restore)),
+        ("/v1/spaces/{space}/import", post(import::import)),
         ("/v1/spaces/{space}/{collection}", get(listing::list).post(entities::create)),
         // An entity may be called `import`.
         ("/v1/spaces/{space}/{collection}/import", entity.clone().post(import::import)),

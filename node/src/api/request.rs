@@ -48,6 +48,11 @@ impl PathParts {
         self.get("space")
     }
 
+    /// Whether the path names a collection.
+    pub(super) fn is_of_collection(&self) -> bool {
+        self.0.contains_key("collection")
+    }
+
     /// The collection, checked.
     pub(super) fn collection(&self) -> Result<&str, Problem> {
         let name = self.get("collection");
@@ -168,10 +173,19 @@ pub(super) fn need_content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<
     Err(Problem::new(Kind::UnsupportedMediaType, detail).hint(hint))
 }
 
-/// A JSON body, exact. A large one is read in a turn.
-pub(super) async fn parse_json(app: &App, bytes: &Bytes) -> Result<Json, Problem> {
-    let body = bytes.clone();
-    app.turns.value(bytes.len(), move || json(&body)).await?
+/// The JSON body of a write, exact, of one of the content types `wanted`: as it came and as it reads. A large one is read in
+/// a turn.
+pub(super) async fn read_write(
+    app: &App,
+    headers: &HeaderMap,
+    body: Body,
+    wanted: &[&str],
+) -> Result<(Bytes, Json), Problem> {
+    need_content_type(headers, wanted)?;
+    let bytes = read_body(headers, body, super::WRITE_BODY_MAX).await?;
+    let text = bytes.clone();
+    let value = app.turns.value(bytes.len(), move || json(&text)).await??;
+    Ok((bytes, value))
 }
 
 fn json(bytes: &[u8]) -> Result<Json, Problem> {
@@ -290,6 +304,25 @@ mod tests {
     use axum::http::HeaderValue;
 
     use super::*;
+
+    /// A body that began and does not go on.
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up_and_one_that_moves_is_not() {
+        use futures_util::stream;
+        let begun = tokio::time::Instant::now();
+        let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
+        let stands = Body::from_stream(first.chain(stream::pending()));
+        let problem = read_body(&HeaderMap::new(), stands, 100).await.expect_err("nothing comes");
+        assert_eq!((problem.kind, problem.to_json()["status"].as_u64()), (Kind::Timeout, Some(408)));
+        assert_eq!(begun.elapsed().as_secs(), BODY_WAIT.as_secs());
+        // One byte every twenty seconds, for longer than a body may stand still.
+        let slow = stream::unfold(0, |sent| async move {
+            tokio::time::sleep(Duration::from_secs(20)).await;
+            (sent < 5).then(|| (Ok::<_, std::io::Error>(Bytes::from_static(b"x")), sent + 1))
+        });
+        let body = read_body(&HeaderMap::new(), Body::from_stream(slow), 100).await.expect("it comes to its end");
+        assert_eq!(body.len(), 5);
+    }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
         let pairs = pairs.iter();

@@ -1,8 +1,8 @@
 //! Entities as readers see them.
 
-use axum::http::HeaderValue;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
-use tombolo_crdt::entity::EntityState;
+use tombolo_crdt::entity::{EntityState, Removed};
 use tombolo_crdt::{Revision, SpaceId};
 
 use super::App;
@@ -56,20 +56,54 @@ pub(super) fn view(state: &EntityState) -> Vec<u8> {
 pub(super) struct Shown {
     pub(super) revision: Revision,
     pub(super) view: Vec<u8>,
+    /// If it was asked for.
+    pub(super) size: Option<Size>,
+}
+
+/// What an entity takes beside its view.
+#[derive(Debug)]
+pub(super) struct Size {
+    /// Bytes of its row.
+    pub(super) row_bytes: usize,
+    /// What was removed from it and is still in the row.
+    pub(super) removed: Removed,
+    /// Operations that it may still take.
+    pub(super) numbers_left: u64,
+}
+
+impl Size {
+    /// As headers: the body stays the view's bytes.
+    pub(super) fn headers(&self, headers: &mut HeaderMap) {
+        for (name, value) in [
+            ("tombolo-row-bytes", self.row_bytes as u64),
+            ("tombolo-removed-objects", self.removed.objects as u64),
+            ("tombolo-removed-elements", self.removed.elements as u64),
+            ("tombolo-numbers-left", self.numbers_left),
+        ] {
+            headers.insert(HeaderName::from_static(name), HeaderValue::from(value));
+        }
+    }
 }
 
 impl Shown {
     /// `None`: the entity is absent.
     pub(super) fn of(state: &EntityState) -> Option<Self> {
-        state.is_present().then(|| Self { revision: state.revision(), view: state.view_bytes() })
+        state.is_present().then(|| Self { revision: state.revision(), view: state.view_bytes(), size: None })
     }
 }
 
 /// An entity as it is shown; `None`: absent. A large row is decoded in a turn.
-pub(super) async fn shown(app: &App, (space_no, collection, id): EntityAt<'_>) -> Result<Option<Shown>, Problem> {
+/// With `meta` its size is counted, too: O(the entity).
+pub(super) async fn shown(app: &App, entity: EntityAt<'_>, meta: bool) -> Result<Option<Shown>, Problem> {
+    let (space_no, collection, id) = entity;
     let Some(row) = app.snapshot()?.row(space_no, collection, id)? else { return Ok(None) };
-    let names = (collection.to_owned(), id.to_owned());
-    app.turns.value(row.len(), move || Ok(Shown::of(&decode(&names.0, &names.1, &row)?))).await?
+    let (row_bytes, names) = (row.len(), (collection.to_owned(), id.to_owned()));
+    let work = move || {
+        let state = decode(&names.0, &names.1, &row)?;
+        let size = || Size { row_bytes, removed: state.removed(), numbers_left: state.numbers_left() };
+        Ok(Shown::of(&state).map(|shown| Shown { size: meta.then(size), ..shown }))
+    };
+    app.turns.value(row_bytes, work).await?
 }
 
 pub(super) fn absent(collection: &str, id: &str) -> Problem {

@@ -201,7 +201,7 @@ mod tests {
             running: [0; 16],
             sums: Default::default(),
             entities: 0,
-            poisoned: 0,
+            frozen: 0,
             applied: 0,
             refused: 0,
         }

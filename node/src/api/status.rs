@@ -65,14 +65,26 @@ pub(super) fn space(space: &SpaceStatus) -> Value {
         "frontier": space.frontier.to_string(),
         "state": space.state.to_string(),
         "held": space.held.iter().map(held).collect::<Vec<_>>(),
+        "held_feeds": space.held_feeds,
+        "held_entries": space.held_entries,
         "held_bytes": space.held_bytes,
         "refused": space.refused,
-        "poisoned": space.poisoned,
+        "frozen_entities": space.frozen_entities,
         "frozen": space.frozen.iter().map(|(collection, id, reason)| {
             json!({ "collection": collection, "id": id, "reason": reason })
         }).collect::<Vec<_>>(),
         "disputed": space.disputed.iter().map(|(collection, id, with)| {
             json!({ "collection": collection, "id": id, "with": with.to_string() })
+        }).collect::<Vec<_>>(),
+        "largest": space.sizes.largest.iter().map(|row| {
+            json!({
+                "collection": row.collection, "id": row.id, "row_bytes": row.row_bytes,
+                "removed_objects": row.removed.objects, "removed_elements": row.removed.elements,
+            })
+        }).collect::<Vec<_>>(),
+        "running_out_entities": space.sizes.running_out_entities,
+        "running_out": space.sizes.running_out.iter().map(|entity| {
+            json!({ "collection": entity.collection, "id": entity.id, "numbers_left": entity.numbers_left })
         }).collect::<Vec<_>>(),
         "repaired": space.care.repaired,
         "scrubs": space.care.scrubs,

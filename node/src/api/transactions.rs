@@ -13,7 +13,7 @@ use tombolo_crdt::json::{Fields, Json};
 use super::describe::{HttpMethod, JSON, Operation, Parameter, Shape, TEXT};
 use super::problem::{Kind, Problem};
 use super::request::{self, PathParts, check_collection_name, check_entity_id};
-use super::{SharedApp, TRANSACTION_BODY_MAX, rows, write};
+use super::{SharedApp, rows, write};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
 
 pub(super) const OPERATIONS: &[Operation] = &[Operation {
@@ -49,9 +49,8 @@ pub(super) async fn transact(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    request::need_content_type(&headers, &["application/json"])?;
-    let bytes = request::read_body(&headers, body, TRANSACTION_BODY_MAX).await?;
-    let planned = parse(request::parse_json(&app, &bytes).await?)?;
+    let (bytes, value) = request::read_write(&app, &headers, body, JSON).await?;
+    let planned = parse(value)?;
     let idempotency = write::idempotency(&app, &headers, &format!("POST {}", uri.path()), &bytes)?;
     let space = app.space(path.space())?;
     let mut writes = Vec::with_capacity(planned.len());

@@ -31,8 +31,8 @@ const RULES_ENTRY: u64 = 100;
 /// A slice of care, some three milliseconds: at most 1,024 rows or 1 MiB of them.
 const SLICE: u64 = 3_000_000;
 
-/// What work was, for [`StepCost::what`].
-const KINDS: [&str; 6] = ["inputs", "entries", "operations", "rows", "history", "care"];
+/// What work was, for [`StepCost::what`]. Dashboards know these words.
+pub const STEP_KINDS: [&str; 6] = ["inputs", "entries", "operations", "rows", "history", "care"];
 
 /// What a step has done so far.
 #[derive(Debug)]
@@ -43,7 +43,7 @@ pub(super) struct Budget {
     /// All that is being done is one piece.
     whole: bool,
     /// Work done, by kind.
-    done: [u64; KINDS.len()],
+    done: [u64; STEP_KINDS.len()],
     /// Work done when the piece began that is being done, and the largest piece so far.
     begun: u64,
     largest: u64,
@@ -55,7 +55,7 @@ impl Budget {
     /// Of a step that may do so much.
     pub(super) fn new(max: u64) -> Self {
         assert!(max > 0, "every step gets something done");
-        Self { max, halved: false, whole: false, done: [0; KINDS.len()], begun: 0, largest: 0, judged: 0 }
+        Self { max, halved: false, whole: false, done: [0; STEP_KINDS.len()], begun: 0, largest: 0, judged: 0 }
     }
 
     /// A piece of work begins that is done whole: an input, an entry, a slice.
@@ -131,7 +131,7 @@ impl Budget {
 
     /// All of it, and what most of it was.
     pub(super) fn cost(&self) -> StepCost {
-        let what = self.done.iter().zip(KINDS).max_by_key(|(work, _)| **work).map_or("", |(_, what)| what);
+        let what = self.done.iter().zip(STEP_KINDS).max_by_key(|(work, _)| **work).map_or("", |(_, what)| what);
         StepCost { work: self.work(), largest: self.largest, what }
     }
 }

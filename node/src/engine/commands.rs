@@ -65,6 +65,10 @@ impl Memory {
                 }
                 Reply::Done(Ok(()))
             }
+            Command::Addresses(addrs) => {
+                work.own.contact.addrs = addrs;
+                Reply::Done(Ok(()))
+            }
             Command::Status => {
                 after.status.push(to);
                 return Ok(None);
@@ -79,7 +83,7 @@ impl Memory {
                 Reply::Done(Ok(()))
             }
             Command::Receipt(receipt) => {
-                match super::report::receipt(&self.spaces, &self.conns, work.own.node, receipt, &work.batch) {
+                match super::report::receipt(self, work.own.node, receipt, &work.batch) {
                     Err(StoreError::Corrupt { detail, .. }) => {
                         Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
                     }
@@ -258,7 +262,7 @@ fn refuse_full(command: &Command, full: &str) -> Option<Reply> {
         Command::Invite { .. } | Command::Join(_) | Command::AddPeer(_) | Command::RemovePeer(_) => {
             Some(Reply::Done(Err(refusal())))
         }
-        Command::JoinState(_) | Command::Discovered(..) | Command::Status => None,
+        Command::JoinState(_) | Command::Discovered(..) | Command::Addresses(_) | Command::Status => None,
         Command::Receipt(_) | Command::Damaged(..) => None,
     }
 }

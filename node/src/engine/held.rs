@@ -118,6 +118,11 @@ impl Held {
         self.feeds.keys().copied().collect()
     }
 
+    /// How many these are, and the first of them. O(what is asked for).
+    pub(super) fn first_feeds(&self, most: usize) -> (usize, Vec<FeedId>) {
+        (self.feeds.len(), self.feeds.keys().take(most).copied().collect())
+    }
+
     /// First held position and count of a feed.
     pub(super) fn of(&self, feed: FeedId) -> Option<(u64, usize)> {
         let held = &self.feeds.get(&feed)?.entries;

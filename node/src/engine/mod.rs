@@ -70,7 +70,7 @@ use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{Digest, Hlc, NodeId, SpaceId};
 
 pub use acks::Acks;
-pub use budget::STEP_WORK_MAX;
+pub use budget::{STEP_KINDS, STEP_WORK_MAX};
 pub use care::CareCounters;
 pub use clocks::CLOCK_OFF_MILLIS;
 pub use interface::{
@@ -78,7 +78,10 @@ pub use interface::{
     ReceiptState, Refusal, Reply, ReplyTo, StepCost, Target, WriteCommand, WriteOutcome, Written,
 };
 pub use planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, Plan, Planned};
-pub use status::{ConnectionStatus, Counters, HeldStatus, MemberStatus, PeerAck, SpaceStatus, Status, Twin};
+pub use status::{
+    ConnectionStatus, Counters, HeldStatus, LargeRow, MemberStatus, PeerAck, RunningOut, Sizes, SpaceStatus, Status,
+    Twin,
+};
 
 use memory::{Aims, Health, Memory, Own, Queue};
 use rows::Pasts;
@@ -247,7 +250,8 @@ impl Engine {
     /// Held entries of a space by feed, and what each feed waits for.
     #[must_use]
     pub fn held_by_feed(&self, space: SpaceId) -> Vec<HeldStatus> {
-        self.memory.spaces.get(&space).map(report::held_status).unwrap_or_default()
+        let of = |space| report::held_status(space, usize::MAX).1;
+        self.memory.spaces.get(&space).map(of).unwrap_or_default()
     }
 
     /// Work that a step may do, one piece more included or not: [`EngineConfig::step_work`].

@@ -12,18 +12,17 @@ use super::conn::Conns;
 use super::interface::{Now, ReceiptState, Target};
 use super::memory::Memory;
 use super::space::Space;
-use super::spaces::Spaces;
 use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
 use crate::store::{Batch, StoreError};
 
 /// Where an entry is.
 pub(super) fn receipt(
-    spaces: &Spaces,
-    conns: &Conns,
+    memory: &Memory,
     me: NodeId,
     receipt: Receipt,
     batch: &Batch<'_>,
 ) -> Result<Option<ReceiptState>, StoreError> {
+    let Memory { spaces, conns, contacts, .. } = memory;
     let Some(space) = spaces.values().find(|space| space.feeds.contains_key(&receipt.feed)) else { return Ok(None) };
     let row = batch.entry(receipt.feed, receipt.seq)?;
     let journal = row.as_ref().map(|row| row.journal);
@@ -37,7 +36,8 @@ pub(super) fn receipt(
         let author = space.feeds.get(&receipt.feed).is_some_and(|feed| feed.opening.node == node);
         // Of an entry that is not here nothing is claimed.
         let acknowledged = row.is_some() && (now || earlier || author);
-        PeerAck { node, name: member.contact.name, acknowledged, connected: session.is_some() }
+        let name = contacts.of(node, &member.contact).name;
+        PeerAck { node, name, acknowledged, connected: session.is_some() }
     });
     let peers = peers.collect();
     let verdict = row.and_then(|row| Verdict::from_code(row.verdict)).map(Verdict::name);
@@ -160,21 +160,23 @@ fn reason(space: &Space, feed: FeedId) -> String {
     }
 }
 
-/// What is held, by feed.
-pub(super) fn held_status(space: &Space) -> Vec<HeldStatus> {
+/// What is held, by feed, of so many feeds at most; and of how many there is any.
+pub(super) fn held_status(space: &Space, most: usize) -> (usize, Vec<HeldStatus>) {
     let of = |feed| {
         let (seq, entries) = space.held.of(feed)?;
         let reason = reason(space, feed);
         let node = space.feeds.get(&feed)?.opening.node;
         Some(HeldStatus { node, feed: feed.to_string(), seq, entries: entries as u64, reason })
     };
-    space.held.feeds().into_iter().filter_map(of).collect()
+    let (count, feeds) = space.held.first_feeds(most);
+    (count, feeds.into_iter().filter_map(of).collect())
 }
 
 fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
     let frontier = space.frontier_digest();
-    let held = held_status(space);
-    let forks = space.feeds.iter().filter_map(|(id, feed)| {
+    let (held_feeds, held) = held_status(space, NAMED_MAX);
+    let forks = space.forks.iter().take(NAMED_MAX).filter_map(|id| {
+        let feed = space.feeds.get(id)?;
         let seq = feed.fork?;
         let reason = format!(
             "its chain forks at entry {seq}: two nodes hold different entries there; nothing more is taken from it"
@@ -200,12 +202,15 @@ fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
         frontier,
         state: space.state_digest(),
         held: held.into_iter().chain(forks).collect(),
+        held_feeds: held_feeds as u64,
+        held_entries: space.held.len() as u64,
         held_bytes: space.held.bytes() as u64,
         refused: space.row.refused,
-        poisoned: space.care.frozen().len() as u64,
+        frozen_entities: space.care.frozen().len() as u64,
         frozen: frozen.take(NAMED_MAX).collect(),
         disputed: disputed.take(NAMED_MAX).collect(),
         care: space.care.counters,
+        sizes: space.care.scrub.sizes().clone(),
         clock_ahead: space.clock_ahead,
         members: space.others(me).into_iter().map(|(node, member)| member_status(space, conns, node, member)).collect(),
     }

@@ -96,6 +96,7 @@ impl Work<'_> {
         };
         if theirs.is_some_and(|theirs| theirs != feed.row.chain) {
             feed.fork = Some(settled);
+            space.forks.insert(id);
             return Ok(false);
         }
         if range.end() == settled && feed.sealed_seq() < settled && theirs.is_some() {

@@ -96,6 +96,8 @@ pub(super) struct Space {
     pub(super) dirty: bool,
     /// Feeds whose rows differ from the store.
     dirty_feeds: BTreeSet<FeedId>,
+    /// Feeds whose chain forks; their [`Feed::fork`] says where.
+    pub(super) forks: BTreeSet<FeedId>,
     /// Greatest clock reading that was too far ahead to be followed.
     pub(super) clock_ahead: Option<u64>,
     pub(super) care: Care,
@@ -134,7 +136,7 @@ impl Space {
             running: [0; 16],
             sums: tombolo_crdt::digest::StateSums::default(),
             entities: 0,
-            poisoned: 0,
+            frozen: 0,
             applied: 0,
             refused: 0,
         };
@@ -171,6 +173,7 @@ impl Space {
             rules: RulesDag::new(row.space),
             own_data_feed: own_data.feed(),
             own_rules_feed: own_rules.feed(),
+            forks: BTreeSet::new(),
             own_data,
             own_rules,
             feeds,

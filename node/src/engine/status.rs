@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use tombolo_crdt::entity::Removed;
 use tombolo_crdt::rules::Role;
 use tombolo_crdt::{Digest, NodeId, SpaceId};
 
+use super::budget::STEP_KINDS;
 use super::care::CareCounters;
 use super::interface::StepCost;
 
-/// Frozen and disputed entities that are named in a status.
+/// Frozen and disputed entities, and feeds that wait, that are named in a status.
 pub(super) const NAMED_MAX: usize = 100;
 
 /// Whether a member has an entry.
@@ -81,24 +83,65 @@ pub struct SpaceStatus {
     pub frontier: Digest,
     /// State digest.
     pub state: Digest,
-    /// Entries held, and why the first of each feed waits.
+    /// Entries held, and why the first of each feed waits; and feeds whose chain forks. At most [`NAMED_MAX`] of each.
     pub held: Vec<HeldStatus>,
+    /// Feeds with held entries.
+    pub held_feeds: u64,
+    /// Held entries.
+    pub held_entries: u64,
     /// Bytes of held entries.
     pub held_bytes: u64,
     /// Refused entries.
     pub refused: u64,
     /// How many entities are frozen because they cannot be built anew.
-    pub poisoned: u64,
+    pub frozen_entities: u64,
     /// Collection, id and reason of them, at most [`NAMED_MAX`].
     pub frozen: Vec<(String, String, String)>,
     /// Collection and id of entities that differ from a member's although each is what its entries give: a defect.
     pub disputed: Vec<(String, String, NodeId)>,
     /// What was done for damaged rows since the process started.
     pub care: CareCounters,
+    /// Large rows and numbers that run out, as the last pass over all rows met them.
+    pub sizes: Sizes,
     /// Greatest clock reading seen that is too far ahead to be followed, in milliseconds since 1970.
     pub clock_ahead: Option<u64>,
     /// Every other member.
     pub members: Vec<MemberStatus>,
+}
+
+/// Entities that grow.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sizes {
+    /// The largest rows of at least 64 KiB, the largest first, at most five.
+    pub largest: Vec<LargeRow>,
+    /// Present entities that have used up half of their numbers, the nearest to the end first, at most [`NAMED_MAX`].
+    pub running_out: Vec<RunningOut>,
+    /// How many of them there are.
+    pub running_out_entities: u64,
+}
+
+/// A row that is large.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LargeRow {
+    /// Collection of the entity.
+    pub collection: String,
+    /// Its id.
+    pub id: String,
+    /// Bytes of the row.
+    pub row_bytes: u64,
+    /// What was removed from the entity and is still in the row.
+    pub removed: Removed,
+}
+
+/// An entity whose numbers run out.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunningOut {
+    /// Its collection.
+    pub collection: String,
+    /// Its id.
+    pub id: String,
+    /// Operations that it may still take.
+    pub numbers_left: u64,
 }
 
 /// Held entries of one feed.
@@ -185,15 +228,15 @@ pub struct Counters {
     pub visits: u64,
     /// Feeds, rows of the journal and positions that were looked at to compare frontiers.
     pub compared: u64,
-    /// The step that did most work on entries of others since the process began.
-    pub longest: StepCost,
+    /// By kind: the most work, in counted nanoseconds, of a step that was mostly of this kind.
+    pub longest: BTreeMap<&'static str, u64>,
 }
 
 impl Counters {
     /// Takes note of what a step did.
     pub(super) fn note(&mut self, cost: StepCost) {
-        if cost.work > self.longest.work {
-            self.longest = cost;
-        }
+        let longest = self.longest.entry(cost.what).or_default();
+        *longest = cost.work.max(*longest);
+        debug_assert!(self.longest.len() <= STEP_KINDS.len(), "a step is of a known kind");
     }
 }

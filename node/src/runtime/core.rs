@@ -14,6 +14,7 @@ use super::dialling::{Chance, DialReports, Dialling};
 use super::driver::{Driver, Outlets, Source, Stepper};
 use super::links::Links;
 use super::net::Net;
+use super::steps::StepTimes;
 use super::traffic::Traffic;
 use crate::acks::AckBoard;
 use crate::handle::{EngineHandle, Inbox, Journals, Planning};
@@ -38,6 +39,7 @@ pub struct CoreConfig {
 pub struct Core {
     engine: EngineHandle,
     reports: DialReports,
+    times: StepTimes,
     links: Arc<Links>,
     inbox: Inbox,
     tasks: JoinSet<()>,
@@ -62,6 +64,7 @@ impl Core {
         let links = Arc::new(Links::new(traffic));
         let (journal, journals) = watch::channel(Journals::new());
         let acks = AckBoard::default();
+        let times = StepTimes::default();
         let (targets_in, targets) = watch::channel(Vec::new());
         let outlets = Outlets {
             links: Arc::clone(&links),
@@ -69,6 +72,7 @@ impl Core {
             journal,
             acks: acks.clone(),
             targets: targets_in,
+            times: times.clone(),
         };
         let driver = Driver::new(stepper, clock, Source::new(local_items), Source::new(net_items), outlets);
 
@@ -87,7 +91,7 @@ impl Core {
         let mut tasks = JoinSet::new();
         tasks.spawn(net.accept(endpoint));
         tasks.spawn(dialling.run(targets, link_events));
-        (Self { engine, reports, links, inbox, tasks }, driver.run(stop))
+        (Self { engine, reports, times, links, inbox, tasks }, driver.run(stop))
     }
 
     /// The way to the engine.
@@ -100,6 +104,12 @@ impl Core {
     #[must_use]
     pub fn dials(&self) -> DialReports {
         self.reports.clone()
+    }
+
+    /// How long the engine's steps take.
+    #[must_use]
+    pub fn step_times(&self) -> StepTimes {
+        self.times.clone()
     }
 
     /// Breaks all connections, or those with one peer, at once and in the middle of whatever is on its way. Returns how many.

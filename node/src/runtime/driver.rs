@@ -12,6 +12,7 @@ use tombolo_transport::Endpoint;
 
 use super::clock::Clock;
 use super::links::Links;
+use super::steps::StepTimes;
 use crate::acks::AckBoard;
 use crate::chain::Looked;
 use crate::engine::{Engine, Input, Left, Now, Output, Outputs, Reply, ReplyTo, Target};
@@ -86,6 +87,7 @@ pub(super) struct Outlets {
     pub(super) journal: watch::Sender<Journals>,
     pub(super) acks: AckBoard,
     pub(super) targets: watch::Sender<Vec<Target>>,
+    pub(super) times: StepTimes,
 }
 
 /// The engine with its queues.
@@ -147,7 +149,9 @@ impl<S: Stepper> Driver<S> {
                 Woken::Timer => inputs.push(Input::Timer),
                 Woken::Stop | Woken::Inputs => {}
             }
+            let began = self.clock.mono();
             let outputs = self.engine.step(self.clock.now(), inputs).await;
+            self.outlets.times.note(self.clock.mono().saturating_sub(began));
             if outputs.left != Left::Inputs {
                 self.places.clear();
             }

@@ -11,6 +11,7 @@ use tombolo_transport::frame::{Frame, Hello, offers_packing};
 use tombolo_transport::limits::{TRANSFER_SEND_BUFFER, TRANSFERS_MAX};
 use tombolo_transport::{CloseCode, ConnectionHandle, SendError, Standing};
 
+use super::clock::Clock;
 use super::traffic::{PeerTraffic, Traffic};
 use crate::engine::ConnId;
 
@@ -84,7 +85,8 @@ impl Links {
     }
 
     pub(super) fn remove(&self, conn: ConnId) {
-        self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+        let gone = self.table.write().unwrap_or_else(PoisonError::into_inner).remove(&conn);
+        gone.iter().for_each(|link| link.traffic.parted(Clock::wall_millis()));
     }
 
     /// Breaks connections at once: all, or those with a peer. Returns how many.
@@ -311,7 +313,7 @@ mod tests {
         let links = Links::new(Arc::clone(&traffic));
         let (conn, link, unpacked) = links.insert(handle);
         let (space, digest) = (SpaceId::from_bytes([1; 32]), Digest::from_bytes([2; 32]));
-        let summary = Summary { space, frontier: digest, state: digest, poisoned: 0, common: None };
+        let summary = Summary { space, frontier: digest, state: digest, frozen: 0, common: None };
         assert_eq!(links.control(conn, &Frame::Summary(summary)), None);
         while !matches!(events.next().await, Some(Event::Writable { channel: Channel::Transfer(0), .. })) {}
 

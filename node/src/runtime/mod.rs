@@ -10,6 +10,7 @@ mod dialling;
 mod driver;
 mod links;
 mod net;
+mod steps;
 mod traffic;
 mod verifying;
 
@@ -23,6 +24,7 @@ pub(crate) use data::check_name;
 pub use data::{DataDir, DataError, RunningNode};
 pub use dialling::{DialReport, DialReports};
 pub use driver::{STEP_BYTES, STEP_ENTRIES, Stepper};
+pub use steps::StepTimes;
 pub use traffic::{PeerTraffic, Traffic, TrafficFigure};
 
 /// Where a running node can be reached.

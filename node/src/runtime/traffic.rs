@@ -18,6 +18,8 @@ const KINDS: usize = 32;
 pub struct PeerTraffic {
     sent: [AtomicU64; KINDS],
     received: [AtomicU64; KINDS],
+    /// When its last connection ended, milliseconds since 1970; 0: none has.
+    parted: AtomicU64,
 }
 
 impl PeerTraffic {
@@ -27,6 +29,11 @@ impl PeerTraffic {
 
     pub(super) fn received(&self, frame: &[u8]) {
         count(&self.received, frame);
+    }
+
+    /// A connection with it has ended.
+    pub(super) fn parted(&self, wall_millis: u64) {
+        self.parted.store(wall_millis, Ordering::Relaxed);
     }
 }
 
@@ -66,6 +73,15 @@ impl Traffic {
         counted
     }
 
+    /// When the last connection with a peer ended, milliseconds since 1970; `None`: none has since the start, or the peer is
+    /// counted with others.
+    #[must_use]
+    pub fn parted(&self, peer: NodeId) -> Option<u64> {
+        let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        let parted = peers.get(&peer)?.parted.load(Ordering::Relaxed);
+        (parted > 0).then_some(parted)
+    }
+
     /// All figures that are not zero, by peer and kind.
     #[must_use]
     pub fn read(&self) -> Vec<TrafficFigure> {
@@ -97,6 +113,9 @@ mod tests {
         traffic.of(peer).received(&[200, 0]);
         let read = traffic.read();
         assert_eq!(read.first(), Some(&TrafficFigure { peer, kind: "have", sent: 5, received: 0 }));
+        assert_eq!(traffic.parted(peer), None);
+        traffic.of(peer).parted(7);
+        assert_eq!((traffic.parted(peer), traffic.parted(NodeId::from_bytes([8; 32]))), (Some(7), None));
         assert_eq!(read.get(1), Some(&TrafficFigure { peer, kind: "unknown", sent: 0, received: 2 }));
     }
 }

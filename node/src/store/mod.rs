@@ -25,6 +25,7 @@ mod layout;
 mod open;
 mod probe;
 mod quarantine;
+mod resting;
 mod runs;
 mod snapshot;
 mod state;
@@ -50,6 +51,7 @@ pub use layout::FORMAT_VERSION;
 pub use open::{CACHE_BYTES, OpenError, StoreOptions};
 pub use probe::{Endless, RESERVE_BYTES_MAX, RESERVE_BYTES_MIN, RESERVE_DIVISOR, SpaceProbe, Volume};
 pub use quarantine::QuarantineRow;
+pub use resting::Resting;
 pub use snapshot::Snapshot;
 pub use state::{Counted, FeedRow, PeerRow, SpaceRow, StoredHead};
 

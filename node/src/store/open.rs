@@ -4,7 +4,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend, StorageError, TableError, TableHandle};
+use redb::{
+    Builder, Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, StorageBackend, StorageError, TableError,
+    TableHandle,
+};
 
 use super::codec::{Fields, with_sum, without_sum};
 use super::error::StoreError;
@@ -71,6 +74,12 @@ pub enum OpenError {
         path: String,
         /// What redb says.
         detail: String,
+    },
+    /// Its process was killed, and it cannot be repaired where nothing can be written. The operator's business: a copy can.
+    #[error("the store {path} was not closed in order, and nothing can be written to it: open a copy of it instead")]
+    Unclean {
+        /// Where.
+        path: String,
     },
     /// Written by an earlier or a later version of this program. The operator's business: the program that wrote it can
     /// export its spaces, this one can import them.
@@ -146,7 +155,7 @@ impl At<'_> {
     }
 
     /// Runs redb's opening. What it has no error for, it panics at.
-    fn guard(&self, open: impl FnOnce() -> Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+    fn guard<D>(&self, open: impl FnOnce() -> Result<D, DatabaseError>) -> Result<D, OpenError> {
         match guard::attempt(open) {
             Ok(opened) => opened.map_err(|error| self.database(error)),
             Err(_) => Err(self.damaged("redb panicked while opening it".to_owned())),
@@ -183,6 +192,21 @@ pub(super) fn backend(backend: impl StorageBackend, options: &StoreOptions) -> R
         guarded(|| initialise(&database)).map_err(|error| at.store(error))?;
     }
     checked(&at, database)
+}
+
+/// Opens the file of `options` without writing to it.
+pub(super) fn read_only(options: &StoreOptions) -> Result<ReadOnlyDatabase, OpenError> {
+    let at = At(&options.path);
+    check_magic(&at)?;
+    let database = match at.guard(|| Ok(builder(options).open_read_only(&options.path)))? {
+        Ok(database) => database,
+        Err(DatabaseError::RepairAborted) => {
+            return Err(OpenError::Unclean { path: at.path() });
+        }
+        Err(error) => return Err(at.database(error)),
+    };
+    check_format(&at, &database)?;
+    Ok(database)
 }
 
 /// A database whose format is known here.
@@ -257,7 +281,7 @@ fn initialise(database: &Database) -> Result<(), StoreError> {
     Ok(transaction.commit()?)
 }
 
-fn check_format(at: &At<'_>, database: &Database) -> Result<(), OpenError> {
+fn check_format(at: &At<'_>, database: &impl ReadableDatabase) -> Result<(), OpenError> {
     match guarded(|| format(database)) {
         Ok(Some(FORMAT_VERSION)) => Ok(()),
         Ok(Some(found)) => Err(OpenError::Format { path: at.path(), found, supported: FORMAT_VERSION }),
@@ -267,7 +291,7 @@ fn check_format(at: &At<'_>, database: &Database) -> Result<(), OpenError> {
 }
 
 /// The format that a store says it has; `None`: it is none.
-fn format(database: &Database) -> Result<Option<u32>, StoreError> {
+fn format(database: &impl ReadableDatabase) -> Result<Option<u32>, StoreError> {
     let read = database.begin_read()?;
     let table = match read.open_table(Table::State.definition()) {
         Ok(table) => table,

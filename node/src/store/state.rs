@@ -57,7 +57,7 @@ pub struct SpaceRow {
     /// Entities present.
     pub entities: u64,
     /// Entities frozen.
-    pub poisoned: u64,
+    pub frozen: u64,
     /// Entries applied.
     pub applied: u64,
     /// Entries refused.

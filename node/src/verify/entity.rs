@@ -9,7 +9,7 @@ use tombolo_crdt::{Revision, SpaceId};
 
 use super::{Finding, Progress, VerifyError};
 use crate::chain::{EntityKey, Past, Search, Unread, Until};
-use crate::store::{Snapshot, SpaceRow, Store, StoreOptions};
+use crate::store::{Resting, Snapshot, SpaceRow, StoreOptions};
 
 /// Names an entity of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,8 +44,8 @@ pub struct EntityReport {
 /// # Errors
 /// [`VerifyError`]: the store cannot be opened or read, or there is no such entity. Differences are no errors.
 pub fn entity(path: &Path, name: EntityName<'_>, progress: Progress<'_>) -> Result<EntityReport, VerifyError> {
-    let store = Store::open(StoreOptions { mend: false, ..StoreOptions::new(path) })?;
-    entity_of(&store.reader().snapshot()?, name, progress)
+    let store = Resting::open(StoreOptions::new(path))?;
+    entity_of(&store.snapshot()?, name, progress)
 }
 
 /// Verifies one entity of a store that is open, as it is in `snapshot`.

@@ -1,7 +1,7 @@
 //! Offline verification: every chain, seal and hash of a store is computed again, every entry is judged again, and every
 //! row is folded again from its signed entries.
 //!
-//! Nothing is written. Memory is bounded by the rules of a space, and one entity and eight bytes for each of its changes.
+//! Nothing is written, and the file may be one that cannot be written. Memory is bounded by the rules of a space, and one entity and eight bytes for each of its changes.
 //!
 //! What cannot be read is a finding, and the next is looked at. What could only be told with it is not: a sum over rows of
 //! which one cannot be read says nothing.
@@ -24,7 +24,7 @@ use tombolo_crdt::rules::RulesDag;
 pub use entity::{EntityName, EntityReport, entity, entity_of};
 
 use crate::chain::{EntityKey, Entries, Past, Until};
-use crate::store::{OpenError, Snapshot, SpaceRow, Store, StoreError, StoreOptions};
+use crate::store::{OpenError, Resting, Snapshot, SpaceRow, StoreError, StoreOptions};
 
 /// Entries or rows read at a time.
 const PAGE: usize = 1024;
@@ -91,8 +91,8 @@ pub type Progress<'p> = &'p mut dyn FnMut(&str, u64, u64);
 /// # Errors
 /// [`VerifyError`]: the store cannot be opened or read. Differences are no errors: they are in the report.
 pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
-    let store = Store::open(StoreOptions { mend: false, ..StoreOptions::new(path) })?;
-    Ok(snapshot(&store.reader().snapshot()?, progress)?)
+    let store = Resting::open(StoreOptions::new(path))?;
+    Ok(snapshot(&store.snapshot()?, progress)?)
 }
 
 /// Verifies a store that is open, as it is in `snapshot`.

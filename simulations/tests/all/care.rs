@@ -166,7 +166,7 @@ fn an_entity_whose_history_is_damaged_too_is_frozen_alone() {
     world.rot(0, &entry);
     world.settle();
     let status = status(&mut world, 0, space);
-    assert_eq!((status.poisoned, status.frozen.len(), status.care.repaired), (1, 1, 0));
+    assert_eq!((status.frozen_entities, status.frozen.len(), status.care.repaired), (1, 1, 0));
     let (collection, id, reason) = &status.frozen[0];
     assert_eq!((collection.as_str(), id.as_str()), ("x", "e5"));
     assert!(

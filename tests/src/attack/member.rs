@@ -140,7 +140,7 @@ async fn greet(handle: &ConnectionHandle, events: &mut Events, space: SpaceId) -
         let Some(Event::Frame { frame, .. }) = events.next().await else { continue };
         match Frame::decode(&frame).expect("a frame") {
             Some(Frame::Summary(_)) => {
-                let ours = Summary { space, frontier: nothing, state: nothing, poisoned: 0, common: None };
+                let ours = Summary { space, frontier: nothing, state: nothing, frozen: 0, common: None };
                 let page = FrontierPage { space, base: None, positions: Vec::new(), last: true };
                 for frame in [Frame::Summary(ours), Frame::FrontierRequest(space), Frame::Frontier(page)] {
                     handle.send_control(frame.encode()).expect("room");

@@ -263,3 +263,76 @@ fn an_entry_of_many_changes_is_told_in_parts_and_each_change_once() {
         assert_eq!(told(&format!("&since={cursor}")), all[done..], "from {cursor} on");
     }
 }
+
+/// The value of a series of `/metrics`, by its name and labels.
+fn figure(metrics: &str, series: &str) -> f64 {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    line.unwrap_or_else(|| panic!("no {series} in {metrics}")).trim().parse().expect("a number")
+}
+
+#[test]
+fn metrics_tell_steps_disk_memory_clock_and_traffic() {
+    let (a, space) = node_with(2_000);
+    let b = Node::new("b");
+    b.join(&a.invite(&space, "writer"));
+    tombolo_tests::converge(&space, &[&a, &b]);
+    // Somebody who is no member of anything here.
+    let c = Node::new("c");
+    c.api.post("/v1/peers", &json!({"addr": a.listen})).expect(201);
+    let connected = |status: &serde_json::Value| Some(status["connections"].as_array()?.len() == 2);
+    tombolo_tests::eventually("c at a", || connected(&a.status())?.then_some(()));
+    let metrics = a.api.get("/metrics").expect(200).body;
+    for kind in ["inputs", "entries", "operations", "rows", "history", "care"] {
+        figure(&metrics, &format!("tombolo_step_longest_work_microseconds{{kind=\"{kind}\"}}"));
+    }
+    let longest = figure(&metrics, "tombolo_step_longest_seconds");
+    assert!(longest > 0.0 && longest < 60.0, "{longest}");
+    assert!(
+        figure(&metrics, "tombolo_step_seconds_count") > 2.0
+            && tombolo_tests::attack::meter::longest_step_ms(&a) >= longest
+    );
+    for series in ["process_resident_memory_bytes", "tombolo_store_bytes", "tombolo_disk_free_bytes"] {
+        assert!(figure(&metrics, series) > 1e5, "{series}");
+    }
+    assert!(figure(&metrics, "process_start_time_seconds") > 1.7e9);
+    assert!(figure(&metrics, "tombolo_clock_off_seconds").abs() < 60.0);
+    let labels = format!("space=\"{space}\",name=\"shop\"");
+    let of_space = |name: &str| figure(&metrics, &format!("tombolo_space_{name}{{{labels}}}"));
+    assert_eq!((of_space("entities"), of_space("running_out_entities"), of_space("frozen_entities")), (2e3, 0.0, 0.0));
+    of_space("largest_row_bytes");
+    let b_labels = format!("space=\"{space}\",node=\"{}\",name=\"b\"", b.id);
+    for name in ["clock_skew_milliseconds", "dial_failures", "last_contact_timestamp_seconds", "in_step"] {
+        figure(&metrics, &format!("tombolo_member_{name}{{{b_labels}}}"));
+    }
+    // A member has a series of its own; all others have one.
+    let sent = |node: &str| figure(&metrics, &format!("tombolo_sent_bytes_total{{node=\"{node}\",kind=\"hello\"}}"));
+    assert!(sent(&b.id) > 0.0 && sent("others") > 0.0 && !metrics.contains(&c.id), "{metrics}");
+}
+
+#[test]
+fn what_an_entity_takes_is_told_with_it() {
+    let (a, space) = node_with(1);
+    let path = format!("/v1/spaces/{space}/x/1");
+    let keys: serde_json::Map<_, _> = (0..100).map(|n| (format!("k{n}"), json!({"n": n}))).collect();
+    a.api.put(&path, &json!({"old": keys, "list": [1, 2, 3]})).expect(201);
+    a.api.ops(&path, &json!([{"op": "delete", "path": "/list", "index": 0, "count": 2}])).expect(200);
+    a.api.put(&path, &json!({"list": [3]})).expect(200);
+    let told = a.api.get(&format!("{path}?meta=true")).expect(200);
+    let number = |name: &str| told.header(name).and_then(|value| value.parse::<u64>().ok()).expect(name);
+    assert_eq!(told.body.trim_end(), r#"{"list":[3]}"#);
+    assert!(number("tombolo-row-bytes") > 1_000, "what was removed is in it: {told:?}");
+    assert!(number("tombolo-removed-objects") > 100 && number("tombolo-removed-elements") == 2, "{told:?}");
+    assert!((1 << 30..1 << 31).contains(&number("tombolo-numbers-left")), "{told:?}");
+    assert_eq!(a.api.get(&path).expect(200).header("tombolo-row-bytes"), None, "only who asks pays for it");
+    let wrong = a.api.get(&format!("{path}?meta=true&at=2027-01-15T08:00:00Z")).expect(400);
+    assert_eq!(wrong.problem(), "invalid-argument");
+    let output = a.cli(&["get", "shop/x/1", "--meta"]);
+    let shown: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((&shown["view_bytes"], &shown["row_bytes"]), (&json!(12), &json!(number("tombolo-row-bytes"))));
+    assert_eq!(shown["numbers_left"], json!(number("tombolo-numbers-left")));
+    assert_eq!(shown["value"], json!({"list": [3]}));
+    let receipt = told.header("etag").expect("a revision").trim_matches('"').to_owned();
+    let past = a.cli(&["get", "shop/x/1", "--meta", "--at", &receipt]);
+    let shown: serde_json::Value = serde_json::from_slice(&past.stdout).expect("JSON");
+    assert_eq!((shown.get("row_bytes"), &shown["view_bytes"]), (None, &json!(12)), "nothing is stored of the past");
+}

@@ -8,6 +8,8 @@ mod durability;
 mod history;
 mod http;
 mod import;
+mod long;
+mod running;
 mod simulation;
 mod stalled;
 mod strangers;

@@ -169,3 +169,27 @@ fn a_node_stops_at_once_while_it_dials_who_does_not_answer() {
     drop(a.stop());
     assert!(begun.elapsed() < std::time::Duration::from_secs(1), "{:?}", begun.elapsed());
 }
+
+#[test]
+fn a_member_that_was_renamed_is_called_by_its_new_name_everywhere() {
+    let (a, b) = (Node::new("a"), Node::new("b"));
+    let space = space_of("shop", &[&a, &b]);
+    let made = a.api.put(&format!("/v1/spaces/{space}/notes/1"), &json!({"n": 1})).expect(201);
+    let receipt = made.header("tombolo-receipt").expect("one").to_owned();
+    let wait = |name: &str| a.api.get(&format!("/v1/receipts/{receipt}?wait={name}&timeout=20s"));
+    wait("b").expect(200);
+    let b = b.stop().start_with(&["--name", "harbour"]);
+    eventually("the new name", || (a.space(&space)?["members"][0]["name"] == "harbour").then_some(()));
+    assert_eq!(wait("harbour").expect(200).json()["peers"][0]["name"], "harbour");
+    assert_eq!(wait("b").expect(400).problem(), "invalid-argument");
+    let told = a.cli(&["receipt", &receipt, "--wait", "harbour"]);
+    assert!(told.status.success() && String::from_utf8_lossy(&told.stdout).contains("harbour"), "{told:?}");
+    // Two of one name are told apart by their ids.
+    let c = Node::new("harbour");
+    c.join(&a.invite(&space, "writer"));
+    converge(&space, &[&a, &b, &c]);
+    let both = wait("harbour").expect(400).json();
+    let nodes: Vec<&str> = both["nodes"].as_array().expect("both").iter().filter_map(|node| node.as_str()).collect();
+    assert!(nodes.len() == 2 && nodes.contains(&b.id.as_str()) && nodes.contains(&c.id.as_str()), "{both}");
+    wait(&c.id[..8]).expect(200);
+}

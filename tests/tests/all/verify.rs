@@ -236,3 +236,48 @@ fn whoever_meets_a_damaged_row_has_it_built_anew() {
     }
     assert_eq!(verify(&dir).0, Some(0));
 }
+
+/// A backup on a volume that cannot be written: it is read as it is.
+#[test]
+fn a_store_that_cannot_be_written_is_verified() {
+    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::process::CommandExt as _;
+
+    let (dir, _) = store();
+    let backup = tempfile::tempdir().expect("a directory");
+    let mode = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    for name in ["identity", "store.redb"] {
+        std::fs::copy(dir.path().join(name), backup.path().join(name)).expect("copied");
+        mode(&backup.path().join(name), 0o444);
+    }
+    let program = backup.path().join("tombolo");
+    std::fs::copy(tombolo_tests::binary(), &program).expect("copied");
+    mode(&program, 0o555);
+    mode(backup.path(), 0o555);
+    let verify = |args: &[&str]| {
+        let mut command = std::process::Command::new(&program);
+        command.arg("--data").arg(backup.path()).args(args).env("HOME", "/");
+        // Modes mean nothing to root.
+        if std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0) {
+            command.uid(65_534).gid(65_534);
+        }
+        command.output().expect("runs")
+    };
+    let all = verify(&["--json", "verify"]);
+    let said: serde_json::Value = serde_json::from_slice(&all.stdout).unwrap_or_else(|_| panic!("{all:?}"));
+    assert_eq!((&said["entities"], &said["differences"]), (&json!(10), &json!([])), "{all:?}");
+    let one = verify(&["verify", "--entity", "sound/x/4"]);
+    assert!(one.status.success(), "{one:?}");
+    mode(backup.path(), 0o755);
+}
+
+#[test]
+fn a_running_node_is_named_once_when_one_entity_is_verified() {
+    let node = Node::new("a");
+    let output = node.cli(&["verify", "--entity", "s/c/i"]);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && said.contains("stop the node first"), "{said}");
+    assert_eq!(said.matches("store.redb").count(), 1, "{said}");
+}

@@ -59,7 +59,7 @@ pub struct Summary {
     /// State digest.
     pub state: Digest,
     /// Entities left out of the state digest because they are frozen.
-    pub poisoned: u64,
+    pub frozen: u64,
     /// The last frontier at which the sender knows both to have been equal.
     pub common: Option<Digest>,
 }

@@ -284,7 +284,7 @@ mod tests {
             (Frame::Rules(space, digest), 66),
             (Frame::RulesDone, 2),
             (Frame::FrontierRequest(space), 34),
-            (Frame::Summary(Summary { space, frontier: digest, state: digest, poisoned: 0, common: None }), 100),
+            (Frame::Summary(Summary { space, frontier: digest, state: digest, frozen: 0, common: None }), 100),
             (Frame::Probe(Probe { space, feed: FeedId::from_bytes([3; 16]), seq: 300, chain: Some(None) }), 54),
             (Frame::Audit(Audit { space, frontier: digest, sums: Sums::Buckets(vec![[4; 16]; 4096]) }), 65_605),
         ];

@@ -133,7 +133,7 @@ pub enum IdentityError {
     /// Others than the owner may use the file.
     #[error(
         "{} has mode {mode:04o}: others can reach the secret key. If nobody else had access: chmod 600 {}; \
-         otherwise make a new key and revoke this one", path.display(), path.display()
+         otherwise make a new node in another directory, join its spaces with new tickets, and run this one no more", path.display(), path.display()
     )]
     Permissions {
         /// The file.

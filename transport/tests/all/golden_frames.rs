@@ -30,7 +30,7 @@ fn frames() -> Vec<Frame> {
         Frame::JoinRefused(space, JoinRefusal::Used),
         Frame::RulesFrontier(space, vec![position]),
         Frame::RulesRanges(RulesRanges { space, ranges: vec![range.clone()], last: true }),
-        Frame::Summary(Summary { space, frontier, state, poisoned: 0, common: Some(frontier) }),
+        Frame::Summary(Summary { space, frontier, state, frozen: 0, common: Some(frontier) }),
         Frame::Frontier(FrontierPage { space, base: None, positions: vec![position], last: true }),
         Frame::FrontierRequest(space),
         Frame::Have(Have {

@@ -4,6 +4,9 @@ use super::troubles::{Names, of_node, of_space};
 use crate::human;
 use crate::model::{MemberStatus, SpaceStatus, Status};
 
+/// Large rows in the line about them.
+const LARGEST_SHOWN: usize = 3;
+
 /// The whole page. `width`: columns that a line may take.
 pub(super) fn render(status: &Status, now_ms: u64, width: Option<usize>) -> String {
     let name = human::plain(&status.name);
@@ -54,10 +57,25 @@ pub(crate) fn render_space(space: &SpaceStatus, now_ms: u64, width: Option<usize
         let rows = human::some(space.repaired, "damaged row");
         text.push_str(&format!("\n  {rows} built anew from the entries"));
     }
+    text.push_str(&largest(space));
     for line in of_space(space, &names, now_ms) {
         text.push_str(&format!("\n  ! {line}"));
     }
     fit(&text, width)
+}
+
+/// The largest rows: every write to one of them costs its size.
+fn largest(space: &SpaceStatus) -> String {
+    let shown = space.largest.iter().take(LARGEST_SHOWN).map(|row| {
+        let name = format!("{}/{}", row.collection, row.id);
+        let removed = match row.removed_objects + row.removed_elements {
+            0 => String::new(),
+            removed => format!(", {} of it removed", human::many(removed, "object or element", "objects and elements")),
+        };
+        format!("{} ({}{removed})", human::plain(&name), human::bytes(row.row_bytes))
+    });
+    let shown: Vec<String> = shown.collect();
+    if shown.is_empty() { String::new() } else { format!("\n  largest rows: {}", shown.join(", ")) }
 }
 
 fn fit(text: &str, width: Option<usize>) -> String {
@@ -178,6 +196,44 @@ mod tests {
         let line = text.lines().find(|line| line.contains("1,200")).expect("a line of its own");
         assert!(line.contains("failed") && line.contains("tombolo verify"), "{text}");
         assert!(!render(&Status::default(), NOW, None).contains("failed"));
+    }
+
+    #[test]
+    fn two_members_of_one_name_are_told_apart_and_strangers_are_nobodys_concern() {
+        let mut status = fleet();
+        let members = &mut status.spaces[0].members;
+        members[4].name = "vm".to_owned();
+        members[5].name = "vm".to_owned();
+        let short = members[4..6].iter().map(|member| human::short(&member.node).to_owned()).collect::<Vec<_>>();
+        status.dials.retain(|dial| dial.node.as_deref().is_some_and(|node| node.starts_with(&short[0])));
+        let text = render(&status, NOW, None);
+        for short in &short {
+            assert!(text.contains(&format!("vm ({short})")), "{text}");
+        }
+        assert!(text.contains(&format!("! cannot reach vm ({}): no answer", short[0])), "{text}");
+        // Somebody else's node on this network, which answers nobody.
+        let lines = text.lines().count();
+        status.dials.push(Dial { node: Some("f".repeat(64)), ..status.dials[0].clone() });
+        assert_eq!(render(&status, NOW, None).lines().count(), lines);
+        status.joins.push(serde_json::json!({"name": "other"}));
+        assert!(render(&status, NOW, None).contains("! cannot reach ffffffff"), "it may be whom a ticket leads to");
+    }
+
+    #[test]
+    fn entities_that_run_out_and_large_rows_are_told_with_the_way_out() {
+        let space: SpaceStatus = serde_json::from_str(
+            r#"{"name":"shop","running_out_entities":7,
+                "running_out":[{"collection":"orders","id":"o-1","numbers_left":412000000}],
+                "largest":[{"collection":"orders","id":"o-2","row_bytes":1400000,"removed_objects":9000,
+                            "removed_elements":1}]}"#,
+        )
+        .expect("decodes");
+        let text = render_space(&space, NOW, None);
+        let line = text.lines().find(|line| line.contains("! orders/o-1")).expect("a line of its own");
+        assert!(line.contains("412,000,000") && line.contains("new id") && line.contains("x-merge: list"), "{text}");
+        assert!(text.contains("! 6 entities more will run out"), "{text}");
+        assert!(text.contains("largest rows: orders/o-2 (1.4 MB, 9,001 objects and elements of it removed)"), "{text}");
+        assert!(!render_space(&SpaceStatus::default(), NOW, None).contains("largest"));
     }
 
     #[test]

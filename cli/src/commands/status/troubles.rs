@@ -126,7 +126,13 @@ pub(super) fn of_space(space: &SpaceStatus, names: &Names, now_ms: u64) -> Vec<S
         let wait = if held.entries == 1 { "waits" } else { "wait" };
         format!("{entries} of {} {wait}: {}", names.shown(&held.node), human::plain(&held.reason))
     });
-    lines.extend(limited(held.collect(), "feeds wait: `tombolo status --json`"));
+    let mut held: Vec<String> = limited(held.collect(), "feeds wait: `tombolo status --json`");
+    // Of more than a hundred only the number is told.
+    let untold = space.held_feeds.saturating_sub(space.held.len() as u64);
+    if untold > 0 {
+        held.push(format!("{} wait beside these", human::many(untold, "feed", "feeds")));
+    }
+    lines.extend(held);
     if space.refused > 0 {
         let entries = human::many(space.refused, "entry", "entries");
         lines.push(format!("{entries} refused and kept in quarantine"));
@@ -139,7 +145,7 @@ pub(super) fn of_space(space: &SpaceStatus, names: &Names, now_ms: u64) -> Vec<S
         format!("{} is damaged here and frozen: {}", human::plain(&name), human::plain(&entity.reason))
     });
     let mut frozen = limited(frozen.take(SHOWN).collect(), "");
-    let more = space.poisoned.saturating_sub(frozen.len() as u64);
+    let more = space.frozen_entities.saturating_sub(frozen.len() as u64);
     if more > 0 {
         frozen.push(format!("{} more are damaged here and frozen", human::many(more, "entity", "entities")));
     }
@@ -149,6 +155,28 @@ pub(super) fn of_space(space: &SpaceStatus, names: &Names, now_ms: u64) -> Vec<S
         format!("{} is another at {with} with the same entries: please report it", human::plain(&name))
     });
     lines.extend(limited(disputed.collect(), "entities differ: `tombolo status --json`"));
+    lines.extend(running_out(space));
+    lines
+}
+
+/// Entities that take no more writes one day, and what keeps them going.
+fn running_out(space: &SpaceStatus) -> Vec<String> {
+    let named = space.running_out.iter().take(SHOWN).map(|entity| {
+        let (name, left) = (format!("{}/{}", entity.collection, entity.id), human::count(entity.numbers_left));
+        format!(
+            "{} takes {left} more operations in all its life: go on under a new id before they end, and edit arrays in \
+             place instead of replacing them (`x-merge: list`)",
+            human::plain(&name)
+        )
+    });
+    let mut lines: Vec<String> = named.collect();
+    let more = space.running_out_entities.saturating_sub(lines.len() as u64);
+    if more > 0 {
+        lines.push(format!(
+            "{} more will run out of operations: `tombolo status --json`",
+            human::many(more, "entity", "entities")
+        ));
+    }
     lines
 }
 

@@ -42,6 +42,9 @@ pub(in crate::engine) struct Audit {
     about: Option<Digest>,
     /// Peers that are known to differ and have not been told our buckets.
     asked: BTreeSet<NodeId>,
+    /// Peers that were told our buckets, and which of them differ from theirs; `None`: they have not told theirs. Rows of
+    /// others were not asked for.
+    told: BTreeMap<NodeId, Option<BTreeSet<u16>>>,
     /// What peers have told and has not been looked at, and how much it was in all.
     heard: BTreeMap<NodeId, Sums>,
     heard_in_all: usize,
@@ -114,14 +117,43 @@ impl Audit {
     pub(in crate::engine) fn hear(&mut self, peer: NodeId, told: frame::Audit, frontier: Digest, now: Duration) {
         let fits = match &told.sums {
             Sums::Buckets(sums) => sums.len() == BUCKETS,
-            Sums::Rows(buckets, _) => buckets.len() <= BUCKETS_AT_ONCE,
+            Sums::Rows(buckets, _) => buckets.len() <= BUCKETS_AT_ONCE && self.asked_for(peer, buckets),
         };
         if told.frontier != frontier || !fits || !self.turn_to(frontier, now) || self.heard_in_all >= HEARD_MAX {
             return;
         }
         self.heard_in_all += 1;
+        if let Sums::Buckets(theirs) = &told.sums {
+            self.compare(peer, theirs);
+        }
         self.heard.insert(peer, told.sums);
         debug_assert!(self.heard.len() <= HEARD_MAX && self.asked.len() <= PEERS_MAX, "an audit is bounded");
+    }
+
+    /// Whether a peer has reason to tell rows of these buckets: it was told ours, and they are among those that differ from
+    /// its own if it has told those.
+    fn asked_for(&self, peer: NodeId, buckets: &[u16]) -> bool {
+        self.told.get(&peer).is_some_and(|differ| {
+            differ.as_ref().is_none_or(|differ| buckets.iter().all(|bucket| differ.contains(bucket)))
+        })
+    }
+
+    /// Buckets in which a peer differs, as many as are compared at once; none before all our rows are read.
+    fn compare(&mut self, peer: NodeId, theirs: &[[u8; 16]]) -> BTreeSet<u16> {
+        let pairs = (0u16..).zip(self.buckets.iter().zip(theirs));
+        let differ = pairs.filter(|(_, (ours, theirs))| ours.to_le_bytes() != **theirs);
+        let differ: BTreeSet<u16> = differ.map(|(bucket, _)| bucket).take(BUCKETS_AT_ONCE).collect();
+        if let Some(told) = self.told.get_mut(&peer) {
+            *told = Some(differ.clone());
+        }
+        differ
+    }
+
+    /// As if a peer had been told our buckets.
+    #[cfg(test)]
+    pub(in crate::engine) fn tell(&mut self, peer: NodeId, frontier: Digest, now: Duration) {
+        self.turn_to(frontier, now);
+        self.told.insert(peer, None);
     }
 
     /// What is to be said to a peer.
@@ -206,8 +238,10 @@ impl Audit {
             None => {
                 let told: Vec<_> = scan.buckets.iter().map(|sum| sum.to_le_bytes()).collect();
                 let asked = std::mem::take(&mut self.asked);
-                let asked = asked.into_iter().filter(|_| !scan.cut);
-                self.outgoing.extend(asked.map(|peer| (peer, frame(Sums::Buckets(told.clone())))));
+                for peer in asked.into_iter().filter(|_| !scan.cut) {
+                    self.outgoing.push((peer, frame(Sums::Buckets(told.clone()))));
+                    self.told.insert(peer, None);
+                }
                 self.buckets = scan.buckets;
                 // What the sums say of a row that cannot be read is all that is known of it.
                 found.sums_corrected = !scan.incomplete && correct(space, scan.total, scan.present);
@@ -243,11 +277,7 @@ impl Audit {
                 rows.retain(|row| wanted.contains(&bucket(&row.collection, &row.id)));
                 (wanted, Some(rows))
             }
-            Sums::Buckets(theirs) => {
-                let pairs = (0u16..).zip(self.buckets.iter().zip(&theirs));
-                let differ = pairs.filter(|(_, (ours, theirs))| ours.to_le_bytes() != **theirs);
-                (differ.map(|(bucket, _)| bucket).take(BUCKETS_AT_ONCE).collect(), None)
-            }
+            Sums::Buckets(theirs) => (self.compare(peer, &theirs), None),
         };
         if !wanted.is_empty() {
             self.scan = Some(Scan::new(Some(RowsOf { peer, wanted, theirs, ours: BTreeMap::new(), bytes: 0 })));

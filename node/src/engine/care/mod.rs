@@ -22,6 +22,7 @@ pub(super) mod audit;
 mod frozen;
 mod rebuild;
 mod scrub;
+mod sizes;
 mod suspects;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,7 @@ use super::suspects::Doubt;
 use super::{Care, Name, SLICE_PAUSE, audit};
 use crate::engine::Work;
 use crate::engine::space::Space;
+use crate::engine::status::Sizes;
 use crate::store::{Counted, StoreError};
 
 /// From opening the store to the first pass: whatever is urgent at a start comes first.
@@ -35,6 +36,9 @@ pub(in crate::engine) struct Scrub {
     /// Frozen entities have had another chance in this pass.
     retried: bool,
     count: Count,
+    /// What the pass has met of large rows, and what the last complete one had met.
+    met: Sizes,
+    told: Option<Sizes>,
 }
 
 /// What the rows up to the last one read add up to now.
@@ -47,6 +51,11 @@ struct Count {
 }
 
 impl Scrub {
+    /// Large rows and numbers that run out, as the last complete pass met them; before its end the first tells what it has.
+    pub(in crate::engine) fn sizes(&self) -> &Sizes {
+        self.told.as_ref().unwrap_or(&self.met)
+    }
+
     /// A damaged row was built anew: whether this pass has counted it while it was whole is not known.
     pub(super) fn unsure(&mut self) {
         self.count.incomplete = true;
@@ -102,6 +111,7 @@ impl Care {
         if last.is_none() {
             self.counters.scrubs += 1;
             let count = std::mem::take(&mut self.scrub.count);
+            self.scrub.told = Some(std::mem::take(&mut self.scrub.met));
             corrected = !count.incomplete && audit::correct(space, count.total, count.present);
             self.counters.sums_corrected += u64::from(corrected);
         }
@@ -118,7 +128,7 @@ impl Scrub {
     /// Reads the next rows. Returns the last, unless it was the last of all, and those that cannot be read.
     fn read(&mut self, work: &Work<'_>, space: &Space) -> Result<(Option<Name>, Vec<Name>), StoreError> {
         let (mut read, mut bytes, mut last, mut unread) = (0, 0, None, Vec::new());
-        let Self { after, count, .. } = self;
+        let Self { after, count, met, .. } = self;
         let from = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
         let visited = work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
             read += 1;
@@ -133,6 +143,7 @@ impl Scrub {
                 Ok(state) => {
                     count.total.add(&state.contribution(collection, id));
                     count.present += u64::from(state.is_present());
+                    met.note((collection, id), row.len(), &state);
                 }
                 Err(_) => count.incomplete |= inner.is_none_or(|row| !row.is_empty()),
             }

@@ -50,6 +50,8 @@ pub enum Command {
     RemovePeer(String),
     /// What a node found on the local network.
     Discovered(NodeId, Vec<String>),
+    /// The addresses of this node have changed. Who connects from now on is told.
+    Addresses(Vec<String>),
     /// Everything `status` and the metrics show.
     Status,
     /// Who has an entry.
@@ -63,7 +65,7 @@ impl Command {
     pub(in crate::engine) fn changes_targets(&self) -> bool {
         !matches!(
             self,
-            Self::Write(_) | Self::Rest(..) | Self::JoinState(_) | Self::Status | Self::Receipt(_) | Self::Damaged(..)
+            Self::Write(_) | Self::Rest(..) | Self::JoinState(_) | Self::Addresses(_) | Self::Status | Self::Receipt(_) | Self::Damaged(..)
         )
     }
 }

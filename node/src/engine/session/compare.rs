@@ -107,13 +107,13 @@ impl Talk<'_> {
         }
         let frontier = space.frontier_digest();
         let (state, journal) = (space.state_digest(), space.row.journal);
-        let poisoned = space.care.frozen().len() as u64;
+        let frozen = space.care.frozen().len() as u64;
         let memory = space.memory.entry(self.peer).or_default();
         let common = memory.common().map(|(digest, _)| digest);
         memory.told(frontier, journal);
         session.said.summary = Some(frontier);
         session.said.stated = Some((frontier, state));
-        self.send(Frame::Summary(Summary { space: space.id, frontier, state, poisoned, common }));
+        self.send(Frame::Summary(Summary { space: space.id, frontier, state, frozen, common }));
         true
     }
 

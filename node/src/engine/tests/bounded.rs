@@ -211,5 +211,5 @@ fn a_frame_is_acknowledged_when_all_of_it_is_taken_and_commands_go_before() {
     }
     assert_eq!(taken(&bed), Some(1));
     assert_eq!(bed.engine.frontier(bed.space).unwrap().seq(pen.feed()), COUNT);
-    assert!(bed.engine.counters.longest.work >= STEP_WORK_MAX);
+    assert!(bed.engine.counters.longest.values().any(|work| *work >= STEP_WORK_MAX));
 }

@@ -36,7 +36,7 @@ fn talk(bed: &mut Bed, session: &mut Session) -> (Vec<Frame>, u64) {
 }
 
 fn session(bed: &Bed, frontier: Digest, common: Option<Digest>) -> Session {
-    let summary = Summary { space: bed.space, frontier, state: frontier, poisoned: 0, common };
+    let summary = Summary { space: bed.space, frontier, state: frontier, frozen: 0, common };
     let mut session = Session::with_room(usize::MAX);
     session.heard.summary = Some(summary);
     session

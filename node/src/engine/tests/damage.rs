@@ -95,6 +95,7 @@ fn a_sound_row_whose_history_is_too_wide_to_be_folded_is_kept() {
     let frontier = space.frontier_digest();
     let told = RowSum { collection: "x".to_owned(), id: "e".to_owned(), sum: [1; 16] };
     let sums = Sums::Rows(vec![bucket("x", "e")], vec![told]);
+    space.care.audit.tell(peer, frontier, bed.mono);
     space.care.audit.hear(peer, Audit { space: space.id, frontier, sums }, frontier, bed.mono);
     bed.pass_by(1);
     let care = &bed.engine.memory.spaces[&bed.space].care;

@@ -54,7 +54,7 @@ impl Bed {
     /// A member says that it has what this node has.
     fn agree(&mut self, conn: ConnId) {
         let (space, frontier, state) = self.stands();
-        let summary = Summary { space, frontier, state, poisoned: 0, common: None };
+        let summary = Summary { space, frontier, state, frozen: 0, common: None };
         drop(self.stepped(vec![Input::Frame(conn, Frame::Summary(summary))]));
     }
 
@@ -155,4 +155,25 @@ fn a_member_that_is_away_lacks_what_was_written_since() {
     assert_eq!(behind(&mut bed), (false, Some(3)));
     bed.write("e", 3..5);
     assert_eq!(behind(&mut bed), (false, Some(5)));
+}
+
+#[test]
+fn who_connects_after_a_move_hears_where_this_node_is_now() {
+    let mut bed = Bed::new();
+    let told = |bed: &mut Bed, n: u64| {
+        let (conn, peer) = (ConnId(n), NodeId::from_bytes([n as u8; 32]));
+        let connected = Input::Connected { conn, peer, dialled: false, address: "127.0.0.1:1".to_owned() };
+        let hello = |out| match out {
+            Output::Control(_, Frame::Hello(hello)) => Some(hello.contact.addrs),
+            _ => None,
+        };
+        bed.stepped(vec![connected]).list.into_iter().find_map(hello).expect("a hello")
+    };
+    assert_eq!(told(&mut bed, 70), Vec::<String>::new());
+    let moved = vec!["192.0.2.7:7700".to_owned()];
+    drop(bed.stepped(vec![Input::Command(ReplyTo(5), Command::Addresses(moved.clone()))]));
+    assert_eq!(told(&mut bed, 71), moved);
+    let status = bed.stepped(vec![Input::Command(ReplyTo(6), Command::Status)]).list;
+    let addrs = |out| if let Output::Reply(_, Reply::Status(status)) = out { Some(status.addrs) } else { None };
+    assert_eq!(status.into_iter().find_map(addrs), Some(moved));
 }

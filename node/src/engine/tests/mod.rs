@@ -3,6 +3,7 @@
 mod bounded;
 mod comparing;
 mod damage;
+mod full;
 mod growth;
 mod judging;
 mod looks;

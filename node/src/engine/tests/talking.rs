@@ -70,7 +70,7 @@ fn remembered() -> (Bed, FeedId, Digest) {
 
 /// A session with the peer, which has stayed where it was.
 fn session(bed: &Bed, frontier: Digest) -> Session {
-    let summary = Summary { space: bed.space, frontier, state: frontier, poisoned: 0, common: Some(frontier) };
+    let summary = Summary { space: bed.space, frontier, state: frontier, frozen: 0, common: Some(frontier) };
     let mut session = Session::with_room(usize::MAX);
     session.heard.summary = Some(summary);
     session

@@ -270,3 +270,23 @@ fn a_store_that_is_deleted_while_it_is_open_is_called_gone_not_full() {
     assert!(matches!(refused, StoreError::Gone { .. }) && !refused.needs_reopen(), "{refused:?}");
     assert_eq!(store.reader().snapshot().unwrap().meta("n").unwrap(), None, "reading goes on");
 }
+
+#[test]
+fn a_store_at_rest_is_read_without_writing_a_byte() {
+    let folder = Folder::new();
+    filled(&folder);
+    let path = folder.options().path;
+    let before = std::fs::read(&path).unwrap();
+    {
+        let resting = Resting::read_only(&folder.options()).unwrap();
+        let spaces = resting.snapshot().unwrap().spaces().unwrap();
+        assert!(!spaces.is_empty(), "what is there is read");
+        assert!(matches!(Store::open(folder.options()), Err(OpenError::InUse { .. })), "it stays locked meanwhile");
+    }
+    assert!(before == std::fs::read(&path).unwrap(), "something was written");
+    // What is no store, or none that this program reads, is told as ever.
+    std::fs::write(&path, b"something else entirely").unwrap();
+    assert!(matches!(Resting::read_only(&folder.options()), Err(OpenError::Foreign { .. })));
+    std::fs::remove_file(&path).unwrap();
+    assert!(matches!(Resting::open(folder.options()), Err(OpenError::Missing { .. })));
+}

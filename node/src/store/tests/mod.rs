@@ -104,7 +104,7 @@ fn space_row() -> SpaceRow {
         running: [6; 16],
         sums,
         entities: 2,
-        poisoned: 0,
+        frozen: 0,
         applied: 2,
         refused: 1,
     }

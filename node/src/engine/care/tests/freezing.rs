@@ -16,7 +16,7 @@ fn frozen() -> (Bed, Vec<u8>, Vec<u8>) {
     let entry = bed.spoil(feed, seq);
     bed.differs("a");
     bed.tend(3);
-    assert_eq!(bed.status().poisoned, 1);
+    assert_eq!(bed.status().frozen_entities, 1);
     (bed, row, entry)
 }
 
@@ -27,7 +27,7 @@ fn a_frozen_entity_is_not_written() {
     bed.tend(3);
     assert_eq!(EntityState::thaw(&bed.stored("a").unwrap()), Some(&row[..]));
     bed.put("b", 3).unwrap();
-    assert_eq!(bed.status().poisoned, 1);
+    assert_eq!(bed.status().frozen_entities, 1);
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn an_entity_thaws_once_its_entries_are_there_again() {
     bed.tend(4);
     assert_eq!(bed.stored("a"), Some(row));
     let status = bed.status();
-    assert_eq!((status.poisoned, status.care.repaired), (0, 1));
+    assert_eq!((status.frozen_entities, status.care.repaired), (0, 1));
     assert_eq!(bed.sums()[0], bed.sums()[1]);
     bed.put("a", 3).unwrap();
 }
@@ -75,12 +75,12 @@ fn an_unreadable_entry_freezes_those_alone_that_nothing_else_tells_of() {
     bed.tend(8);
     assert_eq!((bed.stored("a"), bed.view("c").as_str()), (row, r#"{"n":2}"#));
     let status = bed.status();
-    assert_eq!((status.poisoned, status.care.repaired), (1, 2));
+    assert_eq!((status.frozen_entities, status.care.repaired), (1, 2));
     let (_, id, reason) = &status.frozen[0];
     assert!(id == "b" && reason.contains(&format!("position {position} cannot be read")), "{reason}");
     // A row of which the heads are not known: what is found may be too old.
     bed.put_row("a", vec![1; 64]);
     bed.care().damaged("x", "a");
     bed.tend(3);
-    assert_eq!((bed.status().poisoned, bed.stored("a")), (2, Some(vec![1; 64])));
+    assert_eq!((bed.status().frozen_entities, bed.stored("a")), (2, Some(vec![1; 64])));
 }

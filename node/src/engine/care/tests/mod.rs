@@ -97,7 +97,7 @@ fn no_history_is_too_long_to_be_folded() {
     let row = bed.stored("a").unwrap();
     bed.differs("a");
     bed.tend(10);
-    assert_eq!((bed.suspects().len(), bed.status().poisoned), (0, 0));
+    assert_eq!((bed.suspects().len(), bed.status().frozen_entities), (0, 0));
     assert_eq!(
         (bed.stored("a").unwrap(), bed.status().disputed.len()),
         (row.clone(), 1),
@@ -126,7 +126,7 @@ fn a_long_history_that_grows_all_the_time_is_given_up_if_it_is_not_damaged() {
         bed.put("a", rounds).unwrap();
         bed.tend(1);
     }
-    assert_eq!((bed.care().counters.repaired, bed.status().poisoned), (1, 0));
+    assert_eq!((bed.care().counters.repaired, bed.status().frozen_entities), (1, 0));
     assert_eq!((bed.view("z").as_str(), bed.view("a")), (r#"{"n":1}"#, format!(r#"{{"n":{rounds}}}"#)));
 }
 
@@ -145,6 +145,7 @@ fn what_a_peer_invents_is_not_told_in_the_status() {
     let rows = vec![row("x", "a"), row("\u{1b}[2Jx", "b"), row("x", "never\nwritten")];
     let buckets = rows.iter().map(|row| tombolo_crdt::digest::bucket(&row.collection, &row.id)).collect();
     let audit = frame::Audit { space, frontier, sums: Sums::Rows(buckets, rows) };
+    bed.care().audit.tell(peer(), frontier, mono);
     bed.care().audit.hear(peer(), audit, frontier, mono);
     for _ in 0..4 {
         bed.tend(1);
@@ -168,6 +169,7 @@ fn what_a_peer_invents_is_searched_for_once() {
         let buckets: Vec<u16> = all.collect::<BTreeSet<u16>>().into_iter().take(64).collect();
         let audit = frame::Audit { space, frontier, sums: Sums::Rows(buckets, rows) };
         let mono = bed.mono;
+        bed.care().audit.tell(peer(), frontier, mono);
         bed.care().audit.hear(peer(), audit, frontier, mono);
         bed.tend(4);
         let suspects = bed.suspects();
@@ -188,6 +190,41 @@ fn what_a_peer_invents_is_searched_for_once() {
     bed.tend(4);
     assert!(!tell(&mut bed, 2_000).is_empty());
     assert_eq!((bed.looks, bed.care().disputed.len()), (2, 0));
+}
+
+/// Reading all rows for what a peer says is work: it is done only where the peer answers what it was told.
+#[test]
+fn rows_that_were_not_asked_for_are_not_compared() {
+    let mut bed = Bed::with(&["a", "b"]);
+    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let (space, mono) = (bed.space, bed.mono);
+    let bucket = |id: &str| tombolo_crdt::digest::bucket("x", id);
+    assert_ne!(bucket("a"), bucket("b"));
+    let rows = |id: &str| {
+        let row = RowSum { collection: "x".to_owned(), id: id.to_owned(), sum: [1; 16] };
+        frame::Audit { space, frontier, sums: Sums::Rows(vec![bucket(id)], vec![row]) }
+    };
+    // A peer that was told nothing.
+    bed.care().audit.hear(peer(), rows("a"), frontier, mono);
+    assert!(!bed.audits());
+    bed.tend(6);
+    assert_eq!(bed.care().disputed.len(), 0);
+    // One that has the bucket of "b" as it is here.
+    bed.care().audit.ask(peer(), frontier, mono);
+    bed.tend(3);
+    let said = bed.care().audit.outgoing(peer());
+    let [frame::Frame::Audit(frame::Audit { sums: Sums::Buckets(ours), .. })] = said.as_slice() else {
+        panic!("{said:?}")
+    };
+    let mut theirs = ours.clone();
+    theirs[usize::from(bucket("a"))] = [7; 16];
+    bed.care().audit.hear(peer(), frame::Audit { space, frontier, sums: Sums::Buckets(theirs) }, frontier, mono);
+    bed.tend(3);
+    bed.care().audit.hear(peer(), rows("b"), frontier, mono);
+    assert!(!bed.audits(), "that bucket is the same at both");
+    bed.care().audit.hear(peer(), rows("a"), frontier, mono);
+    bed.tend(6);
+    assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), [&name("a")]);
 }
 
 /// An audit meets a damaged row: the sums are right all the time, and right after it is built anew.
@@ -217,7 +254,7 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
     bed.care().audit.ask(peer(), frontier, mono);
     bed.tend(6);
     let status = bed.status();
-    assert_eq!((status.poisoned, status.care.sums_corrected), (1, 0));
+    assert_eq!((status.frozen_entities, status.care.sums_corrected), (1, 0));
     let row = &bed.engine.memory.spaces[&bed.space].row;
     assert_eq!((row.sums.rows, row.entities), before);
     assert!(bed.care().audit.speaks(), "and the audit goes on");
@@ -240,6 +277,7 @@ fn an_audit_over_a_key_that_cannot_be_read_compares_what_it_can() {
     let told = |id: &str, sum| RowSum { collection: "x".to_owned(), id: id.to_owned(), sum };
     let buckets = ["a", "c"].map(|id| tombolo_crdt::digest::bucket("x", id)).to_vec();
     let sums = Sums::Rows(buckets, vec![told("a", [1; 16]), told("c", [1; 16])]);
+    bed.care().audit.tell(peer(), frontier, mono);
     bed.care().audit.hear(peer(), frame::Audit { space, frontier, sums }, frontier, mono);
     bed.tend(6);
     assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), [&name("a")]);
@@ -292,7 +330,7 @@ fn a_row_of_a_newer_version_is_left_alone_and_told() {
         assert_eq!(bed.stored("a"), Some(newer.clone()));
     }
     let status = bed.status();
-    assert_eq!((status.poisoned, status.care.repaired), (1, 0));
+    assert_eq!((status.frozen_entities, status.care.repaired), (1, 0));
     assert!(status.frozen[0].2.contains("row version 2"), "{:?}", status.frozen);
     bed.put("b", 2).unwrap();
 }
