@@ -4,16 +4,23 @@
 //! (how long this packet takes, which sectors survive this crash) are drawn from [`Plan::noise`] and from what they
 //! concern, never from a common sequence: leaving out one fault or write does not change the luck of the others.
 
+mod fault;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tombolo_crdt::rules::Role;
+
+pub use fault::{Attack, Fault, PlannedFault, Unsynced};
 
 /// Index of a node in [`Plan::nodes`].
 pub type NodeNo = usize;
 
 /// Most rows that one fault damages: the disk is searched for each of them.
 pub const ROW_FLIPS_MAX: u32 = 64;
+
+/// Collection of what a member gone bad writes that is applied: the writes of a plan tell nothing of it.
+pub const GONE_BAD_COLLECTION: &str = "of-a-member-gone-bad";
 
 /// Everything decided before a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -201,180 +208,6 @@ pub enum Action {
     },
     /// DELETE.
     Delete,
-}
-
-/// Something that goes wrong.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedFault {
-    /// The number of the fault, unique in the plan; stays when others are left out. From 1.
-    pub no: u32,
-    /// When it begins.
-    #[serde(with = "micros")]
-    pub at: Duration,
-    /// When it ends; for what happens at once, the same as `at`. Never later than [`Plan::duration`].
-    #[serde(with = "micros")]
-    pub until: Duration,
-    /// What.
-    pub fault: Fault,
-}
-
-/// What goes wrong.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind", deny_unknown_fields)]
-pub enum Fault {
-    /// Nothing passes between the two sides. Nobody is told: connections end by their idle timeout.
-    Cut {
-        /// One side.
-        from: Vec<NodeNo>,
-        /// The other side.
-        to: Vec<NodeNo>,
-        /// Only what goes from `from` to `to` is lost.
-        one_way: bool,
-    },
-    /// What is sent from one side to the other waits and arrives at the end, all at once.
-    Clog {
-        /// Senders.
-        from: Vec<NodeNo>,
-        /// Receivers.
-        to: Vec<NodeNo>,
-    },
-    /// Latency is so many times greater, both ways.
-    Slow {
-        /// One side.
-        from: Vec<NodeNo>,
-        /// The other side.
-        to: Vec<NodeNo>,
-        /// How many times.
-        factor: u32,
-    },
-    /// Packets are lost, both ways, on top of what the link loses.
-    Lossy {
-        /// One side.
-        from: Vec<NodeNo>,
-        /// The other side.
-        to: Vec<NodeNo>,
-        /// Of a million.
-        loss_ppm: u32,
-    },
-    /// Connections between the sides break, in the middle of whatever frame is on its way. Both ends notice.
-    Reset {
-        /// One side.
-        from: Vec<NodeNo>,
-        /// The other side.
-        to: Vec<NodeNo>,
-    },
-    /// The connections vanish at one end only: `node` forgets them and tells nobody (a NAT that lost its table).
-    HalfOpen {
-        /// Who forgets.
-        node: NodeNo,
-    },
-    /// The node gets another address: connections survive on the QUIC lane (migration), break on the other.
-    Readdress {
-        /// Who moves.
-        node: NodeNo,
-    },
-    /// Whatever transfer frames the connections between the sides carried last are carried again on the next ones.
-    Replay {
-        /// One side.
-        from: Vec<NodeNo>,
-        /// The other side.
-        to: Vec<NodeNo>,
-    },
-    /// The node takes what arrives for it at this rate and no faster.
-    SlowReader {
-        /// Who.
-        node: NodeNo,
-        /// Bytes per second; 0: nothing at all.
-        bytes_per_second: u64,
-    },
-    /// The process is killed; at the end it is started again on what its disk kept.
-    Crash {
-        /// Who.
-        node: NodeNo,
-        /// What becomes of writes the disk had not been asked to keep.
-        unsynced: Unsynced,
-        /// `Some(n)`: not now, but in the middle of its next commit, after n disk operations.
-        in_commit: Option<u32>,
-        /// `Some(n)`: at the next start it is killed again after n disk operations, while the store is being repaired, and
-        /// then started for good.
-        in_repair: Option<u32>,
-    },
-    /// The process stands still (a suspended laptop): it neither reads nor answers, and its monotonic clock stops.
-    Pause {
-        /// Who.
-        node: NodeNo,
-    },
-    /// The wall clock jumps; at the end it jumps back.
-    ClockJump {
-        /// Whose.
-        node: NodeNo,
-        /// By how much, in milliseconds.
-        by_ms: i64,
-    },
-    /// The volume has no room.
-    DiskFull {
-        /// Whose.
-        node: NodeNo,
-    },
-    /// One write or sync fails, after so many that succeed; then the disk works again.
-    DiskError {
-        /// Whose.
-        node: NodeNo,
-        /// Operations that succeed before.
-        after: u32,
-    },
-    /// Commits take so many times longer.
-    DiskSlow {
-        /// Whose.
-        node: NodeNo,
-        /// How many times.
-        factor: u32,
-    },
-    /// The process is killed, bits of its cold file flip, and it is started again at the end. What it held may be lost: it
-    /// is never among the survivors.
-    BitFlips {
-        /// Whose.
-        node: NodeNo,
-        /// How many.
-        count: u32,
-    },
-    /// The process is killed, a bit flips in each of so many rows of its cold entity table, and it is started again at the
-    /// end. It lacks nothing: it has to find these rows and build them anew.
-    RowFlips {
-        /// Whose.
-        node: NodeNo,
-        /// How many rows, at most [`ROW_FLIPS_MAX`]; if it has fewer, all.
-        count: u32,
-    },
-    /// The process is killed and its whole data directory put back to what it was earlier; at the end it is started.
-    Restore {
-        /// Whose.
-        node: NodeNo,
-        /// When the backup was made. If the process was running then, the copy is that of a crash.
-        #[serde(with = "micros")]
-        taken: Duration,
-    },
-    /// A copy of the data directory is started as a second process beside the first, with the same key, until the end.
-    /// Clients keep talking to the first; half of the peers' dials reach the second.
-    Clone {
-        /// Whose.
-        node: NodeNo,
-    },
-}
-
-/// What becomes of writes that were not synced when the power went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unsynced {
-    /// All are kept: the process alone was killed.
-    Kept,
-    /// All are lost.
-    Lost,
-    /// Any of them are kept, whole.
-    Subset,
-    /// Any 512-byte sectors of them are kept.
-    Torn,
 }
 
 /// An assertion in CEL over what a node shows.

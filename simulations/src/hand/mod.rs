@@ -7,7 +7,6 @@
 #![expect(clippy::panic, reason = "a world that cannot go on fails its test by panicking")]
 
 mod disks;
-mod pen;
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -28,8 +27,8 @@ use tombolo_transport::frame::{Frame, Hello, PROTOCOL_VERSION};
 
 use crate::Dice;
 use crate::disk::Disk;
+pub use crate::pen::Pen;
 pub use disks::Image;
-pub use pen::Pen;
 use wire::{Stream, Wire};
 
 /// Index of a node.
