@@ -18,6 +18,7 @@
 //! * [`campaign`] runs many seeds; [`capsule`] keeps and minimises a failure; [`report`] draws and tells.
 //! * [`crashes`] cuts the power at every operation of a disk.
 //! * [`hand`] is a world driven by hand, for tests that need one particular order of events.
+//! * [`pen`] writes by hand what no engine would: for such tests, and for members gone bad.
 
 pub mod campaign;
 pub mod capsule;
@@ -29,6 +30,7 @@ mod luck;
 pub mod oracle;
 pub mod outcome;
 mod panics;
+pub mod pen;
 pub mod plan;
 pub mod quic;
 pub mod report;

@@ -8,7 +8,6 @@
 
 mod acts;
 mod disks;
-mod pen;
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -27,8 +26,8 @@ use tombolo_transport::frame::{Frame, Hello, PROTOCOL_VERSION};
 
 use crate::Dice;
 use crate::disk::Disk;
+pub use crate::pen::Pen;
 pub use disks::Image;
-pub use pen::Pen;
 use wire::{Stream, Wire};
 
 /// Index of a node.

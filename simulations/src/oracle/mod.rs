@@ -19,6 +19,7 @@ mod causality;
 mod damage;
 mod fault;
 mod frontiers;
+mod leavings;
 mod ledger;
 mod model;
 mod permission;
@@ -43,6 +44,7 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_node::engine::{Engine, Left, Output, Outputs, Reply};
 
 pub use assertion::{AssertionError, compile};
+pub(crate) use permission::role;
 pub(crate) use survivors::difference;
 pub use traffic::{QUEUE_BYTES_MAX, RECONNECT_BYTES, TRANSFER_FACTOR, TRANSFER_PER_CONNECTION};
 pub use writes::{INITIAL_FROM, trace_of, write_of};
@@ -297,7 +299,7 @@ fn clients(plan: &Plan, spaces: &[SpaceId]) -> BTreeMap<NodeNo, Vec<stream::Cons
     while chosen.len() < CLIENTS && !nodes.is_empty() {
         let among = if chosen.len() + 1 < CLIENTS { plan.survivors.len().saturating_sub(chosen.len()) } else { 0 };
         let node = nodes.remove(dice.below(if among == 0 { nodes.len() } else { among.min(nodes.len()) }));
-        let member = spaces.iter().enumerate().filter(|(space, _)| permission::role(plan, *space, node).is_some());
+        let member = spaces.iter().enumerate().filter(|(space, _)| role(plan, *space, node).is_some());
         chosen.insert(node, member.map(|(_, space)| stream::Consumer::new(*space)).collect());
     }
     chosen

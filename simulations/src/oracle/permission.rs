@@ -13,7 +13,7 @@ use crate::outcome::Oracle;
 use crate::plan::{NodeNo, Plan};
 
 /// A member's role; the first founds the space and is its admin.
-pub(super) fn role(plan: &Plan, space: usize, node: NodeNo) -> Option<Role> {
+pub(crate) fn role(plan: &Plan, space: usize, node: NodeNo) -> Option<Role> {
     let members = &plan.spaces.get(space)?.members;
     let (at, (_, role)) = members.iter().enumerate().find(|(_, (member, _))| *member == node)?;
     Some(if at == 0 { Role::Admin } else { *role })

@@ -6,7 +6,7 @@ use super::fault::Fault;
 use super::ledger::Ledger;
 use super::survivors::{Survivor, groups, snapshot};
 use super::values::{Model, Rows};
-use super::{Oracles, Traffic, assertion, atomicity, permission, replay, survivors, traffic};
+use super::{Oracles, Traffic, assertion, atomicity, leavings, permission, replay, survivors, traffic};
 use crate::outcome::{Oracle, Stats};
 
 impl Oracles {
@@ -50,11 +50,15 @@ impl Oracles {
         permission::check(&self.plan, index, &ledger, &self.nodes, &self.asked)?;
         let stepped = self.causality.check(&ledger)?;
         stats.count("oracle: entries held against what their node had", stepped);
+        leavings::clocks(&self.plan, &ledger)?;
+        leavings::feeds(reference, &store, space)?;
+        leavings::count(group, space, &ledger, stats);
         let rows = survivors::rows(&store, space).map_err(|fault| fault.at(reference.0))?;
         self.values(index, &ledger, &rows, &nodes, stats)?;
         for other in group.iter().skip(1) {
             let store = snapshot(*other)?;
             let theirs = survivors::rows(&store, space).map_err(|fault| fault.at(other.0))?;
+            leavings::feeds(*other, &store, space)?;
             survivors::equal(reference.0, &rows, &theirs).map_err(|fault| fault.at(other.0))?;
             atomicity::check(&store, space, &|_, _| false).map_err(|fault| fault.at(other.0))?;
         }

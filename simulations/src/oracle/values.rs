@@ -10,6 +10,7 @@ use super::ledger::{Ledger, Record};
 use super::model::{Cut, Edit, Entity, Tally, Wrote};
 use super::writes::{Asked, Name};
 use crate::outcome::Oracle;
+use crate::plan::GONE_BAD_COLLECTION;
 
 /// The rows of a space: collection and id → state.
 pub(super) type Rows = BTreeMap<Name, EntityState>;
@@ -34,7 +35,8 @@ impl<'a> Model<'a> {
 
     fn take(&mut self, record: &Record) -> Result<(), Fault> {
         let changed: BTreeSet<(&str, &str)> = record.entities().collect();
-        if changed.is_empty() {
+        let is_bad = record.write.is_none() && changed.iter().all(|(collection, _)| *collection == GONE_BAD_COLLECTION);
+        if changed.is_empty() || is_bad {
             return Ok(());
         }
         let name = || self.ledger.name(record);
@@ -89,7 +91,9 @@ impl<'a> Model<'a> {
     /// Compares every entity with its row at a cut. O(values).
     pub(super) fn check(&self, cut: &[u64], rows: &Rows) -> Result<Tally, Fault> {
         let mut tally = Tally::default();
-        if let Some((collection, id)) = rows.keys().find(|name| !self.entities.contains_key(*name)) {
+        let unasked = |(collection, _): &&Name| collection.as_str() != GONE_BAD_COLLECTION;
+        let mut unwritten = rows.keys().filter(unasked).filter(|name| !self.entities.contains_key(*name));
+        if let Some((collection, id)) = unwritten.next() {
             return Err(Fault::new(Oracle::Resurrection, "an entity nobody wrote", format!("{collection}/{id}")));
         }
         for (name, entity) in &self.entities {

@@ -4,8 +4,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-#[cfg(doc)]
-use super::Plan;
 use super::{NodeNo, micros};
 
 /// Most rows that one fault damages: the disk is searched for each of them.
@@ -20,7 +18,7 @@ pub struct PlannedFault {
     /// When it begins.
     #[serde(with = "micros")]
     pub at: Duration,
-    /// When it ends; for what happens at once, the same as `at`. Never later than [`Plan::duration`].
+    /// When it ends; for what happens at once, the same as `at`. Never later than [`Plan::duration`](super::Plan::duration).
     #[serde(with = "micros")]
     pub until: Duration,
     /// What.
@@ -169,6 +167,73 @@ pub enum Fault {
         /// Whose.
         node: NodeNo,
     },
+    /// The node's key is in other hands as well: beside what its engine says, its peers are sent what no engine would write.
+    /// At the end its connections break, and all is as before.
+    GoneBad {
+        /// Whose.
+        node: NodeNo,
+        /// What is tried, each some times, at moments that the noise decides. Not nothing.
+        attacks: Vec<Attack>,
+    },
+}
+
+/// What a member gone bad does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attack {
+    /// Many entries that are refused: by role if it may not write, else by structure.
+    Refused,
+    /// Entries that wait for what never comes, in feeds whose openings are nearly as large as they may be.
+    Waiting,
+    /// Changes of few bytes that would stand for tens of thousands of operations.
+    Dense,
+    /// Changes of the entity with the longest history, made on changes that nobody has.
+    Unknown,
+    /// Changes made on the oldest of entities with long histories, one of them its own.
+    Old,
+    /// Entries with as many dependencies as they may have.
+    Naming,
+    /// Rules entries that are refused.
+    Rules,
+    /// Refused entries with clocks that are a day ahead.
+    Clocks,
+    /// Frontiers, acknowledgements, audits and probes that are lies, of feeds that do not exist as well.
+    Lies,
+    /// The whole frontier is asked for again and again.
+    Asking,
+}
+
+impl Attack {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Refused,
+        Self::Waiting,
+        Self::Dense,
+        Self::Unknown,
+        Self::Old,
+        Self::Naming,
+        Self::Rules,
+        Self::Clocks,
+        Self::Lies,
+        Self::Asking,
+    ];
+
+    /// What a lane counts when it was carried out.
+    #[must_use]
+    pub const fn hit(self) -> &'static str {
+        match self {
+            Self::Refused => "a member gone bad: refused entries",
+            Self::Waiting => "a member gone bad: entries that wait for ever",
+            Self::Dense => "a member gone bad: dense changes",
+            Self::Unknown => "a member gone bad: changes made on unknown ones",
+            Self::Old => "a member gone bad: changes made on old ones",
+            Self::Naming => "a member gone bad: entries with most dependencies",
+            Self::Rules => "a member gone bad: refused rules",
+            Self::Clocks => "a member gone bad: clocks a day ahead",
+            Self::Lies => "a member gone bad: lies",
+            Self::Asking => "a member gone bad: frontier asked for again and again",
+        }
+    }
 }
 
 /// What becomes of writes that were not synced when the power went.

@@ -11,10 +11,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tombolo_crdt::rules::Role;
 
-pub use fault::{Fault, PlannedFault, ROW_FLIPS_MAX, Unsynced};
+pub use fault::{Attack, Fault, PlannedFault, ROW_FLIPS_MAX, Unsynced};
 
 /// Index of a node in [`Plan::nodes`].
 pub type NodeNo = usize;
+
+/// Collection of what a member gone bad writes that is applied: the writes of a plan tell nothing of it.
+pub const GONE_BAD_COLLECTION: &str = "of-a-member-gone-bad";
 
 /// Everything decided before a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -120,6 +120,7 @@ impl Play {
             }
             Fault::Replay { .. } => self.hit("skipped replay"),
             Fault::Clone { .. } => self.hit("skipped clone"),
+            Fault::GoneBad { .. } => self.hit("skipped gone_bad"),
             _ => {}
         }
         Ok(())

@@ -111,6 +111,7 @@ pub const fn fault_kind(fault: &Fault) -> (&'static str, FaultGroup) {
         Fault::RowFlips { .. } => ("row_flips", FaultGroup::Disk),
         Fault::Restore { .. } => ("restore", FaultGroup::Disk),
         Fault::Clone { .. } => ("clone", FaultGroup::Process),
+        Fault::GoneBad { .. } => ("gone_bad", FaultGroup::Process),
     }
 }
 
@@ -137,7 +138,8 @@ pub fn fault_nodes(fault: &Fault) -> (&[NodeNo], &[NodeNo]) {
         | Fault::BitFlips { node, .. }
         | Fault::RowFlips { node, .. }
         | Fault::Restore { node, .. }
-        | Fault::Clone { node } => (from_ref(node), &[]),
+        | Fault::Clone { node }
+        | Fault::GoneBad { node, .. } => (from_ref(node), &[]),
     }
 }
 
@@ -171,6 +173,7 @@ pub fn fault(plan: &Plan, planned: &PlannedFault) -> String {
         Fault::RowFlips { count, .. } => format!("a bit flips in each of {count} rows of {a}"),
         Fault::Restore { taken, .. } => format!("{a} restored to its backup of {}", moment(*taken)),
         Fault::Clone { .. } => format!("a copy of {a} runs beside it"),
+        Fault::GoneBad { .. } => format!("a member gone bad has the key of {a}"),
     }
 }
 

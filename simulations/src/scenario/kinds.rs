@@ -15,6 +15,8 @@ pub(super) enum Part {
     Speed,
     /// How fast it reads.
     Reading,
+    /// What is sent in its name.
+    Key,
 }
 
 impl Fault {
@@ -61,7 +63,8 @@ impl Fault {
             | Self::BitFlips { node, .. }
             | Self::RowFlips { node, .. }
             | Self::Restore { node, .. }
-            | Self::Clone { node } => Some(*node),
+            | Self::Clone { node }
+            | Self::GoneBad { node, .. } => Some(*node),
             Self::Cut { .. }
             | Self::Clog { .. }
             | Self::Slow { .. }
@@ -84,6 +87,7 @@ impl Fault {
             Self::DiskFull { node } => (node, Part::Room),
             Self::DiskSlow { node, .. } => (node, Part::Speed),
             Self::SlowReader { node, .. } => (node, Part::Reading),
+            Self::GoneBad { node, .. } => (node, Part::Key),
             _ => return None,
         };
         Some((*node, part))

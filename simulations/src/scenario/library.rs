@@ -19,6 +19,7 @@ const LIBRARY: &[Entry] = scenarios![
     "full-disk",
     "hot-document",
     "mass-reconnect",
+    "member-gone-bad",
     "one-way",
     "power-loss",
     "reader-only",

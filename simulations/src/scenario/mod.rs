@@ -159,7 +159,9 @@ impl Scenario {
     pub fn not_on_quic(&self) -> Vec<&'static str> {
         let said = |is: fn(&What) -> bool| self.0.faults.iter().any(|statement| is(&statement.what));
         let replay = said(|what| matches!(what, What::Replay { .. })).then_some("replay");
-        replay.into_iter().chain(said(|what| matches!(what, What::Clone(_))).then_some("clone")).collect()
+        let clone = said(|what| matches!(what, What::Clone(_))).then_some("clone");
+        let bad = said(|what| matches!(what, What::GoneBad(_))).then_some("gone-bad");
+        replay.into_iter().chain(clone).chain(bad).collect()
     }
 
     /// What was said.

@@ -88,6 +88,8 @@ kinds! {
     Restore = "restore",
     /// One runs twice.
     Clone = "clone",
+    /// One is in other hands as well.
+    GoneBad = "gone-bad",
 }
 
 /// Takes a fault, its span and its own choices.
@@ -213,5 +215,6 @@ fn what(kind: Kind, (at, until): (Duration, Duration), dice: &mut Dice) -> What 
             What::Restore { who: one, taken }
         }
         Kind::Clone => What::Clone(one),
+        Kind::GoneBad => What::GoneBad(one),
     }
 }

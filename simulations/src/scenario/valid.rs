@@ -175,6 +175,11 @@ impl Check<'_> {
                 Fault::RowFlips { count, .. } => {
                     self.must((1..=ROW_FLIPS_MAX).contains(count), || format!("{what}: {count} rows"));
                 }
+                Fault::GoneBad { attacks, .. } => {
+                    let each: BTreeSet<_> = attacks.iter().collect();
+                    let fine = !attacks.is_empty() && each.len() == attacks.len();
+                    self.must(fine, || format!("{what}: no attacks, or one is named twice"));
+                }
                 Fault::Slow { factor, .. } | Fault::DiskSlow { factor, .. } => {
                     self.must(*factor > 0, || format!("{what}: a factor of 0"));
                 }

@@ -48,11 +48,11 @@ impl World<'_> {
                 }
                 Ok(())
             }
-            _ => self.begin_on_machine(planned),
+            _ => self.begin_on_machine(index, planned),
         }
     }
 
-    fn begin_on_machine(&mut self, planned: &PlannedFault) -> Result<(), Violation> {
+    fn begin_on_machine(&mut self, index: usize, planned: &PlannedFault) -> Result<(), Violation> {
         match planned.fault {
             Fault::SlowReader { node, bytes_per_second } => {
                 self.stats.hit("slow reader");
@@ -108,6 +108,7 @@ impl World<'_> {
                 }
             }
             Fault::Clone { node } => return self.clone_machine(planned.no, node),
+            Fault::GoneBad { .. } => self.go_bad(index),
             _ => {}
         }
         Ok(())
@@ -133,6 +134,7 @@ impl World<'_> {
             Fault::ClockJump { node, by_ms } => self.hosts[node].clock.offset_ms -= by_ms,
             Fault::DiskFull { node } => self.hosts[node].make_room(),
             Fault::DiskSlow { node, .. } => self.hosts[node].slow = 1,
+            Fault::GoneBad { node, .. } => self.turn_good(node),
             Fault::Clone { .. } => {
                 let clones = self.hosts.iter().enumerate().skip(self.plan.nodes.len());
                 let gone = clones.filter(|(_, host)| host.clone_of == Some(planned.no)).map(|(pid, _)| pid);
@@ -319,6 +321,7 @@ impl World<'_> {
             trips: None,
             repair_trips: None,
             restored: false,
+            bad: false,
             clone_of: Some(fault),
         };
         self.hosts.push(clone);

@@ -110,6 +110,8 @@ pub(super) struct Host {
     pub(super) repair_trips: Option<u32>,
     /// The disk was put back to what it was earlier.
     pub(super) restored: bool,
+    /// The node's key is in other hands as well.
+    pub(super) bad: bool,
     /// The fault that made this machine a clone.
     pub(super) clone_of: Option<u32>,
 }

@@ -6,6 +6,7 @@
 //!
 //! Start with [`run`], then `step.rs` (processes), `net.rs` (connections), `faults.rs`.
 
+mod bad;
 mod clients;
 mod decode;
 mod dialling;
@@ -37,7 +38,7 @@ use queue::{Event, Queue};
 
 // The other lane begins with the same machines, clocks and requests.
 pub(crate) use clients::command_of;
-pub(crate) use host::{WallClock, open};
+pub(crate) use host::{EPOCH_MILLIS, WallClock, open};
 pub(crate) use setup::prepare;
 
 /// Events after which a run is given up as inconclusive: some ten minutes of computing.
@@ -188,6 +189,10 @@ impl World<'_> {
             }
             Event::Begin(index) => self.begin(index),
             Event::End(index) => self.end(index),
+            Event::Attack(this) => {
+                self.attack(this);
+                Ok(())
+            }
         }
     }
 
@@ -218,9 +223,9 @@ impl World<'_> {
         self.plan.survivors.contains(&node)
     }
 
-    /// Whether what passes between two nodes is looked at: in the end only what passes among the survivors.
+    /// Whether what passes between two nodes is looked at: never with a member gone bad, in the end only among the survivors.
     fn counts(&self, nodes: [NodeNo; 2]) -> bool {
-        !self.healed || nodes.iter().all(|node| self.survives(*node))
+        !self.is_bad(nodes) && (!self.healed || nodes.iter().all(|node| self.survives(*node)))
     }
 
     /// Waits until the survivors are connected, equal and silent.

@@ -336,7 +336,7 @@ impl World<'_> {
             return Ok(());
         }
         self.event(Some(node), What::Received { message: message.no, from: sender });
-        self.stats.frames += 1;
+        self.stats.frames += u64::from(!self.is_bad(nodes));
         let bytes = message.bytes.len();
         if way.stream > 0 && self.hosts[pid].full {
             // It has no room: what it turns away comes again.
@@ -347,7 +347,9 @@ impl World<'_> {
         match decoded {
             Ok(None) => {}
             Ok(Some((input, entries))) => {
-                self.count_missing(pid, &input);
+                if !self.is_bad(nodes) {
+                    self.count_missing(pid, &input);
+                }
                 self.put(pid, Item { input, bytes, entries, write: None });
             }
             Err(why) if self.hosts[origin].damaged => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tombolo_node::engine::ConnId;
 use tombolo_transport::dial::TargetId;
 
+use super::bad::Try;
 use super::host::Pid;
 use crate::plan::NodeNo;
 
@@ -56,6 +57,8 @@ pub(super) enum Event {
     Begin(usize),
     /// A fault ends.
     End(usize),
+    /// A member gone bad attacks.
+    Attack(Try),
 }
 
 #[derive(Debug)]

@@ -158,6 +158,7 @@ impl<'a> World<'a> {
             trips: None,
             repair_trips: None,
             restored: false,
+            bad: false,
             clone_of: None,
         });
         let hosts: Vec<Host> = hosts.collect();

@@ -72,7 +72,8 @@ fn fault(planned: &mut PlannedFault, numbers: &Numbers) -> bool {
         | Fault::BitFlips { node, .. }
         | Fault::RowFlips { node, .. }
         | Fault::Restore { node, .. }
-        | Fault::Clone { node } => numbers.one(node),
+        | Fault::Clone { node }
+        | Fault::GoneBad { node, .. } => numbers.one(node),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Search;
-use crate::plan::{Fault, LinkPlan, NodeNo, NodePlan, Plan, Spread, Unsynced};
+use crate::plan::{Attack, Fault, LinkPlan, NodeNo, NodePlan, Plan, Spread, Unsynced};
 
 /// Faults are not made shorter than this.
 const SHORTEST: Duration = Duration::from_millis(1);
@@ -82,6 +82,7 @@ impl Search<'_> {
         for from in [true, false] {
             self.narrow(at, from);
         }
+        self.fewer_attacks(at);
         while !self.exhausted {
             let shorter = self.change(|plan| {
                 if let Some(planned) = plan.faults.get_mut(at) {
@@ -94,6 +95,23 @@ impl Search<'_> {
             if !shorter {
                 break;
             }
+        }
+    }
+
+    /// Leaves out what a member gone bad does: all but one thing, else one after the other.
+    fn fewer_attacks(&mut self, at: usize) {
+        let all = attacks(&mut self.plan, at).map(|attacks| attacks.clone()).unwrap_or_default();
+        if all.len() < 2 {
+            return;
+        }
+        for one in &all {
+            let only = |plan: &mut Plan| attacks(plan, at).into_iter().for_each(|kept| *kept = vec![*one]);
+            if self.change(only) {
+                return;
+            }
+        }
+        for one in &all {
+            self.change(|plan| attacks(plan, at).into_iter().for_each(|kept| kept.retain(|attack| attack != one)));
         }
     }
 
@@ -135,6 +153,13 @@ impl Search<'_> {
 
 fn fault(plan: &mut Plan, at: usize) -> Option<&mut Fault> {
     plan.faults.get_mut(at).map(|planned| &mut planned.fault)
+}
+
+fn attacks(plan: &mut Plan, at: usize) -> Option<&mut Vec<Attack>> {
+    match fault(plan, at)? {
+        Fault::GoneBad { attacks, .. } => Some(attacks),
+        _ => None,
+    }
 }
 
 fn side(plan: &mut Plan, at: usize, first: bool) -> Option<&mut Vec<NodeNo>> {

@@ -6,7 +6,7 @@ use super::{Count, ScenarioSummary, Summary};
 
 /// Kinds of faults, and words that tell from what the world counted that one of the kind had an effect: not that it was begun.
 /// A kind that is not here (`slow`) leaves no mark of its own: whatever it slows arrives all the same.
-const MARKS: [(&str, &[&str]); 18] = [
+const MARKS: [(&str, &[&str]); 19] = [
     ("cut", &["closed way", "timed out", "datagram cut off"]),
     ("clog", &["a frame waited behind a clog", "datagram held back"]),
     ("lossy", &["lost packet", "datagram lost"]),
@@ -25,6 +25,7 @@ const MARKS: [(&str, &[&str]); 18] = [
     ("row_flips", &["rows damaged", "damaged row", "rows built anew"]),
     ("restore", &["restored"]),
     ("clone", &["clone"]),
+    ("gone_bad", &["a member gone bad"]),
 ];
 /// What begins like this and goes on with a kind was planned and not carried out: the lane cannot do it.
 const SKIPPED: &str = "skipped ";

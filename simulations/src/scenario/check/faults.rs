@@ -259,7 +259,8 @@ impl What {
             | Self::DiskSlow { who, .. }
             | Self::BitFlips { who, .. }
             | Self::Restore { who, .. }
-            | Self::Clone(who) => vec![who],
+            | Self::Clone(who)
+            | Self::GoneBad(who) => vec![who],
             Self::Heal | Self::Split(_) | Self::Ring | Self::MassReconnect => Vec::new(),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::writes::moment;
 use crate::Dice;
-use crate::plan::{Fault, NodeNo, PlannedFault, Unsynced};
+use crate::plan::{Attack, Fault, NodeNo, PlannedFault, Unsynced};
 use crate::scenario::language::{End, Statement, What};
 use crate::scenario::model::{Draft, Survivors, Who};
 use crate::scenario::names::Names;
@@ -171,7 +171,8 @@ impl<'d> Stage<'d> {
         | What::DiskSlow { who, .. }
         | What::BitFlips { who, .. }
         | What::Restore { who, .. }
-        | What::Clone(who)) = what
+        | What::Clone(who)
+        | What::GoneBad(who)) = what
         else {
             return;
         };
@@ -200,6 +201,7 @@ impl<'d> Stage<'d> {
                     taken if taken < span.0 => Fault::Restore { node, taken },
                     _ => continue,
                 },
+                What::GoneBad(_) => Fault::GoneBad { node, attacks: Attack::ALL.to_vec() },
                 _ => Fault::Clone { node },
             };
             push(all, span, fault);

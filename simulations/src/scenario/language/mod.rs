@@ -200,6 +200,8 @@ pub enum What {
     },
     /// A second process with the same data.
     Clone(Who),
+    /// Its key is in other hands as well.
+    GoneBad(Who),
 }
 
 /// Reads a schedule that stands in a text from `offset` on, or anywhere at a place if it has none.

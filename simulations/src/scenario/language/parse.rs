@@ -42,6 +42,7 @@ pub(in crate::scenario) const VERBS: &[(&str, &[&str], &str)] = &[
     ("bit-flips", &["for", "in-rows"], "at T bit-flips A 3 for 1m"),
     ("restore", &["for", "taken"], "at T restore A taken T0 for 1m"),
     ("clone", &["for"], "at T clone A for 1h"),
+    ("gone-bad", &["for"], "at T gone-bad A for 1h"),
 ];
 
 /// What is wrong, and at which byte of the schedule.
@@ -285,6 +286,7 @@ impl<'t> Cursor<'_, 't> {
             "disk-slow" => What::DiskSlow { who, factor: self.value(factor)? },
             "bit-flips" => What::BitFlips { who, count: self.value(number)?, in_rows: false },
             "restore" => What::Restore { who, taken: zero },
+            "gone-bad" => What::GoneBad(who),
             _ => What::Clone(who),
         })
     }

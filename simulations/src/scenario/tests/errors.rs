@@ -53,7 +53,7 @@ fn keys_and_types() {
     is("[[workload]]\nids = 5", "test.toml:5:1: [[workload]] needs one of count, rate");
     is(
         "[random]\nrate = \"1/h\"\nlasts = \"1m\"\nkinds = [\"crush\"]",
-        "test.toml:8:10: unknown kind of fault `crush` (did you mean `crash`?); allowed: split, one-way, isolate, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone",
+        "test.toml:8:10: unknown kind of fault `crush` (did you mean `crash`?); allowed: split, one-way, isolate, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone, gone-bad",
     );
     is("[random]\nlasts = \"1m\"", "test.toml:5:1: [random] needs `rate`");
     is(
@@ -148,7 +148,7 @@ fn faults_that_cannot_be() {
     );
     is(
         "faults = \"\"\"\nat 2m cut berlin from *\nat 3m cuddle rome\n\"\"\"",
-        "test.toml:7:7: unknown fault `cuddle`; allowed: heal, cut, isolate, split, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone",
+        "test.toml:7:7: unknown fault `cuddle`; allowed: heal, cut, isolate, split, bridge, ring, flap, swizzle, clog, slow, lossy, reset, replay, mass-reconnect, half-open, readdress, slow-reader, crash, rolling-restart, pause, clock, disk-full, disk-error, disk-slow, bit-flips, restore, clone, gone-bad",
     );
     is(
         "faults = \"at 5m cut rome, oslo berlin\"",
