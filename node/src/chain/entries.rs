@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 
 use tombolo_crdt::entry::{Body, Entry};
-use tombolo_crdt::{FeedId, Hlc};
+use tombolo_crdt::feed::chain;
+use tombolo_crdt::{ChainHash, FeedId, Hlc};
 
 use super::{EntityKey, Link};
 use crate::store::{ChangeLink, Snapshot, StoreError};
@@ -256,4 +257,24 @@ impl Whole {
 
 const fn memory(text: usize, parts: usize) -> usize {
     text + parts * size_of::<Part>()
+}
+
+/// Whether a settled entry that is not its feed's last has this chain hash. If that entry is damaged the one after it
+/// tells; `None`: both are.
+pub(crate) fn has_chain(
+    snapshot: &Snapshot,
+    feed: FeedId,
+    seq: u64,
+    claimed: ChainHash,
+) -> Result<Option<bool>, StoreError> {
+    match snapshot.entry_chain(feed, seq) {
+        Ok(Some(chain)) => return Ok(Some(chain == claimed)),
+        Ok(None) | Err(StoreError::Corrupt { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    match snapshot.entry(feed, seq + 1) {
+        Ok(Some(next)) => Ok(Some(chain(feed, seq + 1, claimed, &next.bytes) == next.chain)),
+        Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
 }

@@ -24,6 +24,7 @@ use tombolo_crdt::{FeedId, Hlc, Receipt, Revision};
 
 pub use clock::{ClockAt, clock_at};
 pub use entries::Entries;
+pub(crate) use entries::has_chain;
 pub use fold::{Fold, Needs};
 pub use index::{Caught, INDEX_CHANGES_MAX, Index};
 pub(crate) use look::{Clocks, Found, What, indexed};

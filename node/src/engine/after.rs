@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::{FeedId, SpaceId};
 
-use super::acks::Acks;
-use super::agenda::SessionId;
-use super::conn::Conn;
-use super::interface::{ConnId, Input, Output, Reply, ReplyTo, StepCost};
+use crate::engine::interface::{ConnId, Input, Output, Reply, ReplyTo, StepCost};
+use crate::engine::peers::acks::Acks;
+use crate::engine::peers::agenda::SessionId;
+use crate::engine::peers::conn::Conn;
 
 /// What a step leaves to be done once its commit stands.
 #[derive(Debug, Default)]

@@ -8,11 +8,11 @@ use std::collections::VecDeque;
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::feed::VerifiedRange;
 
-use super::Work;
-use super::after::After;
-use super::interface::ConnId;
-use super::memory::Memory;
-use super::settle::Taken;
+use crate::engine::Work;
+use crate::engine::after::After;
+use crate::engine::interface::ConnId;
+use crate::engine::memory::Memory;
+use crate::engine::space::settle::Taken;
 use crate::store::StoreError;
 
 /// Ranges that wait for their turn, in the order in which they came. Bounded by what one step is given: nobody hands in

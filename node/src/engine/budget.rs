@@ -5,7 +5,7 @@
 
 use tombolo_crdt::defect::{self, Defect};
 
-use super::interface::{Input, StepCost};
+use crate::engine::interface::{Input, StepCost};
 
 /// Work of one step, in nanoseconds of one slow core in a release build: 40 ms, so that with the commit and what is said
 /// afterwards nobody waits for 50 ms.

@@ -3,13 +3,16 @@
 use tombolo_crdt::rules::{Found, Invite, NAME_BYTES_MAX};
 use tombolo_crdt::{NodeId, SpaceId};
 
-use super::after::After;
-use super::interface::{Command, Input, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome, Written};
-use super::local::Fault;
-use super::memory::Memory;
-use super::planning::Planned;
-use super::rows::RowFault;
-use super::{Work, membership};
+use crate::engine::Work;
+use crate::engine::after::After;
+use crate::engine::interface::{
+    Command, Input, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome, Written,
+};
+use crate::engine::memory::Memory;
+use crate::engine::space::local::Fault;
+use crate::engine::space::membership;
+use crate::engine::space::planning::Planned;
+use crate::engine::space::rows::RowFault;
 use crate::store::StoreError;
 
 /// Most nodes remembered from discovery.
@@ -82,12 +85,14 @@ impl Memory {
                 }
                 Reply::Done(Ok(()))
             }
-            Command::Receipt(receipt) => match super::report::receipt(self, work.own.node, receipt, &work.batch) {
-                Err(StoreError::Corrupt { detail, .. }) => {
-                    Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
+            Command::Receipt(receipt) => {
+                match crate::engine::report::receipt(self, work.own.node, receipt, &work.batch) {
+                    Err(StoreError::Corrupt { detail, .. }) => {
+                        Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
+                    }
+                    state => Reply::Receipt(state?),
                 }
-                state => Reply::Receipt(state?),
-            },
+            }
         }))
     }
 
@@ -199,7 +204,7 @@ impl Memory {
     fn join(
         &mut self,
         work: &mut Work<'_>,
-        request: super::JoinRequest,
+        request: crate::engine::JoinRequest,
         after: &mut After,
     ) -> Result<Result<(), Refusal>, StoreError> {
         let space = request.space;

@@ -9,18 +9,20 @@ use tombolo_crdt::feed::VerifiedRange;
 use tombolo_crdt::verdict::Wait;
 use tombolo_transport::frame::{Frame, Join, JoinRefusal};
 
-use super::after::After;
-use super::backlog::Pending;
-use super::conn::Conn;
-use super::interface::{ConnId, Input, Output};
-use super::local::Fault;
-use super::looks::Answered;
-use super::memory::Memory;
-use super::offer::Offer;
-use super::settle::Taken;
-use super::strangers::OFFERS_MAX;
-use super::{Work, membership};
 use crate::chain::Looked;
+use crate::engine::Work;
+use crate::engine::after::After;
+use crate::engine::backlog::Pending;
+use crate::engine::interface::{ConnId, Input, Output};
+use crate::engine::memory::Memory;
+use crate::engine::peers::conn::Conn;
+use crate::engine::peers::strangers::OFFERS_MAX;
+use crate::engine::space::Space;
+use crate::engine::space::local::Fault;
+use crate::engine::space::looks::Answered;
+use crate::engine::space::membership;
+use crate::engine::space::offer::Offer;
+use crate::engine::space::settle::Taken;
 use crate::store::StoreError;
 
 impl Memory {
@@ -48,7 +50,12 @@ impl Memory {
                 let mut known = Conn::new(peer, dialled, address, work.now.wall_millis, self.dials);
                 known.door.opened = work.now.mono;
                 self.strangers.insert(conn);
-                let hello = super::introduce::hello(&work.own.contact, work.own.process, known.counter, work.now);
+                let hello = crate::engine::peers::introduce::hello(
+                    &work.own.contact,
+                    work.own.process,
+                    known.counter,
+                    work.now,
+                );
                 self.conns.insert(conn, known);
                 after.outputs.push(Output::Control(conn, hello));
             }
@@ -130,8 +137,8 @@ impl Memory {
                 if let Frame::Rules(space, _) = &frame {
                     known.door.names |= self.spaces.contains_key(space) || self.joins.contains_key(space);
                 }
-                after.touched.extend(super::hearing::concerns(&frame).map(|space| (conn, space)));
-                super::hearing::note(conn, known, frame, &mut self.spaces, work.now, after);
+                after.touched.extend(crate::engine::peers::hearing::concerns(&frame).map(|space| (conn, space)));
+                crate::engine::peers::hearing::note(conn, known, frame, &mut self.spaces, work.now, after);
                 Ok(())
             }
         }
@@ -277,5 +284,21 @@ impl Memory {
             after.acks.space(id);
         }
         Ok(())
+    }
+
+    /// One slice of care for a space. What was held for what is whole now is settled.
+    pub(super) fn tend(&mut self, work: &mut Work<'_>, id: SpaceId, after: &mut After) -> Result<(), StoreError> {
+        let Some(space) = self.spaces.get_mut(&id) else { return Ok(()) };
+        let (repaired, frozen) = (space.care.counters.repaired, space.care.frozen().len());
+        if work.tend(space)? {
+            // All sessions of the space are visited.
+            after.moved.entry(id).or_default();
+        }
+        if space.care.counters.repaired == repaired && space.care.frozen().len() >= frozen {
+            return Ok(());
+        }
+        let Space { held, care, .. } = space;
+        held.healed(|collection, id| care.rests(collection, id));
+        self.drained(work, id, Taken::default(), after)
     }
 }

@@ -8,16 +8,16 @@ use tombolo_crdt::hash::Tagged;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{NodeId, SpaceId};
 
-use super::agenda::Agenda;
-use super::backlog::Backlog;
-use super::conn::Conns;
-use super::contacts::Contacts;
-use super::interface::{ConnId, Input, Target};
-use super::membership::PendingJoin;
-use super::poison::Poison;
-use super::space::Author;
-use super::spaces::Spaces;
-use super::trouble::Trouble;
+use crate::engine::backlog::Backlog;
+use crate::engine::interface::{ConnId, Input, Target};
+use crate::engine::peers::agenda::Agenda;
+use crate::engine::peers::conn::Conns;
+use crate::engine::peers::contacts::Contacts;
+use crate::engine::poison::Poison;
+use crate::engine::space::Author;
+use crate::engine::space::membership::PendingJoin;
+use crate::engine::space::spaces::Spaces;
+use crate::engine::trouble::Trouble;
 
 /// Spaces and peers. Of the spaces it is a cache of the store; of connections nothing is stored.
 #[derive(Debug)]

@@ -4,57 +4,31 @@
 //! done. It does no IO but through the store it owns, reads no clock, draws no randomness but from the seed given at
 //! opening, spawns nothing, and iterates nothing unordered.
 //!
-//! A step has three parts: inputs are carried out in one write transaction ([`local`], [`settle`], [`rules`]), the
-//! transaction is committed, and then, from what is durable, frames are made ([`exchange`], [`transfer`]). So nothing
-//! leaves before it is durable. The engine's memory is a cache of its store: when a commit fails it is dropped and
-//! read again, and connections are closed.
+//! A step has three parts: inputs are carried out in one write transaction ([`inputs`], [`commands`], [`space`]), the
+//! transaction is committed, and then, from what is durable, frames are made ([`peers`]). So nothing leaves before it is
+//! durable. The engine's memory is a cache of its store: when a commit fails it is dropped and read again, and connections
+//! are closed. The work of a step is counted and bounded ([`budget`]); what is left over is the next step's.
 //!
-//! Start reading at [`Engine::step`], then [`settle`].
+//! What belongs to a space knows no connection, and what belongs to connections reads no row; a step hands from one to the
+//! other what has moved ([`after`]).
+//!
+//! Start reading at [`Engine::step`], then [`space::settle`].
 
-mod acks;
 mod after;
-mod agenda;
-mod append;
 mod backlog;
 mod budget;
-mod care;
-mod clocks;
 mod commands;
-mod conn;
-mod contacts;
-mod exchange;
-mod heads;
-mod hearing;
-mod held;
-mod holding;
-mod idempotency;
 mod inputs;
 mod interface;
-mod introduce;
-mod judge;
-mod local;
-mod looks;
-mod membership;
 mod memory;
-mod news;
-mod offer;
-mod pages;
-mod past;
-mod planning;
+mod peers;
 mod poison;
-mod remembered;
 mod report;
-mod rows;
-mod session;
-mod settle;
 mod space;
-mod spaces;
 mod status;
 mod step;
-mod strangers;
 #[cfg(test)]
 mod tests;
-mod transfer;
 mod trouble;
 mod work;
 
@@ -69,24 +43,24 @@ use tombolo_crdt::rules::Contact;
 use tombolo_crdt::verdict::Wait;
 use tombolo_crdt::{Digest, Hlc, NodeId, SpaceId};
 
-pub use acks::Acks;
 pub use budget::{STEP_KINDS, STEP_WORK_MAX};
-pub use care::CareCounters;
-pub use clocks::CLOCK_OFF_MILLIS;
 pub use interface::{
     Command, ConnId, EntityWrite, Expect, Idempotency, Input, JoinRequest, JoinState, Left, Now, Output, Outputs,
     ReceiptState, Refusal, Reply, ReplyTo, StepCost, Target, WriteCommand, WriteOutcome, Written,
 };
-pub use planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, Plan, Planned};
+pub use peers::acks::Acks;
+pub use peers::clocks::CLOCK_OFF_MILLIS;
+pub use space::care::CareCounters;
+pub use space::planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, Plan, Planned};
 pub use status::{
     ConnectionStatus, Counters, HeldStatus, LargeRow, MemberStatus, PeerAck, RunningOut, Sizes, SpaceStatus, Status,
     Twin,
 };
 
 use memory::{Aims, Health, Memory, Own, Queue};
-use rows::Pasts;
+use space::rows::Pasts;
+use space::spaces::Spaces;
 use space::{Author, Space, Stored};
-use spaces::Spaces;
 use work::Work;
 
 use crate::store::{Store, StoreError};
@@ -124,10 +98,10 @@ pub struct Engine {
     hlc_last: Hlc,
     hlc_seen: Hlc,
     pasts: Pasts,
-    looks: looks::Looks,
+    looks: space::looks::Looks,
     counters: Counters,
     /// Whose turn it is to be read for: the first session for which the last step could not read all.
-    turn: Option<agenda::SessionId>,
+    turn: Option<peers::agenda::SessionId>,
     /// Since when the store has an older version of what is remembered of peers.
     memory_since: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
@@ -157,7 +131,7 @@ impl Engine {
             hlc_last: Hlc::default(),
             hlc_seen: Hlc::default(),
             pasts: Pasts::default(),
-            looks: looks::Looks::default(),
+            looks: space::looks::Looks::default(),
             counters: Counters::default(),
             turn: None,
             memory_since: None,
@@ -182,8 +156,8 @@ impl Engine {
         for row in batch.spaces()? {
             spaces.insert(row.space, Space::load(row, &mut stored, &mut batch, self.memory.author)?);
         }
-        self.memory.joins = membership::load_joins(&batch)?;
-        self.memory.added = membership::load_added(&batch)?;
+        self.memory.joins = space::membership::load_joins(&batch)?;
+        self.memory.added = space::membership::load_added(&batch)?;
         self.memory.contacts.load(&batch)?;
         // Nothing is written but that damaged rows are gone which can be done without. If it fails they are met again.
         if let Err(error) = batch.commit() {
@@ -280,7 +254,7 @@ impl Engine {
         let some = |count: usize| turn.checked_rem(count.div_ceil(CHECKED_AT_ONCE)).unwrap_or(0) * CHECKED_AT_ONCE;
         self.memory.conns.check_index();
         for conn in self.memory.conns.values().skip(some(self.memory.conns.len())).take(CHECKED_AT_ONCE) {
-            assert!(conn.theirs.len() <= conn::SPACES_MAX, "the spaces a peer names are bounded");
+            assert!(conn.theirs.len() <= peers::conn::SPACES_MAX, "the spaces a peer names are bounded");
             for (id, session) in &conn.sessions {
                 self.memory.spaces.get(id).into_iter().for_each(|space| session.check_bounds(space));
             }
@@ -297,8 +271,8 @@ impl Engine {
             for head in space.heads.iter() {
                 assert!(space.frontier.seq(head.feed) >= head.seq, "heads are settled");
             }
-            assert!(space.held.len() <= held::HELD_ENTRIES_MAX, "held entries are bounded");
-            assert!(space.held.bytes() <= held::HELD_BYTES_MAX, "held bytes are bounded");
+            assert!(space.held.len() <= space::held::HELD_ENTRIES_MAX, "held entries are bounded");
+            assert!(space.held.bytes() <= space::held::HELD_BYTES_MAX, "held bytes are bounded");
             for feed in space.held.feeds() {
                 let next = space.frontier.seq(feed) + 1;
                 let is_next = space.held.of(feed).is_some_and(|(first, _)| first == next);

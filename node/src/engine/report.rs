@@ -6,13 +6,13 @@ use tombolo_crdt::rules::Contact;
 use tombolo_crdt::verdict::{Verdict, Wait};
 use tombolo_crdt::{FeedId, NodeId, Receipt};
 
-use super::Engine;
-use super::clocks::own_clock_off;
-use super::conn::Conns;
-use super::interface::{Now, ReceiptState, Target};
-use super::memory::Memory;
-use super::space::Space;
-use super::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
+use crate::engine::Engine;
+use crate::engine::interface::{Now, ReceiptState, Target};
+use crate::engine::memory::Memory;
+use crate::engine::peers::clocks::own_clock_off;
+use crate::engine::peers::conn::Conns;
+use crate::engine::space::Space;
+use crate::engine::status::{ConnectionStatus, HeldStatus, MemberStatus, NAMED_MAX, PeerAck, SpaceStatus, Status};
 use crate::store::{Batch, StoreError};
 
 /// Where an entry is.

@@ -6,9 +6,9 @@ use tombolo_crdt::entity::Removed;
 use tombolo_crdt::rules::Role;
 use tombolo_crdt::{Digest, NodeId, SpaceId};
 
-use super::budget::STEP_KINDS;
-use super::care::CareCounters;
-use super::interface::StepCost;
+use crate::engine::budget::STEP_KINDS;
+use crate::engine::interface::StepCost;
+use crate::engine::space::care::CareCounters;
 
 /// Frozen and disputed entities, and feeds that wait, that are named in a status.
 pub(super) const NAMED_MAX: usize = 100;

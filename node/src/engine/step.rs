@@ -6,21 +6,22 @@ use std::time::Duration;
 use tombolo_crdt::defect::{self, Defect};
 use tombolo_transport::CloseCode;
 
-use super::after::{After, Begun};
-use super::agenda::Agenda;
-use super::backlog::Backlog;
-use super::budget::Budget;
-use super::care::TENDED_AT_ONCE;
-use super::interface::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, StepCost};
-use super::memory::{Health, Memory, Queue};
-use super::poison::contained;
-use super::rows::Rows;
-use super::session::acknowledge::have_wait;
-use super::settle::Taken;
-use super::spaces::Spaces;
-use super::work::Work;
-use super::{Engine, idempotency};
 use crate::chain::Entries;
+use crate::engine::Engine;
+use crate::engine::after::{After, Begun};
+use crate::engine::backlog::Backlog;
+use crate::engine::budget::Budget;
+use crate::engine::interface::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, StepCost};
+use crate::engine::memory::{Health, Memory, Queue};
+use crate::engine::peers::agenda::Agenda;
+use crate::engine::peers::session::acknowledge::have_wait;
+use crate::engine::poison::contained;
+use crate::engine::space::care::TENDED_AT_ONCE;
+use crate::engine::space::idempotency;
+use crate::engine::space::rows::Rows;
+use crate::engine::space::settle::Taken;
+use crate::engine::space::spaces::Spaces;
+use crate::engine::work::Work;
 use crate::store::{Batch, StoreError};
 
 /// How often what is wrong outside of this program is logged at most: a disk may be full and not full by turns.

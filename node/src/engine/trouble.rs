@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tombolo_transport::CloseCode;
 
-use super::interface::{Input, Now, Output};
+use crate::engine::interface::{Input, Now, Output};
 
 /// How long peers are kept away after a second failure; doubles with every further one.
 const WAIT_MIN: Duration = Duration::from_secs(1);
@@ -53,8 +53,8 @@ impl Trouble {
 mod tests {
     use tombolo_crdt::NodeId;
 
-    use super::super::interface::ConnId;
     use super::*;
+    use crate::engine::interface::ConnId;
 
     fn turned_away(trouble: &Trouble, secs: u64) -> bool {
         let now = Now { mono: Duration::from_secs(secs), wall_millis: 0 };

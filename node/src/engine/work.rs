@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use tombolo_crdt::{FeedId, Hlc, SpaceId};
 
-use super::Counters;
-use super::budget::Budget;
-use super::interface::Now;
-use super::looks::Looks;
-use super::memory::Own;
-use super::poison::Poison;
-use super::rows::{Pasts, Rows};
 use crate::chain::Entries;
+use crate::engine::Counters;
+use crate::engine::budget::Budget;
+use crate::engine::interface::Now;
+use crate::engine::memory::Own;
+use crate::engine::poison::Poison;
+use crate::engine::space::looks::Looks;
+use crate::engine::space::rows::{Pasts, Rows};
 use crate::store::Batch;
 
 /// What one step works on: the write transaction, the rows that it has touched, and what it may ask for.

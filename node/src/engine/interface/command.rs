@@ -8,7 +8,7 @@ use tombolo_crdt::rules::Role;
 use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 
 use super::{Refusal, Written};
-use crate::engine::planning::Planned;
+use crate::engine::space::planning::Planned;
 
 /// Something a local client wants.
 #[derive(Debug)]

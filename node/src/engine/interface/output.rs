@@ -9,7 +9,7 @@ use tombolo_transport::{CloseCode, Standing};
 
 use super::{ConnId, Reply, ReplyTo};
 use crate::chain::Look;
-use crate::engine::acks::Acks;
+use crate::engine::peers::acks::Acks;
 
 /// Somebody to dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -7,7 +7,7 @@ use tombolo_crdt::{Receipt, Revision, SpaceId};
 use tombolo_transport::frame::JoinRefusal;
 
 use super::WriteCommand;
-use crate::engine::planning::Plan;
+use crate::engine::space::planning::Plan;
 use crate::engine::status::{PeerAck, Status};
 
 /// What became of one entity.

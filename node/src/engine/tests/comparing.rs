@@ -5,10 +5,10 @@ use tombolo_crdt::{ChainHash, Digest, NodeId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, Frame, FrontierPage, Summary};
 
 use super::*;
-use crate::engine::session::known::Known;
-use crate::engine::session::talk::Talk;
-use crate::engine::session::{Phase, Session};
-use crate::engine::transfer::STEP_READ_BYTES;
+use crate::engine::peers::session::talk::Talk;
+use crate::engine::peers::session::{Phase, Session};
+use crate::engine::peers::transfer::STEP_READ_BYTES;
+use crate::engine::space::known::Known;
 use crate::engine::{Acks, ConnId};
 
 fn peer() -> NodeId {

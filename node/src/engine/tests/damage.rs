@@ -5,9 +5,10 @@ use tombolo_crdt::digest::bucket;
 use tombolo_transport::frame::{Audit, RowSum, Sums};
 
 use super::*;
-use crate::engine::session::known::Known;
-use crate::engine::session::{Phase, Session};
-use crate::engine::{ConnId, transfer};
+use crate::engine::ConnId;
+use crate::engine::peers::session::{Phase, Session};
+use crate::engine::peers::transfer;
+use crate::engine::space::known::Known;
 
 #[test]
 fn a_damaged_entry_stops_nothing_but_its_entity() {
@@ -145,7 +146,7 @@ fn feeds_that_wait_for_a_frozen_entity_say_so_and_the_others_go_on() {
     // Built anew, it stops nobody any more.
     bed.work(|work, space| {
         work.batch.put_row(space.row.no, "x", "e5", spoilt).unwrap();
-        space.care = super::super::care::Care::default();
+        space.care = crate::engine::space::care::Care::default();
         space.held.healed(|_, _| false);
     });
     bed.take([]);

@@ -6,7 +6,7 @@ use tombolo_crdt::verdict::Verdict;
 
 use super::*;
 use crate::engine::Refusal;
-use crate::engine::local::Fault;
+use crate::engine::space::local::Fault;
 use crate::verify;
 
 /// Positions of the journal and of this node's feeds, and what a step would write.

@@ -30,9 +30,9 @@ use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{FeedId, Hlc, SpaceId};
 
-use super::rows::Rows;
-use super::settle::Taken;
 use super::space::Space;
+use super::space::rows::Rows;
+use super::space::settle::Taken;
 use super::{
     Command, Engine, EngineConfig, EntityWrite, Expect, HeldStatus, Input, Now, Output, Reply, ReplyTo, Work,
     WriteCommand,

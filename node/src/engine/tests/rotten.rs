@@ -153,7 +153,7 @@ fn what_is_remembered_of_a_peer_or_held_is_dropped_at_the_start_if_it_is_rotten(
     assert_eq!(bed.engine.held(bed.space).unwrap().0, 3);
     bed.work(|work, space| {
         for peer in peers {
-            let mut memory = crate::engine::remembered::Remembered::default();
+            let mut memory = crate::engine::space::remembered::Remembered::default();
             memory.shared(space.frontier_digest(), 1);
             work.batch.put_peer(no, peer, &memory.to_row()).unwrap();
         }

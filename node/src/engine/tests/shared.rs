@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::*;
 use crate::chain::{EntityKey, Past, PastError, Until};
-use crate::engine::rows::Pasts;
+use crate::engine::space::rows::Pasts;
 use crate::store::StoreError;
 
 const ENTITIES: usize = 100;

@@ -8,8 +8,8 @@ use tombolo_transport::{CloseCode, Standing};
 
 use super::*;
 use crate::engine::ConnId;
-use crate::engine::offer::{Offer, OfferError};
-use crate::engine::strangers::{OFFER_TIME, OFFER_WAIT, STRANGER_WAIT};
+use crate::engine::peers::strangers::{OFFER_TIME, OFFER_WAIT, STRANGER_WAIT};
+use crate::engine::space::offer::{Offer, OfferError};
 
 const CONN: ConnId = ConnId(1);
 
@@ -164,7 +164,7 @@ fn what_was_refused_is_offered_to_nobody() {
     assert_eq!(bed.engine.frontier(bed.space).unwrap().seq(feed), 2, "it is kept");
     let snapshot = bed.engine.reader().snapshot().unwrap();
     let space = &bed.engine.memory.spaces[&bed.space];
-    let mut pages = crate::engine::pages::Pages::of(space, &snapshot).unwrap();
+    let mut pages = crate::engine::peers::pages::Pages::of(space, &snapshot).unwrap();
     let (frame, last) = pages.page(space, &snapshot).unwrap();
     let Frame::RulesRanges(page) = frame else { panic!("{frame:?}") };
     assert!(last && page.last && !page.ranges.is_empty());

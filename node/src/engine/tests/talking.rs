@@ -5,9 +5,9 @@ use tombolo_crdt::{ChainHash, Digest, NodeId};
 use tombolo_transport::frame::{Frame, FrontierPage, Probe, Summary};
 
 use super::*;
-use crate::engine::session::Session;
-use crate::engine::session::talk::Talk;
-use crate::engine::transfer::STEP_READ_BYTES;
+use crate::engine::peers::session::Session;
+use crate::engine::peers::session::talk::Talk;
+use crate::engine::peers::transfer::STEP_READ_BYTES;
 use crate::engine::{Acks, ConnId};
 
 fn peer() -> NodeId {

@@ -27,6 +27,46 @@ pub(super) fn product<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<&'a str> 
     kept
 }
 
+/// What belongs to a space knows no connection; what belongs to connections decides on no entry and reads no row.
+#[test]
+fn the_halves_of_the_engine_know_nothing_of_each_other() {
+    let halves = [
+        ("space", &["engine::peers", "engine::after", "ConnId", "Conns"][..]),
+        (
+            "peers",
+            &[
+                "Batch",
+                "EntityState",
+                "space::append",
+                "space::care::",
+                "space::held::",
+                "space::holding",
+                "space::judge",
+            ],
+        ),
+        ("peers", &["space::local", "space::looks", "space::past", "space::planning", "space::rows", "space::settle"]),
+    ];
+    let mut seen = 0;
+    for (half, others) in halves {
+        let folder = root().join("node/src/engine").join(half);
+        let mut files = Vec::new();
+        sources(&folder, &mut files);
+        // What peers say of themselves is stored with what a step writes; tests of the engine know all of it.
+        for file in
+            files.into_iter().filter(|file| !file.ends_with("contacts.rs") && !relative(file).contains("tests/"))
+        {
+            let text = fs::read_to_string(&file).expect("readable");
+            for line in product(text.lines()) {
+                seen += 1;
+                let code = line.split("//").next().unwrap_or_default();
+                let found = others.iter().find(|other| code.contains(*other));
+                assert_eq!(found, None, "{}: {line}", relative(&file));
+            }
+        }
+    }
+    assert!(seen > 3_000, "{seen} lines");
+}
+
 fn asserts(line: &str) -> bool {
     let names = ["assert!(", "assert_eq!(", "assert_ne!("];
     !line.trim_start().starts_with("//") && names.iter().any(|name| line.contains(name))

@@ -1,0 +1,202 @@
+//! Who is no member yet: how long its connection may stand, and what it may send.
+//!
+//! A connection is a stranger's until both sides have named a space. It is a guest's meanwhile if a roster held here names
+//! its key, if it was asked to let this node join, or if it has named a space that is held or being joined here, so that it
+//! may offer rules that make it a member. Whoever is none of this within [`STRANGER_WAIT`] is let go.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tombolo_crdt::{NodeId, SpaceId};
+use tombolo_transport::limits::CONTROL_SEND_BUFFER;
+use tombolo_transport::{CloseCode, Standing};
+
+use crate::engine::Engine;
+use crate::engine::after::After;
+use crate::engine::interface::{Now, Output};
+use crate::engine::peers::conn::Conn;
+use crate::engine::peers::pages::Pages;
+use crate::engine::space::offer::Offer;
+
+/// How long a connection may stand without anything in common.
+pub(in crate::engine) const STRANGER_WAIT: Duration = Duration::from_secs(10);
+/// How long an offer that this node did not ask for may stand still.
+pub(in crate::engine) const OFFER_WAIT: Duration = Duration::from_secs(10);
+/// How long an offer that this node did not ask for may take, and one that it did ask for may stand still.
+pub(in crate::engine) const OFFER_TIME: Duration = Duration::from_secs(60);
+/// Offers that this node did not ask for, at once; the next one waits.
+pub(in crate::engine) const OFFERS_MAX: usize = 4;
+/// Bytes of pages that go out before the control stream has said that it has room: half its buffer.
+const ROOM_AT_FIRST: usize = 1 << 20;
+
+const _: () = assert!(ROOM_AT_FIRST <= CONTROL_SEND_BUFFER, "pages that go out at first fit the control stream");
+const _: () = assert!(OFFER_WAIT.as_secs() < OFFER_TIME.as_secs(), "an offer may have more than one page");
+
+/// What a connection needs until it is a member's.
+#[derive(Debug)]
+pub(in crate::engine) struct Door {
+    /// Since when the connection stands.
+    pub(in crate::engine) opened: Duration,
+    pub(in crate::engine) standing: Standing,
+    /// The peer has named a space that is held or being joined here, so that it may have rules to offer.
+    pub(in crate::engine) names: bool,
+    /// Since when it may offer them.
+    pub(in crate::engine) offering: Option<Duration>,
+    /// When its last page came.
+    pub(in crate::engine) page_at: Option<Duration>,
+    /// Pages that have come, by space.
+    pub(in crate::engine) offers: BTreeMap<SpaceId, Offer>,
+    /// Why it is let go.
+    pub(in crate::engine) fault: Option<String>,
+    /// When it is let go, if nothing changes, and why.
+    until: Option<(Duration, &'static str)>,
+    /// Pages that are owed to it, by space, and the room for them.
+    pub(in crate::engine) owed: BTreeMap<SpaceId, Pages>,
+    pub(in crate::engine) room: usize,
+}
+
+impl Default for Door {
+    fn default() -> Self {
+        Self {
+            opened: Duration::ZERO,
+            standing: Standing::Stranger,
+            names: false,
+            offering: None,
+            page_at: None,
+            offers: BTreeMap::new(),
+            fault: None,
+            until: None,
+            owed: BTreeMap::new(),
+            room: ROOM_AT_FIRST,
+        }
+    }
+}
+
+/// What a connection has to do with this node.
+enum Tie {
+    None,
+    /// A roster held here names the peer.
+    Listed,
+    /// The peer was asked to let this node join, by its own wish or because it came.
+    Asked {
+        wanted: bool,
+    },
+    Offers {
+        since: Duration,
+    },
+    Member,
+}
+
+impl Engine {
+    /// Raises who has become more than it was, and lets go who did not become anything in time. O(who is no member).
+    pub(in crate::engine) fn strangers(&mut self, now: Now, after: &mut After) {
+        let mut gone = Vec::new();
+        let mut offering = self.offering();
+        for id in self.memory.strangers.iter().copied().collect::<Vec<_>>() {
+            let Some(conn) = self.memory.conns.get(&id) else {
+                gone.push((id, None));
+                continue;
+            };
+            let tie = self.tie(conn, now, &offering);
+            let standing = match tie {
+                Tie::None => Standing::Stranger,
+                Tie::Listed | Tie::Asked { .. } | Tie::Offers { .. } => Standing::Guest,
+                Tie::Member => Standing::Member,
+            };
+            let until = until(conn, &tie);
+            let late = until.filter(|(at, _)| *at <= now.mono).map(|(_, why)| why.to_owned());
+            let Some(conn) = self.memory.conns.get_mut(&id) else { continue };
+            conn.door.until = until;
+            let before = conn.door.offering;
+            conn.door.offering = if let Tie::Offers { since } = tie { Some(since) } else { None };
+            if before.is_none() && conn.door.offering.is_some() {
+                offering.push((conn.peer, host(&conn.address)));
+            }
+            if standing > conn.door.standing {
+                conn.door.standing = standing;
+                after.outputs.push(Output::Standing(id, standing));
+            }
+            if standing == Standing::Member {
+                gone.push((id, None));
+            } else if let Some(reason) = conn.door.fault.take().or(late) {
+                gone.push((id, Some(reason)));
+            }
+        }
+        assert!(offering.len() <= OFFERS_MAX, "offers that nobody asked for are bounded");
+        for (id, reason) in gone {
+            self.memory.strangers.remove(&id);
+            if let Some(reason) = reason {
+                self.drop_conn(id);
+                after.outputs.push(Output::Close(id, CloseCode::Refused, reason));
+            }
+        }
+    }
+
+    /// When the first of them is let go.
+    pub(in crate::engine) fn strangers_wake(&self) -> Option<(Duration, &'static str)> {
+        let conns = self.memory.strangers.iter().filter_map(|id| self.memory.conns.get(id));
+        let first = conns.filter_map(|conn| conn.door.until).min();
+        first.map(|(at, _)| (at, "strangers"))
+    }
+
+    /// Who has rules to offer now: keys and addresses.
+    fn offering(&self) -> Vec<(NodeId, String)> {
+        let conns = self.memory.strangers.iter().filter_map(|id| self.memory.conns.get(id));
+        let offering = conns.filter(|conn| conn.door.offering.is_some());
+        offering.map(|conn| (conn.peer, host(&conn.address))).collect()
+    }
+
+    fn tie(&self, conn: &Conn, now: Now, offering: &[(NodeId, String)]) -> Tie {
+        if !conn.sessions.is_empty() {
+            return Tie::Member;
+        }
+        if conn.hello.is_none() {
+            return Tie::None;
+        }
+        if !conn.ours.is_empty() {
+            return Tie::Listed;
+        }
+        let mut asked =
+            self.memory.joins.values().filter(|join| !join.over && conn.asked_to_join.contains(&join.space));
+        if let Some(first) = asked.next() {
+            let inviter = conn.peer == first.inviter || asked.any(|join| join.inviter == conn.peer);
+            return Tie::Asked { wanted: conn.dialled || inviter };
+        }
+        match conn.door.offering {
+            Some(since) => Tie::Offers { since },
+            None if conn.door.names && has_place(conn, offering) => Tie::Offers { since: now.mono },
+            None => Tie::None,
+        }
+    }
+}
+
+/// One offer per key and address at a time, and few in all.
+fn has_place(conn: &Conn, offering: &[(NodeId, String)]) -> bool {
+    let host = host(&conn.address);
+    offering.len() < OFFERS_MAX && offering.iter().all(|(peer, at)| *peer != conn.peer && *at != host)
+}
+
+/// Until when a connection may stay as it is, and why it goes then.
+fn until(conn: &Conn, tie: &Tie) -> Option<(Duration, &'static str)> {
+    let Door { opened, page_at, .. } = conn.door;
+    match tie {
+        Tie::None if conn.hello.is_none() => Some((opened + STRANGER_WAIT, "no hello in time")),
+        Tie::None => Some((opened + STRANGER_WAIT, "no space in common")),
+        Tie::Listed | Tie::Member => None,
+        Tie::Asked { wanted: true } => page_at.map(|at| (at + OFFER_TIME, "the rules asked for stopped coming")),
+        Tie::Asked { wanted: false } => Some((opened + OFFER_TIME, "no space in common")),
+        Tie::Offers { since } => {
+            let still = (page_at.unwrap_or(*since) + OFFER_WAIT, "no page of the rules offered came in time");
+            Some(still.min((*since + OFFER_TIME, "the rules offered took too long")))
+        }
+    }
+}
+
+/// An address without its port.
+fn host(address: &str) -> String {
+    match address.parse::<SocketAddr>() {
+        Ok(address) => address.ip().to_string(),
+        Err(_) => address.rsplit_once(':').map_or(address, |(host, _)| host).to_owned(),
+    }
+}
