@@ -28,7 +28,6 @@ use super::problem::{Kind, Problem};
 use super::request::{self, Params, PathParts};
 use super::spaces::unexpected;
 use super::turns::StreamPlace;
-use super::SharedApp;
 use crate::engine::{Command, EntityWrite, Expect, PLANNED_HERE_BYTES, Refusal, Reply, WriteCommand, Written};
 use crate::handle::{Pending, Stopped};
 

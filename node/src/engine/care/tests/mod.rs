@@ -196,7 +196,7 @@ fn what_a_peer_invents_is_searched_for_once() {
 #[test]
 fn rows_that_were_not_asked_for_are_not_compared() {
     let mut bed = Bed::with(&["a", "b"]);
-    let frontier = bed.engine.spaces[&bed.space].frontier_digest();
+    let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
     let (space, mono) = (bed.space, bed.mono);
     let bucket = |id: &str| tombolo_crdt::digest::bucket("x", id);
     assert_ne!(bucket("a"), bucket("b"));
