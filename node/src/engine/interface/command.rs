@@ -65,7 +65,13 @@ impl Command {
     pub(in crate::engine) fn changes_targets(&self) -> bool {
         !matches!(
             self,
-            Self::Write(_) | Self::Rest(..) | Self::JoinState(_) | Self::Addresses(_) | Self::Status | Self::Receipt(_) | Self::Damaged(..)
+            Self::Write(_)
+                | Self::Rest(..)
+                | Self::JoinState(_)
+                | Self::Addresses(_)
+                | Self::Status
+                | Self::Receipt(_)
+                | Self::Damaged(..)
         )
     }
 }
