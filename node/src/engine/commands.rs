@@ -85,14 +85,12 @@ impl Memory {
                 }
                 Reply::Done(Ok(()))
             }
-            Command::Receipt(receipt) => {
-                match crate::engine::report::receipt(self, work.own.node, receipt, &work.batch) {
-                    Err(StoreError::Corrupt { detail, .. }) => {
-                        Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
-                    }
-                    state => Reply::Receipt(state?),
+            Command::Receipt(receipt) => match super::report::receipt(self, work.own.node, receipt, &work.batch) {
+                Err(StoreError::Corrupt { detail, .. }) => {
+                    Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
                 }
-            }
+                state => Reply::Receipt(state?),
+            },
         }))
     }
 

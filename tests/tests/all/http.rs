@@ -267,7 +267,8 @@ fn an_entry_of_many_changes_is_told_in_parts_and_each_change_once() {
 /// The value of a series of `/metrics`, by its name and labels.
 fn figure(metrics: &str, series: &str) -> f64 {
     let line = metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-    line.unwrap_or_else(|| panic!("no {series} in {metrics}")).trim().parse().expect("a number")
+    assert!(line.is_some(), "no {series} in {metrics}");
+    line.and_then(|value| value.trim().parse().ok()).expect("a number")
 }
 
 #[test]

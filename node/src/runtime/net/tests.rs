@@ -61,10 +61,11 @@ async fn who_breaks_the_protocol_hears_how() {
         let (mut told, mut is_closed) = (None, false);
         while told.is_none() || !is_closed {
             tokio::select! {
-                event = heard.next(), if told.is_none() => match event.expect("it is said why it ends") {
-                    Event::Closed(lost) => told = Some(lost),
-                    _ => {}
-                },
+                event = heard.next(), if told.is_none() => {
+                    if let Event::Closed(lost) = event.expect("it is said why it ends") {
+                        told = Some(lost);
+                    }
+                }
                 // What nobody takes keeps the next from coming.
                 next = input(&mut items) => is_closed |= matches!(next, Input::Closed(..)),
             }
