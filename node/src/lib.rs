@@ -13,7 +13,6 @@
 //! * [`process::Node::start`] brings a node up in a process.
 
 mod acks;
-mod advertise;
 pub mod api;
 pub mod chain;
 pub mod engine;

@@ -50,6 +50,7 @@ pub(super) fn distribution(title: &str, values: &Histogram, label: impl Fn(u64) 
     for (bar, count) in &bars {
         let height = (count * PLOT_HEIGHT).div_ceil(most);
         let (left, right) = (x(*bar), x(bar + 1));
+        assert!(height <= PLOT_HEIGHT && left <= right && right <= WIDTH, "a bar lies in its plot");
         let from = floor(bar * each);
         svg.push_str(&format!(
             "<rect class=\"bar\" x=\"{left}\" y=\"{}\" width=\"{}\" height=\"{height}\"><title>{count} runs from {}</title></rect>",

@@ -96,7 +96,9 @@ impl Hand<'_> {
             let change = EntityChange { collection, id, origin: 0, change };
             self.run(&mut pen, rules, 1, |_| vec![change.clone()])
         };
-        (from..from + LOOKS).map(one).collect()
+        let ranges: Vec<Range> = (from..from + LOOKS).map(one).collect();
+        assert!(ranges.iter().all(|range| range.entries.len() == 1), "each feed has one entry, which looks at a past");
+        ranges
     }
 
     pub(super) fn unknown(&self, rules: &[ChainHash]) -> Vec<Frame> {
@@ -137,6 +139,7 @@ impl Hand<'_> {
             changes.push((change.hash(), change.bytes().to_vec()));
             state = next;
         }
+        assert_eq!(changes.len() as u64, HISTORY, "every change is made on the one before it");
         changes
     }
 

@@ -57,7 +57,7 @@ impl Hand<'_> {
         self.luck.draw([about, this, 1 + what, nth])
     }
 
-    /// The same as bytes.
+    /// 32 bytes drawn for a question, as [`Self::draw`] draws a number.
     pub(super) fn bytes(&self, what: u64, nth: u64) -> [u8; 32] {
         let [about, this] = self.question;
         self.luck.bytes([about, this, 1 + what, nth])

@@ -6,9 +6,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tombolo_crdt::rules::{ADDR_BYTES_MAX, ADDRS_MAX};
 
+use super::StartError;
 use crate::engine::Command;
 use crate::handle::EngineHandle;
-use crate::process::StartError;
 
 /// How often this machine is asked for its outward address, where it was not said: it may have moved to another network.
 const ADDRESS_EVERY: Duration = Duration::from_secs(30);
@@ -16,7 +16,7 @@ const ADDRESS_EVERY: Duration = Duration::from_secs(30);
 const RESOLVE_WAIT: Duration = Duration::from_secs(10);
 
 /// Addresses to tell others.
-pub(crate) fn advertised(given: &[String], listen: SocketAddr) -> Result<Vec<String>, StartError> {
+pub(super) fn advertised(given: &[String], listen: SocketAddr) -> Result<Vec<String>, StartError> {
     if given.is_empty() {
         let ip = if listen.ip().is_unspecified() { outward_ip(listen.ip()) } else { Some(listen.ip()) };
         return Ok(ip.map(|ip| SocketAddr::new(ip, listen.port()).to_string()).into_iter().collect());
@@ -50,7 +50,7 @@ fn outward_ip(like: IpAddr) -> Option<IpAddr> {
 }
 
 /// Has the engine tell the address that this machine has now, as long as the node runs.
-pub(crate) async fn follow_address(
+pub(super) async fn follow_address(
     engine: EngineHandle,
     (listen, mut told): (SocketAddr, Vec<String>),
     mut closed: watch::Receiver<bool>,
@@ -70,7 +70,7 @@ pub(crate) async fn follow_address(
 }
 
 /// Warns of names that are told to others and do not resolve here: most likely they do not there.
-pub(crate) async fn warn_of_names(told: Vec<String>) {
+pub(super) async fn warn_of_names(told: Vec<String>) {
     for name in told.iter().filter(|addr| addr.parse::<SocketAddr>().is_err()) {
         let found = tokio::net::lookup_host(name.as_str());
         let found = tokio::time::timeout(RESOLVE_WAIT, found).await.map(|found| found.map(Iterator::count));

@@ -2,6 +2,8 @@
 //!
 //! [`Node::start`] stands above [`crate::runtime`] and [`crate::api`]; nothing else knows both.
 
+mod advertise;
+
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,12 +15,12 @@ use tombolo_crdt::rules::Contact;
 use tombolo_transport::discovery::Discovery;
 use tombolo_transport::{BindError, CloseCode, Endpoint, Settings};
 
-use crate::advertise::{advertised, follow_address, warn_of_names};
 use crate::api;
 use crate::engine::{Engine, EngineConfig, EngineError, STEP_WORK_MAX};
 use crate::handle::EngineHandle;
 use crate::runtime::{Addresses, Clock, Core, CoreConfig, DataDir, DataError, RunningNode, Traffic, check_name};
 use crate::store::CACHE_BYTES;
+use advertise::{advertised, follow_address, warn_of_names};
 
 /// How long requests under way may take to end when the node stops; streams are ended at once.
 const HTTP_GRACE: Duration = Duration::from_secs(5);
