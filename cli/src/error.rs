@@ -136,8 +136,8 @@ impl CliError {
         }
     }
 
-    /// As [`CliError::exit_code`], for `tombolo sim`, where 0 to 3 say what came of the runs and nothing else does: not even a
-    /// reader of stdout that has gone may look like a run that held.
+    /// As [`CliError::exit_code`], for `tombolo sim`, where 0 to 3 say what came of the runs and nothing else does: not
+    /// even a reader of stdout that has gone may look like a run that held.
     pub(crate) fn exit_code_of_sim(&self) -> ExitCode {
         ExitCode::from(match self.kind {
             Kind::Violated => 1,

@@ -83,7 +83,8 @@ pub(crate) fn short(hex: &str) -> &str {
     hex.get(..8).unwrap_or(hex)
 }
 
-/// Text from elsewhere for a terminal: what would steer it, break the line or turn its direction is written as an escape.
+/// Text from elsewhere for a terminal: what would steer it, break the line or turn its direction is written as an
+/// escape.
 pub(crate) fn plain(text: &str) -> Cow<'_, str> {
     let steers = |c: char| {
         c.is_control() || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')

@@ -1,4 +1,5 @@
-//! Ctrl-C and SIGTERM for commands that must clean up: their work is dropped where it stands, and with it what it holds.
+//! Ctrl-C and SIGTERM for commands that must clean up: their work is dropped where it stands, and with it what it
+//! holds.
 
 use std::future::Future;
 

@@ -7,7 +7,8 @@
 //! * [`client`] talks to the node over its HTTP API; [`error`] decides what people read when something fails.
 //! * [`local_nodes`] starts real node processes for `demo` and `bench`.
 //!
-//! Results go to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed, 2 wrong usage; `tombolo sim` has its own.
+//! Results go to stdout, everything else to stderr. Exit codes: 0 ok, 1 failed, 2 wrong usage; `tombolo sim` has its
+//! own.
 
 #![allow(
     clippy::disallowed_methods,
@@ -40,7 +41,8 @@ use crate::args::{Cli, Context};
 use crate::error::CliError;
 use crate::ui::Ui;
 
-/// Steps make and drop many small buffers: a seventh of the time of the simulator with the system's allocator goes there.
+/// Steps make and drop many small buffers: a seventh of the time of the simulator with the system's allocator goes
+/// there.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

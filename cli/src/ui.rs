@@ -61,7 +61,8 @@ impl Ui {
         Ok(self.out.flush()?)
     }
 
-    /// A word to the user beside the result: to stderr, and not at all with --json. A stderr that is gone loses nothing.
+    /// A word to the user beside the result: to stderr, and not at all with --json. A stderr that is gone loses
+    /// nothing.
     pub(crate) fn note(&self, text: impl Display) {
         if !self.json {
             writeln!(io::stderr().lock(), "{text}").ok();

@@ -1,4 +1,5 @@
-//! What it costs to read a change and to write one, beside Automerge reading the same bytes: `cargo bench -p tombolo-crdt`.
+//! What it costs to read a change and to write one, beside Automerge reading the same bytes:
+//! `cargo bench -p tombolo-crdt`.
 
 #![expect(clippy::print_stdout, reason = "figures are for people")]
 

@@ -1,4 +1,5 @@
-//! Any bytes as a change: never a panic; and what the codec accepts, Automerge reads and writes again to the same bytes.
+//! Any bytes as a change: never a panic; and what the codec accepts, Automerge reads and writes again to the same
+//! bytes.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

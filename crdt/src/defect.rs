@@ -56,8 +56,8 @@ pub enum Defect {
     RoomIgnored,
     /// A writer notes every eighth of its entries in its own row under the position before it.
     ProvenanceOff,
-    /// A change that arrives after another that it had not seen is noted with its place in this node's journal, in place of
-    /// that of its entry in its feed.
+    /// A change that arrives after another that it had not seen is noted with its place in this node's journal, in
+    /// place of that of its entry in its feed.
     ProvenanceByArrival,
     /// Every 16th row of the journal is not written.
     JournalRowLeftOut,

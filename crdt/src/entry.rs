@@ -103,7 +103,8 @@ pub struct Entry {
     pub hlc: Hlc,
     /// The newest rules entries the author had seen, ascending. `None`: as in its previous entry.
     pub rules: Option<Vec<ChainHash>>,
-    /// Heads of the data-entry DAG the author had seen, ascending by feed, without its own feed. Empty in rules entries.
+    /// Heads of the data-entry DAG the author had seen, ascending by feed, without its own feed. Empty in rules
+    /// entries.
     pub deps: Vec<Dep>,
     /// Trace context.
     pub trace: Option<Trace>,

@@ -14,10 +14,10 @@
 //! * [`frontier::Frontier`] and [`digest::StateSums`] compare whole spaces with 64 bytes.
 //!
 //! # Automerge
-//! Changes are Automerge's by format and by meaning, but they are read and written here: [`entity::Change`]. No byte from
-//! outside reaches Automerge, whose decoder can be made to panic, to loop and to fill memory. It is called in tests, as
-//! the reference of both the codec and the merge, and with the feature `reference`, where it must encode every local change
-//! to the same bytes. The product is built without it.
+//! Changes are Automerge's by format and by meaning, but they are read and written here: [`entity::Change`]. No byte
+//! from outside reaches Automerge, whose decoder can be made to panic, to loop and to fill memory. It is called in
+//! tests, as the reference of both the codec and the merge, and with the feature `reference`, where it must encode
+//! every local change to the same bytes. The product is built without it.
 //!
 //! What is signed or sent is described byte by byte in `docs/formats.md`; golden files hold the code to it.
 

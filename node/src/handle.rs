@@ -20,8 +20,8 @@ pub const QUEUE_ITEMS: usize = 4_096;
 /// Kibibytes of memory that the same may take: two full frames of entries that were verified and read ahead. A longer
 /// queue makes nothing faster: what is verified ahead has left the processor's caches when it is taken.
 const QUEUE_KIB: usize = 24 * 1_024;
-/// Bytes of memory that a byte of what came counts for at least: a field of a few bytes is a key, a value, an operation and
-/// their allocations. Verified ranges count for more if they take more.
+/// Bytes of memory that a byte of what came counts for at least: a field of a few bytes is a key, a value, an operation
+/// and their allocations. Verified ranges count for more if they take more.
 const MEMORY_PER_BYTE: usize = 20;
 
 /// Frames of strangers that wait for the engine or are being taken: a step takes no more, and each costs microseconds.
@@ -89,14 +89,15 @@ impl Inbox {
         self.items.send(Item { what, bytes, entries, places }).await.map_err(|_| Stopped)
     }
 
-    /// Queues what a stranger said; waits its turn among strangers first. So few of them are in a step that members do not
-    /// feel it.
+    /// Queues what a stranger said; waits its turn among strangers first. So few of them are in a step that members do
+    /// not feel it.
     pub(super) async fn strange_input(&self, input: Input, size: Size) -> Result<(), Stopped> {
         let turn = Arc::clone(&self.strangers).acquire_owned().await.map_err(|_| Stopped)?;
         self.put_within(What::Input(input), size, Some(turn)).await
     }
 
-    /// Takes all places, so that nothing more can be queued; waits its turn. `None`: nobody takes from this queue any more.
+    /// Takes all places, so that nothing more can be queued; waits its turn. `None`: nobody takes from this queue any
+    /// more.
     pub(super) async fn occupy(&self) -> Option<OwnedSemaphorePermit> {
         let all = u32::try_from(QUEUE_KIB).unwrap_or(u32::MAX);
         Arc::clone(&self.room).acquire_many_owned(all).await.ok()
@@ -206,9 +207,10 @@ impl EngineHandle {
         Ok(Pending(reply))
     }
 
-    /// Has a write with a body of about `bytes` bytes carried out. One that takes long to plan is planned on a thread of
-    /// its own, and again if the entities have been written meanwhile; from the second time on in turn with others of the
-    /// same entity. After eight plans the engine plans it itself: small writes cannot keep a large one out for ever.
+    /// Has a write with a body of about `bytes` bytes carried out. One that takes long to plan is planned on a thread
+    /// of its own, and again if the entities have been written meanwhile; from the second time on in turn with others
+    /// of the same entity. After eight plans the engine plans it itself: small writes cannot keep a large one out for
+    /// ever.
     ///
     /// # Errors
     /// [`Stopped`].

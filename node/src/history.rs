@@ -16,12 +16,13 @@ use crate::store::{Snapshot, StoreError};
 pub const PAGE_CHANGES: usize = 1_000;
 /// Bytes of changes after which a page ends early (8 MiB).
 const PAGE_BYTES: usize = 8 << 20;
-/// Bytes of entries read for a page after which it ends early (64 MiB, some 0.2 s): an entry may be 4 MiB for a change of a few bytes.
+/// Bytes of entries read for a page after which it ends early (64 MiB, some 0.2 s): an entry may be 4 MiB for a change
+/// of a few bytes.
 const PAGE_READ_BYTES: usize = 64 << 20;
 /// Operations after which a page ends early: a few bytes can stand for many (some 30 MB in memory).
 const PAGE_OPS: u64 = 1 << 18;
-/// Changes before the page that are looked at for where the objects were that it is about, as far as they have no more bytes
-/// and operations than a page.
+/// Changes before the page that are looked at for where the objects were that it is about, as far as they have no more
+/// bytes and operations than a page.
 const LOOK_BACK: usize = 4_096;
 
 /// Which changes of an entity are told.
@@ -59,7 +60,8 @@ pub struct Item {
 pub struct Page {
     /// The newest first.
     pub items: Vec<Item>,
-    /// The entry before which the next page begins; `None`: there is no more. A page with a path may be empty and have one.
+    /// The entry before which the next page begins; `None`: there is no more. A page with a path may be empty and have
+    /// one.
     pub before: Option<Receipt>,
 }
 

@@ -1,8 +1,8 @@
 //! A Tombolo node: a deterministic engine over a redb store, and the runtime and HTTP API around it.
 //!
 //! [`engine`] decides everything and does no IO but through the [`store`] it owns; [`handle`] is the way to it;
-//! [`runtime`] reads clocks and moves bytes; [`api`] serves HTTP; [`process`] starts both. None of them parses arguments
-//! or writes to a terminal.
+//! [`runtime`] reads clocks and moves bytes; [`api`] serves HTTP; [`process`] starts both. None of them parses
+//! arguments or writes to a terminal.
 //!
 //! `docs/architecture.md` has the map, the walks of an entry through these modules, and the invariants.
 //!

@@ -1,8 +1,8 @@
 //! Tickets: what a new member is handed, by word of mouth or mail, to join a space.
 //!
-//! A ticket is one word: `tombolo1`, then base32 (lower case, no padding) of the fields in postcard followed by the first
-//! four bytes of blake3("tombolo/1 ticket" ‖ fields). It holds a one-time key: whoever has the ticket may take the place,
-//! once, until it expires. It gives no power over what others hold.
+//! A ticket is one word: `tombolo1`, then base32 (lower case, no padding) of the fields in postcard followed by the
+//! first four bytes of blake3("tombolo/1 ticket" ‖ fields). It holds a one-time key: whoever has the ticket may take
+//! the place, once, until it expires. It gives no power over what others hold.
 
 use std::fmt;
 use std::str::FromStr;
@@ -194,7 +194,8 @@ fn decode_base32(word: &str) -> Result<Vec<u8>, TicketError> {
     })
 }
 
-/// Says of bytes whose checksum is wrong which of the two it is: fields that are whole with their checksum were mistyped.
+/// Says of bytes whose checksum is wrong which of the two it is: fields that are whole with their checksum were
+/// mistyped.
 fn cut_off_or_mistyped(bytes: &[u8]) -> TicketError {
     match postcard::take_from_bytes::<Ticket>(bytes) {
         Ok((_, rest)) if rest.len() < CHECKSUM_BYTES => TicketError::Truncated,

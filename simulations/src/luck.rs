@@ -1,7 +1,7 @@
 //! What is left to chance while running: numbers drawn from a seed and from what they are for.
 
-/// Draws that depend on the seed and on the question, not on what was asked before: leaving out one thing does not change
-/// the luck of another.
+/// Draws that depend on the seed and on the question, not on what was asked before: leaving out one thing does not
+/// change the luck of another.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Luck(u64);
 

@@ -45,8 +45,8 @@ pub enum Verdict {
 pub struct Violation {
     /// Who noticed.
     pub oracle: Oracle,
-    /// Where, without what differs from run to run: the check's own name, a source line of a panic. Together with the oracle
-    /// it says whether two runs fail alike.
+    /// Where, without what differs from run to run: the check's own name, a source line of a panic. Together with the
+    /// oracle it says whether two runs fail alike.
     pub place: String,
     /// At which node, if at one.
     pub node: Option<NodeNo>,
@@ -204,10 +204,12 @@ pub struct Stats {
     pub convergence_us: u64,
     /// What really hit, by name: `crash in a commit`, `cut during a transfer`, … and how often.
     pub hits: BTreeMap<String, u64>,
-    /// Assertions of the scenario, by name, and how often each was evaluated in the end. Those that were not come to are not here.
+    /// Assertions of the scenario, by name, and how often each was evaluated in the end. Those that were not come to
+    /// are not here.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub assertions: BTreeMap<String, u64>,
-    /// Numbers of the writes that were refused and never acknowledged; none: the run ended before its oracles looked at that.
+    /// Numbers of the writes that were refused and never acknowledged; none: the run ended before its oracles looked at
+    /// that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_writes: Option<Vec<u32>>,
 }

@@ -64,7 +64,8 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Caught> {
     result.map_err(|_| last.unwrap_or_else(nowhere))
 }
 
-/// The last panic within the present [`catch`] that something else has caught already: a task's, which ends only the task.
+/// The last panic within the present [`catch`] that something else has caught already: a task's, which ends only the
+/// task.
 pub(crate) fn caught() -> Option<Caught> {
     CATCHING.with_borrow(|catching| catching.clone().flatten())
 }

@@ -122,8 +122,8 @@ impl Pen {
     }
 }
 
-/// An Automerge change, the first that `actor` makes: "put null under k", `count` times, on these dependencies. Its operations
-/// are numbered from `start` on. Runs make some 64 bytes of any count.
+/// An Automerge change, the first that `actor` makes: "put null under k", `count` times, on these dependencies. Its
+/// operations are numbered from `start` on. Runs make some 64 bytes of any count.
 #[must_use]
 pub fn forged_change(actor: FeedId, (start, count): (u64, u32), deps: &[ChangeHash]) -> Vec<u8> {
     let count = i64::from(count);

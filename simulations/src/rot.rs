@@ -12,8 +12,9 @@ use crate::disk::Disk;
 /// A row: its space, collection and id.
 pub(crate) type Row = (SpaceId, String, String);
 
-/// Flips one bit in each of `count` sound rows of the store on a disk, or of all it has; which rows and which bits is drawn
-/// from `seed`. Returns the rows. None if the store cannot be read. O(size × rows). Nobody may have the disk open.
+/// Flips one bit in each of `count` sound rows of the store on a disk, or of all it has; which rows and which bits is
+/// drawn from `seed`. Returns the rows. None if the store cannot be read. O(size × rows). Nobody may have the disk
+/// open.
 pub(crate) fn flip_rows(disk: &Disk, count: u32, seed: u64) -> Vec<Row> {
     let mut dice = Dice::new(seed);
     let mut rows = sound_rows(disk).unwrap_or_default();

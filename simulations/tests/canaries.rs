@@ -1,7 +1,6 @@
-//! Goal: every oracle notices what it is there for. Each deliberate defect of the product is caught in some scenario of the
-//! library, by an oracle that is meant to catch it; the same plan without the defect holds.
-//! Method: the first lane, seed after seed, until one speaks.
-//! `cargo test --release -p tombolo-sim --features defects --test canaries`
+//! Goal: every oracle notices what it is there for. Each deliberate defect of the product is caught in some scenario of
+//! the library, by an oracle that is meant to catch it; the same plan without the defect holds. Method: the first lane,
+//! seed after seed, until one speaks. `cargo test --release -p tombolo-sim --features defects --test canaries`
 
 #![expect(clippy::panic, reason = "a canary that lives fails its test by panicking")]
 
@@ -31,8 +30,8 @@ struct Canary {
 
 fn as_it_is(_: &mut Plan) {}
 
-/// Every write is an increment of one of four counters, and is asked again when it was not answered; disks are so slow that
-/// a crash often comes between a commit and its reply.
+/// Every write is an increment of one of four counters, and is asked again when it was not answered; disks are so slow
+/// that a crash often comes between a commit and its reply.
 fn counting(plan: &mut Plan) {
     plan.nodes.iter_mut().for_each(|node| node.commit = Spread::fixed(2_000_000));
     for write in &mut plan.writes {
@@ -87,7 +86,8 @@ fn plan(scenario: &str, seed: u64) -> Plan {
     scenario.plan(seed)
 }
 
-/// Carries a plan out on a thread of its own: what a lane prepares and keeps must not outlive the defect it was made with.
+/// Carries a plan out on a thread of its own: what a lane prepares and keeps must not outlive the defect it was made
+/// with.
 fn run(plan: &Plan, defect: Option<Defect>) -> Verdict {
     let on_its_own = || {
         let _guard = defect.map(Guard::set);

@@ -1,8 +1,8 @@
 //! Harness for black-box tests: real `tombolo` processes in temporary directories, talked to over their HTTP API and
 //! their command line.
 //!
-//! Nothing here but [`attack`] knows the inside of a node: attackers speak its protocol. Nothing waits for a time to pass: [`eventually`] polls a condition until a
-//! deadline. Every process is ended when its handle is dropped.
+//! Nothing here but [`attack`] knows the inside of a node: attackers speak its protocol. Nothing waits for a time to
+//! pass: [`eventually`] polls a condition until a deadline. Every process is ended when its handle is dropped.
 
 #![expect(clippy::panic, reason = "a harness fails tests by panicking")]
 #![expect(clippy::disallowed_methods, reason = "deadlines of real processes are in real time")]

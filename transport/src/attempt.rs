@@ -49,8 +49,8 @@ impl Attempt {
     }
 }
 
-/// The first connection that stands. `look_up` finds the addresses of a name, `dial` tries one. A name that nobody resolves
-/// keeps no address waiting.
+/// The first connection that stands. `look_up` finds the addresses of a name, `dial` tries one. A name that nobody
+/// resolves keeps no address waiting.
 ///
 /// # Errors
 /// The most telling of all errors; [`ConnectError::NoAddress`]: there was nothing to dial.

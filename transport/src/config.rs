@@ -30,8 +30,9 @@ pub struct Settings {
     pub frame_stall: Duration,
     /// How many may dial in at once. Default: as in [`limits`].
     pub places: PlaceLimits,
-    /// Seeds the endpoint's own randomness, and lets address proofs age by tokio's clock instead of the system's. Default:
-    /// none. For simulations only. What TLS draws cannot be seeded: bytes of packets differ, their number and order do not.
+    /// Seeds the endpoint's own randomness, and lets address proofs age by tokio's clock instead of the system's.
+    /// Default: none. For simulations only. What TLS draws cannot be seeded: bytes of packets differ, their number and
+    /// order do not.
     pub rng_seed: Option<[u8; 32]>,
 }
 
@@ -53,7 +54,8 @@ impl Default for Settings {
     }
 }
 
-/// Windows, streams and times of one connection, as a stranger has them. Only the accepting side takes a bidirectional stream: control.
+/// Windows, streams and times of one connection, as a stranger has them. Only the accepting side takes a bidirectional
+/// stream: control.
 ///
 /// # Errors
 /// [`ConnectError::Setup`] if the idle timeout is beyond what QUIC can say.
@@ -75,8 +77,8 @@ pub fn transport(settings: &Settings, side: Side) -> Result<TransportConfig, Con
     Ok(config)
 }
 
-/// The endpoint. The reset key comes from the node's key, so that after a restart it can tell its old peers at once that
-/// their connections are gone, instead of leaving them to the idle timeout.
+/// The endpoint. The reset key comes from the node's key, so that after a restart it can tell its old peers at once
+/// that their connections are gone, instead of leaving them to the idle timeout.
 ///
 /// # Errors
 /// [`ConnectError::Setup`] if the system has no randomness to give.

@@ -27,8 +27,8 @@ pub struct Discovery {
 }
 
 impl Discovery {
-    /// Starts within the present tokio runtime. `listening` is the endpoint's address: if it is a loopback address, only
-    /// nodes on this machine are told and heard; otherwise only other machines' and this one's outer addresses.
+    /// Starts within the present tokio runtime. `listening` is the endpoint's address: if it is a loopback address,
+    /// only nodes on this machine are told and heard; otherwise only other machines' and this one's outer addresses.
     ///
     /// If multicast does not work here, that is logged as a warning and nothing is ever found.
     #[must_use]

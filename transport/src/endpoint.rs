@@ -131,7 +131,8 @@ impl Endpoint {
     }
 
     /// Dials a target at all its addresses, one after another with a short head start each, and keeps the first
-    /// connection. Names are resolved meanwhile, all at once; at most [`limits::DIAL_ADDRESSES_MAX`] addresses are tried.
+    /// connection. Names are resolved meanwhile, all at once; at most [`limits::DIAL_ADDRESSES_MAX`] addresses are
+    /// tried.
     ///
     /// # Errors
     /// The most telling [`ConnectError`] of all addresses.

@@ -175,8 +175,8 @@ impl From<ConnectionError> for Lost {
     }
 }
 
-/// Why there is no connection. Nothing was changed; all but [`ConnectError::WrongPeer`], [`ConnectError::Ourselves`] and
-/// [`ConnectError::Setup`] may pass with time.
+/// Why there is no connection. Nothing was changed; all but [`ConnectError::WrongPeer`], [`ConnectError::Ourselves`]
+/// and [`ConnectError::Setup`] may pass with time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {

@@ -10,7 +10,8 @@
 //! * [`Identity`] is a node's key and its file; its public half is the [`NodeId`](tombolo_crdt::NodeId).
 //! * [`Endpoint`] listens and dials; both yield a [`Connection`].
 //! * [`Connection::split`] gives a [`ConnectionHandle`], which sends and never blocks, and [`Events`], which receives.
-//! * [`Standing`] is how far a peer is trusted: it begins as a stranger, and [`ConnectionHandle::set_standing`] raises it.
+//! * [`Standing`] is how far a peer is trusted: it begins as a stranger, and [`ConnectionHandle::set_standing`] raises
+//!   it.
 //! * [`dial::Dialler`] says when to dial whom, [`keep()`] which of two connections stays.
 //!
 //! # Promises

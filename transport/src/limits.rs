@@ -14,8 +14,8 @@ pub const TRANSFERS_MAX: usize = 8;
 /// Bytes of one stream that may be under way without the receiver having taken them: 10 MiB/s at 100 ms.
 pub const STREAM_WINDOW: u32 = 1 << 20;
 
-/// Transfer streams that QUIC grants a peer. One more than are used: quinn tells the peer of freed streams only when more
-/// than an eighth of them (here: two) are free, so that one finished stream may go unannounced for ever.
+/// Transfer streams that QUIC grants a peer. One more than are used: quinn tells the peer of freed streams only when
+/// more than an eighth of them (here: two) are free, so that one finished stream may go unannounced for ever.
 pub const TRANSFER_STREAMS_GRANTED: u32 = TRANSFERS_MAX as u32 + 1;
 
 /// Bytes of all streams together that may be under way. All transfer streams full and unread still leave the control
@@ -77,7 +77,8 @@ pub const CHANNEL_BYTES: usize = 4;
 /// Bytes before every frame: its length, u32 little-endian.
 pub const LENGTH_BYTES: usize = 4;
 
-/// First bytes of the control stream. They make it visible to the accepting side before the dialler has a frame to send.
+/// First bytes of the control stream. They make it visible to the accepting side before the dialler has a frame to
+/// send.
 pub const CONTROL_PREAMBLE: [u8; 4] = *b"tmb1";
 
 /// Bytes that every received frame counts beyond its own: floods of tiny frames must not cost memory for nothing.
@@ -112,14 +113,15 @@ pub const WAITING: Bound = Bound { all: 128, per_address: 32 };
 /// Strangers at once; beyond it the oldest goes. A member is one for a round trip, unless its key is known.
 pub const STRANGERS: Bound = Bound { all: 256, per_address: 64 };
 
-/// Accepted connections of one key that are no member's. Two are there when a node dials again before it gave up the first.
+/// Accepted connections of one key that are no member's. Two are there when a node dials again before it gave up the
+/// first.
 pub const PER_KEY: usize = 4;
 
 /// Handshakes under way from which on newcomers must first prove their address (QUIC Retry), whole endpoint.
 pub const HANDSHAKES_BEFORE_RETRY: usize = 32;
 
-/// Accepted connections at once, whole endpoint; beyond it newcomers are refused. Strangers have at most half of them, and
-/// a mesh has tens of peers.
+/// Accepted connections at once, whole endpoint; beyond it newcomers are refused. Strangers have at most half of them,
+/// and a mesh has tens of peers.
 pub const CONNECTIONS_MAX: usize = 1_024;
 
 /// Connections at once, with those that are closed and whose last packets are awaited, whole endpoint.

@@ -18,9 +18,9 @@ const VALUE_CHARS: usize = 60;
 
 /// Show which entry made each field of an entity what it is, by whom and when
 ///
-/// A line per field: path, time, author, receipt, value; below it, indented, the values it is in conflict with. A counter
-/// is blamed on the entry that made it: `tombolo history --path` lists its increments. Of a field that is gone the change
-/// that removed it is shown. With --json the node's answer as it is.
+/// A line per field: path, time, author, receipt, value; below it, indented, the values it is in conflict with. A
+/// counter is blamed on the entry that made it: `tombolo history --path` lists its increments. Of a field that is gone
+/// the change that removed it is shown. With --json the node's answer as it is.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  tombolo blame shop/orders/o-17\n  tombolo blame shop/orders/o-17 /lines/a/qty")]
 pub(crate) struct BlameArgs {

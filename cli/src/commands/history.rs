@@ -21,8 +21,8 @@ const PATHS: usize = 4;
 /// Show the changes of an entity, the newest first
 ///
 /// Every change has the author's time, the author, the revision it led to on this node, its receipt and the fields it
-/// wrote to; on a narrow terminal receipt and revision stand on a second line. Either can be given to `tombolo get --at`.
-/// With --json a document per line.
+/// wrote to; on a narrow terminal receipt and revision stand on a second line. Either can be given to
+/// `tombolo get --at`. With --json a document per line.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Examples:\n  tombolo history shop/orders/o-17\n  tombolo history shop/orders/o-17 --path /status --limit 1\n  \

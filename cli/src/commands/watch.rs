@@ -18,9 +18,9 @@ const _: () = assert!(RETRY_FIRST.as_millis() > 0 && RETRY_FIRST.as_millis() < R
 
 /// Follow the changes of a space or collection, live, until Ctrl-C
 ///
-/// On a terminal a short line per change: the author's time (UTC), what happened, the entity and its value. Piped, or with
-/// --json, one CloudEvents 1.0 JSON document per line: an event's `id` is the cursor after it; give it to --since and
-/// nothing is missed. A connection that breaks is taken up again where it was.
+/// On a terminal a short line per change: the author's time (UTC), what happened, the entity and its value. Piped, or
+/// with --json, one CloudEvents 1.0 JSON document per line: an event's `id` is the cursor after it; give it to --since
+/// and nothing is missed. A connection that breaks is taken up again where it was.
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Examples:\n  tombolo watch shop\n  tombolo watch shop/orders --since beginning\n  tombolo watch shop --since CURSOR"

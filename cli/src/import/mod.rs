@@ -1,9 +1,9 @@
 //! Getting rows from a file or pipe into a collection.
 //!
-//! [`mod@exported`] brings an export back; all else goes through [`mod@upload`].
-//! [`Source`] turns whatever comes in (JSON array or NDJSON, gzip or not) into one JSON text per line; [`mod@upload`] streams
-//! these lines to the node and hears which are durable; [`Ledger`] knows to which place of the source each line belongs;
-//! [`Resume`] keeps the last durable place on disk.
+//! [`mod@exported`] brings an export back; all else goes through [`mod@upload`]. [`Source`] turns whatever comes in
+//! (JSON array or NDJSON, gzip or not) into one JSON text per line; [`mod@upload`] streams these lines to the node and
+//! hears which are durable; [`Ledger`] knows to which place of the source each line belongs; [`Resume`] keeps the last
+//! durable place on disk.
 
 mod elements;
 mod exported;

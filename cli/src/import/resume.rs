@@ -9,8 +9,8 @@ use super::source::Place;
 use crate::data_dir::DataDir;
 use crate::error::CliError;
 
-/// The saved place of one import. The file's name says which: a hash over the file's path, size and time, and what it is
-/// imported into and how. A file that has changed is another import.
+/// The saved place of one import. The file's name says which: a hash over the file's path, size and time, and what it
+/// is imported into and how. A file that has changed is another import.
 #[derive(Debug)]
 pub(crate) struct Resume {
     path: PathBuf,

@@ -121,8 +121,8 @@ impl Source {
         self.input.input.buffer().is_empty()
     }
 
-    /// Appends the next row, without a line end; answers its number (from 1), or `None` at the end. Empty lines are left
-    /// out but counted.
+    /// Appends the next row, without a line end; answers its number (from 1), or `None` at the end. Empty lines are
+    /// left out but counted.
     pub(crate) fn next(&mut self, row: &mut Vec<u8>) -> Result<Option<u64>, SourceError> {
         let begin = row.len();
         match &mut self.shape {

@@ -184,8 +184,8 @@ fn slug(problem: &Value) -> &str {
     problem["type"].as_str().and_then(|kind| kind.rsplit('/').next()).unwrap_or_default()
 }
 
-/// The node takes no more rows: its disk is full, it is stopping, its role was taken. `durable`: rows known to be on its
-/// disk.
+/// The node takes no more rows: its disk is full, it is stopping, its role was taken. `durable`: rows known to be on
+/// its disk.
 pub(super) fn stopped(error: &CliError, durable: u64) -> CliError {
     let why = error.cause.as_ref().map_or_else(|| error.message.clone(), |cause| format!("{}: {cause}", error.message));
     let hint = match &error.hint {

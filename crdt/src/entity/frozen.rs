@@ -1,7 +1,7 @@
 //! Frozen rows: what an entity's row is wrapped in while nobody can say whether it is right. Every reader refuses it.
 //!
 //! ```text
-//! frozen row = version 01 · kind 2 · the row as it was; nothing if there was none · first 16 bytes of blake3(all before)
+//! frozen row = version 01 · kind 2 · the row as it was; nothing if none was · first 16 bytes of blake3(all before)
 //! ```
 
 use super::EntityState;

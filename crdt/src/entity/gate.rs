@@ -22,8 +22,8 @@ pub enum GateError {
         /// Number of the change before it.
         before: u64,
     },
-    /// Its operations do not begin between the actor's last one and the one after the greatest in its past. Counters end
-    /// somewhere: whoever could leave some out could use them up, and nobody could write the entity any more.
+    /// Its operations do not begin between the actor's last one and the one after the greatest in its past. Counters
+    /// end somewhere: whoever could leave some out could use them up, and nobody could write the entity any more.
     #[error("first operation {start} is not above {last}, the actor's last, or beyond {next}, the next of all")]
     StartOp {
         /// Counter of the change's first operation.

@@ -1,7 +1,7 @@
 //! Groups: maps that are shown as one. See the view.
 //!
-//! What a key of a group holds is spread over its maps, and merging makes as many of these as it likes: whoever goes over
-//! all keys must not ask every map for each.
+//! What a key of a group holds is spread over its maps, and merging makes as many of these as it likes: whoever goes
+//! over all keys must not ask every map for each.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -95,8 +95,8 @@ pub(super) struct Holders<'g> {
 }
 
 impl Holders<'_> {
-    /// The maps that do for a key in the group's place: those that have it, in the same order, and the greatest, to which
-    /// new values go.
+    /// The maps that do for a key in the group's place: those that have it, in the same order, and the greatest, to
+    /// which new values go.
     pub(super) fn of(&self, key: &str) -> &[OpId] {
         match self.by_key.get(key) {
             _ if self.group.len() < 2 => self.group,

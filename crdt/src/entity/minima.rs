@@ -5,8 +5,8 @@ use super::id::OpId;
 /// Least ids by place.
 #[derive(Debug, Clone)]
 pub(super) struct Minima {
-    /// Node 1 is the root, 2n and 2n + 1 are below node n, and hold the least of what is below them; the last `leaves` nodes
-    /// are the places. `None`: nothing there.
+    /// Node 1 is the root, 2n and 2n + 1 are below node n, and hold the least of what is below them; the last `leaves`
+    /// nodes are the places. `None`: nothing there.
     nodes: Vec<Option<OpId>>,
     leaves: usize,
 }

@@ -240,8 +240,8 @@ impl EntityState {
         }
     }
 
-    /// Forgets where changes came from that have no live operation left, as encoding does: for those who apply many changes
-    /// without encoding. O(the entity).
+    /// Forgets where changes came from that have no live operation left, as encoding does: for those who apply many
+    /// changes without encoding. O(the entity).
     pub fn tidy(&mut self) {
         let mut used = vec![false; self.lines.len()];
         for op in self.doc.objects.values().flat_map(doc::Object::live) {

@@ -128,8 +128,9 @@ impl Places {
         touched
     }
 
-    /// Whether a change wrote to the field at `path` (steps of a pointer), to something within it, or over or into what it
-    /// is within (making an object where nothing was is neither), as far as the places are known; or deletes the entity.
+    /// Whether a change wrote to the field at `path` (steps of a pointer), to something within it, or over or into what
+    /// it is within (making an object where nothing was is neither), as far as the places are known; or deletes the
+    /// entity.
     #[must_use]
     pub fn touches(&self, change: &Change, path: &[String]) -> bool {
         let mut left = CLIMB_MAX;
@@ -144,8 +145,8 @@ impl Places {
         })
     }
 
-    /// Where an operation acts, and whether that is inside of an array or text, which is then where; `None`: not known. Ids
-    /// fall on the way to the root, so it ends.
+    /// Where an operation acts, and whether that is inside of an array or text, which is then where; `None`: not known.
+    /// Ids fall on the way to the root, so it ends.
     fn path<'a>(&'a self, op: &'a Operation, left: &mut usize) -> Option<(Vec<&'a str>, bool)> {
         let (mut steps, mut inside): (Vec<&str>, bool) = (Vec::new(), false);
         let (mut object, mut key) = (op.obj, if let Key::Map(key) = &op.key { Some(key.as_str()) } else { None });

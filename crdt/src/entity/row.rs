@@ -96,8 +96,8 @@ impl EntityState {
         encoder.out
     }
 
-    /// Whether the bytes are those that were written and of a kind that [`EntityState::decode`] knows, by their hash and
-    /// their first two bytes alone.
+    /// Whether the bytes are those that were written and of a kind that [`EntityState::decode`] knows, by their hash
+    /// and their first two bytes alone.
     ///
     /// # Errors
     /// Any [`RowError`] but [`RowError::Malformed`].

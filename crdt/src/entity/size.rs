@@ -9,8 +9,8 @@ use super::id::{NUMBER_END, OpId};
 /// Operation numbers of an entity from which on people are told that they end: half of them.
 pub const NUMBERS_WARN: u64 = 1 << 30;
 
-/// What was removed from an entity and is still in its row, on every node: what is written concurrently may go into it, or
-/// beside it.
+/// What was removed from an entity and is still in its row, on every node: what is written concurrently may go into it,
+/// or beside it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Removed {
     /// Objects that hold nothing any more.

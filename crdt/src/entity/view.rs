@@ -2,8 +2,8 @@
 //!
 //! The *group* at a path is all live map operations at its key in any map of the group above it. It is one value of the
 //! key's conflict set. Its id, by which it wins or loses, is **the greatest id among its map operations that have
-//! visible content**; without any it is not shown (as an element of an array it is, by its greatest id). The bytes value
-//! "empty map" joins the group and shows `{}` when nothing else of the group does.
+//! visible content**; without any it is not shown (as an element of an array it is, by its greatest id). The bytes
+//! value "empty map" joins the group and shows `{}` when nothing else of the group does.
 
 use std::borrow::Cow;
 use std::cmp::Reverse;

@@ -21,7 +21,8 @@ pub const FEED_VERSION: u8 = 1;
 pub const STRIDE_ENTRIES_MAX: usize = 1024;
 /// Most bytes of entries in a stride, unless it is one larger entry alone.
 pub const STRIDE_BYTES_MAX: usize = 256 * 1024;
-/// Most bytes of a stride in a feed of rules entries, where one entry alone has no more either: a stride of them and its opening fit a page.
+/// Most bytes of a stride in a feed of rules entries, where one entry alone has no more either: a stride of them and
+/// its opening fit a page.
 pub const RULES_STRIDE_BYTES_MAX: usize = 64 * 1024;
 /// Most bytes of an encoded opening; room for 1,000 closed epochs.
 pub const OPENING_BYTES_MAX: usize = 64 * 1024;

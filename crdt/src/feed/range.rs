@@ -13,8 +13,8 @@ use crate::entry::{Body, Content, EntityChange, Entry, EntryError, RawRecord};
 use crate::{ChainHash, FeedId};
 
 /// Bytes that changes which are read ahead may take in memory, per byte of the entries they are read with. An operation
-/// takes some 130. Entries with one to eight small fields take nine to fourteen times their bytes in all, those with very
-/// many fields twenty, and are not all read ahead; runs make of a byte a thousand.
+/// takes some 130. Entries with one to eight small fields take nine to fourteen times their bytes in all, those with
+/// very many fields twenty, and are not all read ahead; runs make of a byte a thousand.
 const AHEAD_FACTOR: usize = 16;
 /// Bytes of a change that is read ahead: a longer one is worth a step of its own.
 const AHEAD_CHANGE_BYTES: usize = 16 * 1024;
@@ -195,8 +195,8 @@ impl VerifiedEntry {
     }
 }
 
-/// How much of a frame may be read ahead: shared by its ranges, in proportion to the bytes they have together, so that a
-/// peer pays in bytes for the memory it takes.
+/// How much of a frame may be read ahead: shared by its ranges, in proportion to the bytes they have together, so that
+/// a peer pays in bytes for the memory it takes.
 #[derive(Debug)]
 pub struct ReadAhead(usize);
 
@@ -265,8 +265,8 @@ impl Range {
     }
 }
 
-/// The changes of an entry, as long as they take no more than `left` bytes of memory: all, or none. One that takes more is
-/// the last that is tried.
+/// The changes of an entry, as long as they take no more than `left` bytes of memory: all, or none. One that takes more
+/// is the last that is tried.
 fn read_ahead(content: &Content, feed: FeedId, left: &mut usize) -> Vec<Result<Change, ChangeError>> {
     let Content::Known(entry) = content else { return Vec::new() };
     let Body::Data(changes) = &entry.body else { return Vec::new() };

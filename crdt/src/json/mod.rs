@@ -2,7 +2,8 @@
 //!
 //! A number without fraction or exponent that fits `i64` or `u64` is an integer; any other is the nearest double; an
 //! integer literal that no double equals is an error. [`Json::to_bytes`] writes RFC 8785 with two differences: integers
-//! are printed in full, and doubles from 2⁵³ on always carry an exponent, so that what was a double is read as one again.
+//! are printed in full, and doubles from 2⁵³ on always carry an exponent, so that what was a double is read as one
+//! again.
 
 mod parse;
 pub mod pointer;

@@ -1,7 +1,7 @@
 //! Rules: the DAG of rules entries and `state(R)`. What they mean for the verdict of an entry: [`crate::verdict`].
 //!
-//! Every node keeps all rules entries of its spaces in memory and for ever; they are few. Of a refused one nothing is kept
-//! but its place.
+//! Every node keeps all rules entries of its spaces in memory and for ever; they are few. Of a refused one nothing is
+//! kept but its place.
 
 mod record;
 mod roster;
@@ -23,7 +23,8 @@ use crate::entry::{Body, Entry};
 use crate::verdict::Verdict;
 use crate::{ChainHash, Hlc, SpaceId};
 
-/// Rosters kept between calls, and members and invites in all of them together (some 50 MB). All go when there are more.
+/// Rosters kept between calls, and members and invites in all of them together (some 50 MB). All go when there are
+/// more.
 const ROSTERS_MAX: usize = 256;
 const ROSTERS_SIZE_MAX: usize = 1 << 18;
 
@@ -162,7 +163,8 @@ impl RulesDag {
     }
 
     /// state(R): folds the ancestors of `heads` that are not refused, in the order (depth, entry hash). Remembered for
-    /// the last few heads; O(members) where what the one head was written under is remembered; O(rules entries) otherwise.
+    /// the last few heads; O(members) where what the one head was written under is remembered; O(rules entries)
+    /// otherwise.
     #[must_use]
     pub fn state(&self, heads: &[ChainHash]) -> Arc<Roster> {
         if let Some(roster) = self.rosters.borrow().all.get(heads) {
@@ -173,8 +175,8 @@ impl RulesDag {
         roster
     }
 
-    /// The roster under one entry that stands: that of its parents, if it is remembered, and its own records. All else that
-    /// counts is among its ancestors and less deep.
+    /// The roster under one entry that stands: that of its parents, if it is remembered, and its own records. All else
+    /// that counts is among its ancestors and less deep.
     fn on_top(&self, heads: &[ChainHash]) -> Option<Roster> {
         let [head] = heads else { return None };
         let node = self.numbers.get(head).and_then(|number| self.nodes.get(*number)).filter(|node| node.stands)?;

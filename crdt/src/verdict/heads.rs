@@ -5,8 +5,8 @@ use crate::ChainHash;
 use crate::entry::Entry;
 
 /// The rules heads that the entry was written under. Stated ones differ from those in force, name nothing refused, hold
-/// no entry that is an ancestor of another, and their ancestors contain those of the predecessor. So a feed states heads at
-/// most as often as there are rules entries.
+/// no entry that is an ancestor of another, and their ancestors contain those of the predecessor. So a feed states
+/// heads at most as often as there are rules entries.
 pub(super) fn stated<'e, F>(entry: &'e Entry, situation: &Situation<'e>) -> Result<&'e [ChainHash], Stop<F>> {
     let Situation { rules, before, .. } = *situation;
     let Some(heads) = entry.rules.as_deref() else { return Ok(before) };
@@ -16,8 +16,8 @@ pub(super) fn stated<'e, F>(entry: &'e Entry, situation: &Situation<'e>) -> Resu
     if holds(heads, situation) { Ok(heads) } else { Err(Stop::Refuse(Verdict::Rules)) }
 }
 
-/// The rules heads in force after a settled entry: its own, unless they are what it was refused for. Those never come into
-/// force, so that a feed that states heads without end is not remembered without end.
+/// The rules heads in force after a settled entry: its own, unless they are what it was refused for. Those never come
+/// into force, so that a feed that states heads without end is not remembered without end.
 #[must_use]
 pub fn in_force<'e>(entry: &'e Entry, situation: &Situation<'e>) -> &'e [ChainHash] {
     entry.rules.as_deref().filter(|heads| holds(heads, situation)).unwrap_or(situation.before)

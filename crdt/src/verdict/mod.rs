@@ -1,7 +1,8 @@
 //! Verdicts: what becomes of an entry, as a pure function of the entry, its past and the rules.
 //!
 //! [`judge`] is the only door. Entries of others, own entries before they are written, and the verification of a store
-//! go through it. Each check has a file; they run in the sequence of `docs/formats.md`, and the first that fails is the verdict:
+//! go through it. Each check has a file; they run in the sequence of `docs/formats.md`, and the first that fails is the
+//! verdict:
 //!
 //! | check | file | code |
 //! |---|---|---|
@@ -13,9 +14,9 @@
 //! | what its changes name lies in their past | `named` | 1 structure |
 //!
 //! So the cheap checks come first: a change of somebody who may not write is never read, and history is read for nobody
-//! whose entry fails without it. A check that is added is a file and a line in [`judge`]. The next one (2 rules: the heads
-//! cover the rules heads of the entries that the changes were made on) comes last: nothing tells yet which entry carried a
-//! change.
+//! whose entry fails without it. A check that is added is a file and a line in [`judge`]. The next one (2 rules: the
+//! heads cover the rules heads of the entries that the changes were made on) comes last: nothing tells yet which entry
+//! carried a change.
 
 mod code;
 mod depends;
@@ -86,7 +87,8 @@ pub enum Wait {
     Later,
     /// An entity whose row, or whose history as far as it is needed, is damaged here: collection, id.
     Damaged(String, String),
-    /// An entity whose past is being looked at, because what it was made on lies far back or is not here: collection, id.
+    /// An entity whose past is being looked at, because what it was made on lies far back or is not here: collection,
+    /// id.
     Looked(String, String),
     /// A settled entry that is damaged here.
     Unreadable(FeedId, u64),

@@ -5,8 +5,8 @@ use super::{Past, Ready, Stop, Verdict};
 use crate::entity::{Change, Clock, Mark, gate};
 use crate::entry::EntityChange;
 
-/// Whether a change is the next of its actor's in the entity, of which `here` is there, and names nothing that is not in
-/// its past. The last check of [`super::judge`]; for whoever folds an entity and has the clocks at hand.
+/// Whether a change is the next of its actor's in the entity, of which `here` is there, and names nothing that is not
+/// in its past. The last check of [`super::judge`]; for whoever folds an entity and has the clocks at hand.
 #[must_use]
 pub fn lies_in_past(here: Mark, change: &Change, past: &Clock) -> bool {
     gate(here, change, past).is_ok()

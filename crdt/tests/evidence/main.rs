@@ -1,5 +1,5 @@
-//! Why no byte from outside may reach Automerge: changes that bring Automerge 0.12 down, each in a process of its own with
-//! limits, and what this crate says to the same bytes. By hand: `cargo test --test evidence -- --ignored`.
+//! Why no byte from outside may reach Automerge: changes that bring Automerge 0.12 down, each in a process of its own
+//! with limits, and what this crate says to the same bytes. By hand: `cargo test --test evidence -- --ignored`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 

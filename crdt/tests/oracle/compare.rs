@@ -12,8 +12,8 @@ use crate::view;
 /// Steps of one history.
 const STEPS_MAX: usize = 48;
 
-/// What Automerge 0.12 panics with over changes of its own, when a text has an element that was put concurrently and one of
-/// the values is deleted (op_set2/change/batch.rs:763). Such a history has no answer to compare with.
+/// What Automerge 0.12 panics with over changes of its own, when a text has an element that was put concurrently and
+/// one of the values is deleted (op_set2/change/batch.rs:763). Such a history has no answer to compare with.
 const AUTOMERGES_OWN: &str = "exposed value must record the value it replaces";
 pub(crate) fn is_automerges_own(panic: &(dyn std::any::Any + Send)) -> bool {
     let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref().copied());

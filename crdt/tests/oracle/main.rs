@@ -1,8 +1,8 @@
-//! The live state against Automerge 0.12, over generated histories of several nodes that each keep both: transactions of
-//! Automerge and JSON writes of ours, merged in any causal order, in part, and twice.
+//! The live state against Automerge 0.12, over generated histories of several nodes that each keep both: transactions
+//! of Automerge and JSON writes of ours, merged in any causal order, in part, and twice.
 //!
-//! A long run, in release mode: `TOMBOLO_ORACLE_OPERATIONS=10000000 cargo test --release -p tombolo-crdt --test oracle --
-//! --ignored --nocapture`.
+//! A long run, in release mode:
+//! `TOMBOLO_ORACLE_OPERATIONS=10000000 cargo test --release -p tombolo-crdt --test oracle -- --ignored --nocapture`.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(clippy::print_stderr, reason = "a failing seed and a skipped test are told")]

@@ -1,5 +1,6 @@
-//! A text that somebody really wrote: the LaTeX source of Kleppmann and Beresford's "A conflict-free replicated JSON datatype"
-//! in 259,778 edits, as the crate `loro-internal` 1.8.1 (MIT licence) carries it in `benches/automerge-paper.json.gz`.
+//! A text that somebody really wrote: the LaTeX source of Kleppmann and Beresford's "A conflict-free replicated JSON
+//! datatype" in 259,778 edits, as the crate `loro-internal` 1.8.1 (MIT licence) carries it in
+//! `benches/automerge-paper.json.gz`.
 //!
 //! `trace.bin.gz` has the same edits: per edit LEB128 numbers for the way from where the one before ended (zigzag), the
 //! characters that are deleted, the bytes that are inserted, and these.

@@ -1,5 +1,5 @@
-//! The view and the conflicts of a document that Automerge holds, by the rules of docs/formats.md: written a second time,
-//! over another structure, to be compared with what the live state shows.
+//! The view and the conflicts of a document that Automerge holds, by the rules of docs/formats.md: written a second
+//! time, over another structure, to be compared with what the live state shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -39,8 +39,8 @@ pub(super) const OPERATIONS: &[Operation] = &[Operation {
 
 /// How long a long poll waits unless the request says otherwise.
 const LONG_WAIT: Duration = Duration::from_secs(30);
-/// How often a silent stream of server-sent events says that it is there: proxies cut silent ones off, and a client that
-/// hears nothing for twice as long knows that its connection is dead.
+/// How often a silent stream of server-sent events says that it is there: proxies cut silent ones off, and a client
+/// that hears nothing for twice as long knows that its connection is dead.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 /// An event of a name of its own, so that `EventSource` shows it; without an id, so that no cursor moves.
 const HEARTBEAT: &[u8] = b"event: heartbeat\ndata: {}\n\n";

@@ -1,5 +1,5 @@
-//! `/openapi.json`: what each handler's file says of its operations, put together. Entities themselves are whatever JSON
-//! objects their users store.
+//! `/openapi.json`: what each handler's file says of its operations, put together. Entities themselves are whatever
+//! JSON objects their users store.
 
 use std::collections::BTreeMap;
 use std::sync::OnceLock;

@@ -60,8 +60,8 @@ impl Guard {
 
     /// Refuses host names that are not this node's: a page whose name was bent to 127.0.0.1 still says its own.
     ///
-    /// Names that contradict each other are no request at all (RFC 9112, 3.2): two `Host` headers, or one that is not the
-    /// host of the address in the request line.
+    /// Names that contradict each other are no request at all (RFC 9112, 3.2): two `Host` headers, or one that is not
+    /// the host of the address in the request line.
     pub(super) fn check_host(&self, uri: &Uri, headers: &HeaderMap) -> Result<(), Problem> {
         let given = headers.get_all(header::HOST).iter().count();
         if given > 1 {

@@ -87,8 +87,8 @@ pub(super) struct Query {
     skip_bad: bool,
 }
 
-/// `POST /v1/spaces/{space}/{collection}/import` takes values, `POST /v1/spaces/{space}/import` an export. Has a task take the
-/// lines, and answers with what it says.
+/// `POST /v1/spaces/{space}/{collection}/import` takes values, `POST /v1/spaces/{space}/import` an export. Has a task
+/// take the lines, and answers with what it says.
 pub(super) async fn import(
     State(app): State<SharedApp>,
     path: PathParts,
@@ -142,7 +142,8 @@ fn form(path: &PathParts, query: &Query) -> Result<Form, Problem> {
 
 #[derive(Debug, Default)]
 struct Counters {
-    /// Lines that are settled with all before them: written durably, or told as errors. Whoever resumes goes on behind them.
+    /// Lines that are settled with all before them: written durably, or told as errors. Whoever resumes goes on behind
+    /// them.
     lines: u64,
     created: u64,
     updated: u64,
@@ -353,7 +354,8 @@ impl Import {
         Ok(())
     }
 
-    /// Has a batch of one large line planned beside the engine, after all that is under way and before all that follows.
+    /// Has a batch of one large line planned beside the engine, after all that is under way and before all that
+    /// follows.
     async fn alone(&mut self) -> Result<(), End> {
         while !self.under_way.is_empty() {
             self.collect().await?;
@@ -452,7 +454,8 @@ impl Import {
         Err(End::Stopped)
     }
 
-    /// Something that concerns no single line: nothing more is taken. It is told once; batches behind it meet it as well.
+    /// Something that concerns no single line: nothing more is taken. It is told once; batches behind it meet it as
+    /// well.
     async fn fail(&mut self, problem: &Problem) -> Result<(), End> {
         let reason = problem.kind.facts().0;
         self.is_broken = true;

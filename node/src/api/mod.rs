@@ -1,8 +1,8 @@
 //! The HTTP API: `docs/http.md` is its contract, one file per resource.
 //!
-//! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. `serve` keeps connections in
-//! bounds, [`guard`] stands before everything, [`turns`] keep long reads from standing in the way of short requests;
-//! [`problem`] says what went wrong.
+//! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. `serve` keeps
+//! connections in bounds, [`guard`] stands before everything, [`turns`] keep long reads from standing in the way of
+//! short requests; [`problem`] says what went wrong.
 
 mod app;
 mod blame;
@@ -43,8 +43,8 @@ use axum::routing::{MethodRouter, delete, get, post};
 use problem::{Kind, Problem};
 pub(crate) use serve::{listen, serve};
 
-/// Bytes of the body of a write: the largest entry (4 MiB) with room for its envelope. One entity has no smaller bound: what
-/// merging made larger than 1 MiB comes back as it was read.
+/// Bytes of the body of a write: the largest entry (4 MiB) with room for its envelope. One entity has no smaller bound:
+/// what merging made larger than 1 MiB comes back as it was read.
 pub(crate) const WRITE_BODY_MAX: usize = (4 << 20) + (256 << 10);
 /// Bytes of every other body: a ticket is the longest of them.
 pub(crate) const SMALL_BODY_MAX: usize = 64 << 10;

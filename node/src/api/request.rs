@@ -173,8 +173,8 @@ pub(super) fn need_content_type(headers: &HeaderMap, wanted: &[&str]) -> Result<
     Err(Problem::new(Kind::UnsupportedMediaType, detail).hint(hint))
 }
 
-/// The JSON body of a write, exact, of one of the content types `wanted`: as it came and as it reads. A large one is read in
-/// a turn.
+/// The JSON body of a write, exact, of one of the content types `wanted`: as it came and as it reads. A large one is
+/// read in a turn.
 pub(super) async fn read_write(
     app: &App,
     headers: &HeaderMap,
@@ -219,7 +219,8 @@ pub(super) fn revision(text: &str) -> Result<Revision, Problem> {
     bare.parse().map_err(|error| Problem::argument(format!("{error}")).hint("a revision is what `ETag` said"))
 }
 
-/// What `If-Match` and `If-None-Match` ask of a write. `If-Match` may be a list, of which one must be the present revision.
+/// What `If-Match` and `If-None-Match` ask of a write. `If-Match` may be a list, of which one must be the present
+/// revision.
 pub(super) fn expectation(headers: &HeaderMap) -> Result<Expect, Problem> {
     match (list(headers, "if-match")?.as_slice(), list(headers, "if-none-match")?.as_slice()) {
         ([], []) => Ok(Expect::Any),

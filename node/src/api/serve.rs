@@ -1,8 +1,9 @@
 //! The server under the API: connections, how long they may take, and which of them goes when there are too many.
 //!
-//! A connection is a *stranger's* until a request on it has shown the token. Strangers are few at a time: one more sends the
-//! oldest of them away. Where connections run out altogether, strangers go first, too. So whoever opens sockets without the
-//! token competes with others of that kind, and with a client of this node for no longer than that takes to send a head.
+//! A connection is a *stranger's* until a request on it has shown the token. Strangers are few at a time: one more
+//! sends the oldest of them away. Where connections run out altogether, strangers go first, too. So whoever opens
+//! sockets without the token competes with others of that kind, and with a client of this node for no longer than that
+//! takes to send a head.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,7 +31,8 @@ use super::app::App;
 
 /// How long the head of a request may take, and how long a connection may rest before one.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
-/// How much longer where the token has been shown: clients keep connections for a minute or two, and must not find them closed.
+/// How much longer where the token has been shown: clients keep connections for a minute or two, and must not find them
+/// closed.
 const KNOWN_REST: Duration = Duration::from_secs(590);
 /// Bytes that the system keeps for a client that does not read; it would let them grow to megabytes.
 const SEND_BUFFER_BYTES: u32 = 64 << 10;

@@ -43,8 +43,8 @@ pub(super) struct SpaceAt {
     pub(super) no: u32,
 }
 
-/// The spaces of this node by id and name, so that a request need not read the rows of all. Spaces are only ever added, and
-/// the engine tells of a new one, as a journal that moves, before it answers whoever asked for it.
+/// The spaces of this node by id and name, so that a request need not read the rows of all. Spaces are only ever added,
+/// and the engine tells of a new one, as a journal that moves, before it answers whoever asked for it.
 #[derive(Debug, Default)]
 pub(super) struct Names(RwLock<Index>);
 

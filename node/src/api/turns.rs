@@ -1,9 +1,9 @@
 //! Turns: work that takes a while is cut into pieces, and the pieces are made few at a time.
 //!
-//! The threads that serve requests are shared, so a handler works for at most some 10 ms before it gives way. What may take
-//! longer runs on threads of its own, in lanes of named width. A lane serves its turns in the order in which they were asked
-//! for, so a hundred exports share it evenly and none starves. A stream takes a turn per piece of its answer, once its client
-//! has taken the piece before: a client that does not read holds no place in a lane.
+//! The threads that serve requests are shared, so a handler works for at most some 10 ms before it gives way. What may
+//! take longer runs on threads of its own, in lanes of named width. A lane serves its turns in the order in which they
+//! were asked for, so a hundred exports share it evenly and none starves. A stream takes a turn per piece of its
+//! answer, once its client has taken the piece before: a client that does not read holds no place in a lane.
 
 use std::num::NonZero;
 use std::sync::Arc;
@@ -16,8 +16,8 @@ use crate::handle::Stopped;
 
 /// States of the past that are made at the same time: each keeps a core busy for up to some ten seconds.
 const FOLDS_MAX: usize = 2;
-/// Answers under way at the same time that have no known length: event streams, long polls, exports, imports. Each holds
-/// some 64 KiB while its client does not read. A node has one token, so this is the bound per token.
+/// Answers under way at the same time that have no known length: event streams, long polls, exports, imports. Each
+/// holds some 64 KiB while its client does not read. A node has one token, so this is the bound per token.
 const STREAMS_MAX: usize = 1_024;
 /// Bytes of a row or a body that a handler decodes itself, in well under a millisecond; larger ones take a turn.
 pub(super) const INLINE_BYTES: usize = 32 << 10;
@@ -55,8 +55,8 @@ impl Turns {
         Self { pages: lane(half), values: lane(half), folds: lane(FOLDS_MAX), streams: lane(STREAMS_MAX) }
     }
 
-    /// Runs work on a thread of its own once it is its turn. Whoever no longer waits loses the turn, or the outcome if the
-    /// work has begun; the place is free when the work is over, not before.
+    /// Runs work on a thread of its own once it is its turn. Whoever no longer waits loses the turn, or the outcome if
+    /// the work has begun; the place is free when the work is over, not before.
     ///
     /// # Errors
     /// The node is stopping, or the work panicked.

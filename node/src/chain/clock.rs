@@ -1,9 +1,9 @@
 //! The clock at given heads of an entity, from its present clock and as little of its chain as that takes.
 //!
 //! Walking back from the present, what the walk has left behind is the past of the heads and, where it has come to a
-//! place at which everything older lies in that past, nothing else is needed: the clock there is the present one without
-//! the changes walked over. For heads that this node's entity once had that place is where it had them, however long the
-//! history before.
+//! place at which everything older lies in that past, nothing else is needed: the clock there is the present one
+//! without the changes walked over. For heads that this node's entity once had that place is where it had them, however
+//! long the history before.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +16,8 @@ use crate::store::{Snapshot, StoreError};
 /// Hashes that may be hashed, to see whether the walk can end, before the walk has earned more: enough for all heads of
 /// nearly all entities at every step.
 const COMPARED_FREE: usize = 4_096;
-/// Hashes that may be hashed per change walked over, a tenth of what the walk costs: as many heads as siblings, compared at
-/// every step, would cost the square of their number. The walk ends this much later at most, in proportion.
+/// Hashes that may be hashed per change walked over, a tenth of what the walk costs: as many heads as siblings,
+/// compared at every step, would cost the square of their number. The walk ends this much later at most, in proportion.
 const COMPARED_PER_CHANGE: usize = 16;
 
 /// How many hashes may be hashed.
@@ -88,12 +88,13 @@ pub enum ClockAt {
     NotYet,
 }
 
-/// The clock at `heads` (sorted). `present` is the entity's clock, `newest` the journal position of its last change, `known`
-/// remembers clocks of changes.
+/// The clock at `heads` (sorted). `present` is the entity's clock, `newest` the journal position of its last change,
+/// `known` remembers clocks of changes.
 ///
-/// Walks back over the changes that are not in the past of `heads`, to a place this node's entity passed through, and on
-/// to the change before of each actor met; each costs what [`Entries::link`] says. Only where it never was at such a
-/// place, or where there are thousands of heads, does it walk on. Where the budget ends before it does nothing is known.
+/// Walks back over the changes that are not in the past of `heads`, to a place this node's entity passed through, and
+/// on to the change before of each actor met; each costs what [`Entries::link`] says. Only where it never was at such a
+/// place, or where there are thousands of heads, does it walk on. Where the budget ends before it does nothing is
+/// known.
 ///
 /// # Errors
 /// [`StoreError`]: the chain cannot be read.

@@ -1,9 +1,9 @@
 //! Entries that many entities share, kept while a step or a verification goes over the chains of these.
 //!
-//! An entry is read, hashed and decoded as a whole, however little of it is wanted. The chain of an entity wants one change
-//! of it, and the chain of the next entity the next one: without this, what a transaction of n entities costs would grow
-//! as n². Settled entries never change, and a damaged one is never kept. What is kept must not outlive the batch it
-//! was read through, because a batch that fails takes its entries along.
+//! An entry is read, hashed and decoded as a whole, however little of it is wanted. The chain of an entity wants one
+//! change of it, and the chain of the next entity the next one: without this, what a transaction of n entities costs
+//! would grow as n². Settled entries never change, and a damaged one is never kept. What is kept must not outlive the
+//! batch it was read through, because a batch that fails takes its entries along.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +20,14 @@ const KEPT_BYTES_MAX: usize = 32 << 20;
 const KEPT_MAX: usize = 4_096;
 /// Changes below which an entry is not kept: copying it would cost more than reading it again.
 const SHARED_CHANGES_MIN: usize = 8;
-/// How often each change of an entry is read, by a walk back and a fold: an entry that has been read so often makes room.
+/// How often each change of an entry is read, by a walk back and a fold: an entry that has been read so often makes
+/// room.
 const READS_PER_CHANGE: usize = 2;
 
 /// Applied entries that are at hand.
 ///
-/// Where there is no room for one it is read whenever it is wanted. None is sent away for another one: chains of entities
-/// lead through the same entries by turns, and each would be gone when it is wanted next.
+/// Where there is no room for one it is read whenever it is wanted. None is sent away for another one: chains of
+/// entities lead through the same entries by turns, and each would be gone when it is wanted next.
 #[derive(Debug)]
 pub struct Entries {
     /// By space and journal position.

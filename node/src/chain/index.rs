@@ -18,8 +18,8 @@ use crate::store::{Snapshot, StoreError};
 pub const INDEX_CHANGES_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
 /// Dependencies that were not all heads, kept until they are numbered: 32 MB.
 const BESIDE_DEPS_MAX: usize = 1 << 20;
-/// Changes between two clocks that are kept, or as many as there are writers if these are more: a clock is found in at most
-/// so many changes, and the clocks take no more than a mark per change.
+/// Changes between two clocks that are kept, or as many as there are writers if these are more: a clock is found in at
+/// most so many changes, and the clocks take no more than a mark per change.
 const CLOCK_EVERY: usize = 1_024;
 /// Not the dependency of any change.
 const NONE: u32 = u32::MAX;
@@ -111,8 +111,8 @@ impl Caught {
     /// Walks on within a budget; whether it has come to what `index` has.
     ///
     /// # Errors
-    /// [`PastError::TooLong`]: more changes than an index may have. [`PastError::Unknown`]: the chain does not lead to the
-    /// index's newest change, because the row was built anew since. [`PastError::Store`]: the chain cannot be read.
+    /// [`PastError::TooLong`]: more changes than an index may have. [`PastError::Unknown`]: the chain does not lead to
+    /// the index's newest change, because the row was built anew since. [`PastError::Store`]: the chain cannot be read.
     pub fn walk(
         &mut self,
         (snapshot, entries): (&Snapshot, &mut Entries),
@@ -263,8 +263,8 @@ impl Index {
         }
     }
 
-    /// The number of a change; `None`: it is not applied, as far as the index goes. Reads an entry per change that has the
-    /// hash's first 8 bytes: nearly always the change itself, or none.
+    /// The number of a change; `None`: it is not applied, as far as the index goes. Reads an entry per change that has
+    /// the hash's first 8 bytes: nearly always the change itself, or none.
     ///
     /// # Errors
     /// [`StoreError`]: that entry cannot be read.
@@ -284,9 +284,9 @@ impl Index {
         Ok(None)
     }
 
-    /// The clock at changes with these numbers: what lies in their past, themselves included. Goes back over the changes in
-    /// their past to a place at which everything older lies in it, a third of a microsecond each; `None`: that are more
-    /// than `steps`, which counts down.
+    /// The clock at changes with these numbers: what lies in their past, themselves included. Goes back over the
+    /// changes in their past to a place at which everything older lies in it, a third of a microsecond each; `None`:
+    /// that are more than `steps`, which counts down.
     #[must_use]
     pub fn clock(&self, numbers: &[u32], steps: &mut usize) -> Option<Clock> {
         let mut clock = Clock::default();

@@ -17,8 +17,8 @@ const PIECE: Budget = Budget { changes: 2_048, bytes: 8 << 20 };
 /// Changes gone over to find one clock where none of the entity's heads meet: five seconds.
 const STEPS_MAX: usize = if cfg!(test) { 1 << 14 } else { 1 << 24 };
 
-/// A question of the engine about the past. Carry it out with [`Look::answer`], on any thread, and hand what it returns to
-/// the engine that asked.
+/// A question of the engine about the past. Carry it out with [`Look::answer`], on any thread, and hand what it returns
+/// to the engine that asked.
 #[derive(Debug)]
 pub struct Look {
     /// Which of the engine's questions this is.
@@ -76,11 +76,12 @@ impl Looked {
 }
 
 impl Look {
-    /// Reads what has to be read, with a fresh snapshot every some milliseconds. `wanted` turns false when nobody waits any
-    /// more.
+    /// Reads what has to be read, with a fresh snapshot every some milliseconds. `wanted` turns false when nobody waits
+    /// any more.
     ///
-    /// Clocks cost a walk over what the index does not have, some 5 µs per change; where the entity has more changes than
-    /// an index may have, a walk back to each of the heads. A search costs what [`Search`] says, a fold what [`Past`] does.
+    /// Clocks cost a walk over what the index does not have, some 5 µs per change; where the entity has more changes
+    /// than an index may have, a walk back to each of the heads. A search costs what [`Search`] says, a fold what
+    /// [`Past`] does.
     pub fn answer(self, wanted: &dyn Fn() -> bool) -> Looked {
         let Self { number, reader, space_no, what } = self;
         let found = match what {
@@ -112,7 +113,8 @@ fn search(reader: &Reader, mut search: Search, wanted: &dyn Fn() -> bool) -> Res
     Ok(search)
 }
 
-/// Folds an entity from its newest change, however many there are, and sees that it comes to the heads that change says.
+/// Folds an entity from its newest change, however many there are, and sees that it comes to the heads that change
+/// says.
 fn fold(reader: &Reader, key: EntityKey<'_>, newest: u64, wanted: &dyn Fn() -> bool) -> Result<EntityState, PastError> {
     let snapshot = reader.snapshot()?;
     let mut entries = Entries::passing();

@@ -88,7 +88,8 @@ impl Link {
     }
 }
 
-/// The revision of an entity whose heads have this hash: see `docs/formats.md`, Digests. Without contracts their version is zeros.
+/// The revision of an entity whose heads have this hash: see `docs/formats.md`, Digests. Without contracts their
+/// version is zeros.
 #[must_use]
 pub fn revision_of(heads_hash: &[u8; 16]) -> Revision {
     Revision::from_bytes(Tagged::new(tag::REVISION).bytes(heads_hash).bytes(&[0; 32]).finish16())

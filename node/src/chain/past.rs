@@ -1,8 +1,8 @@
 //! States of the past: which changes they are made of, found by walking backwards, and these folded again.
 //!
-//! A first walk goes back through the chain and keeps the journal position of every change that belongs to the state;
-//! a second one goes forward through these and folds. So a history of any length costs eight bytes per change beside
-//! the state itself. Both walks go in steps, so that no state of the store need be held for long: the chain of an entity
+//! A first walk goes back through the chain and keeps the journal position of every change that belongs to the state; a
+//! second one goes forward through these and folds. So a history of any length costs eight bytes per change beside the
+//! state itself. Both walks go in steps, so that no state of the store need be held for long: the chain of an entity
 //! only grows at its end.
 
 use std::collections::BTreeSet;
@@ -39,8 +39,8 @@ pub enum Until {
         /// Changes among which it is looked for, from the newest.
         among: usize,
     },
-    /// What had been written at a moment: the changes of entries whose clock says this millisecond or an earlier one, and
-    /// everything these were made on. The same on every node that has the same entries.
+    /// What had been written at a moment: the changes of entries whose clock says this millisecond or an earlier one,
+    /// and everything these were made on. The same on every node that has the same entries.
     Time {
         /// Milliseconds since 1970.
         millis: u64,
@@ -141,8 +141,8 @@ impl Past {
         }
     }
 
-    /// However many changes there are and bytes of them: for whoever takes step after step with other work between them.
-    /// Eight bytes are remembered of each change; what is remembered beside that is bounded as ever.
+    /// However many changes there are and bytes of them: for whoever takes step after step with other work between
+    /// them. Eight bytes are remembered of each change; what is remembered beside that is bounded as ever.
     #[must_use]
     pub fn patient(mut self) -> Self {
         self.patient = true;

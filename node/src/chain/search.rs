@@ -1,7 +1,7 @@
 //! The search for the newest changes of entities of which no row can be believed: a journal is read backwards.
 //!
-//! It costs a read of every entry it comes over, and whatever was never written is looked for to the journal's beginning. So
-//! it is made off the engine's thread, in pieces, and once for all entities in doubt.
+//! It costs a read of every entry it comes over, and whatever was never written is looked for to the journal's
+//! beginning. So it is made off the engine's thread, in pieces, and once for all entities in doubt.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,14 +1,14 @@
 //! Work of a step, counted and not measured, so that every run ends a step at the same place.
 //!
-//! Inputs, what was held, and entries of others are worked on within it. What is left over is the next step's. Where both
-//! commands and entries of others wait, each has half. A step may do one input or entry more than its work.
+//! Inputs, what was held, and entries of others are worked on within it. What is left over is the next step's. Where
+//! both commands and entries of others wait, each has half. A step may do one input or entry more than its work.
 
 use tombolo_crdt::defect::{self, Defect};
 
 use crate::engine::interface::{Input, StepCost};
 
-/// Work of one step, in nanoseconds of one slow core in a release build: 40 ms, so that with the commit and what is said
-/// afterwards nobody waits for 50 ms.
+/// Work of one step, in nanoseconds of one slow core in a release build: 40 ms, so that with the commit and what is
+/// said afterwards nobody waits for 50 ms.
 pub const STEP_WORK_MAX: u64 = 40_000_000;
 /// An input, taken in: some 5 µs.
 const INPUT: u64 = 5_000;

@@ -1,4 +1,5 @@
-//! What an engine has in memory, by what it is of: the spaces and the peers, the node itself, what waits, how it is doing.
+//! What an engine has in memory, by what it is of: the spaces and the peers, the node itself, what waits, how it is
+//! doing.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -87,7 +88,8 @@ impl Own {
         Tagged::new("tombolo/1 draw").bytes(&self.seed).sized(label.as_bytes()).number(self.draws).finish()
     }
 
-    /// A number that nobody can guess and that is never used again: what a space that is founded is told from others by.
+    /// A number that nobody can guess and that is never used again: what a space that is founded is told from others
+    /// by.
     pub(super) fn nonce(&mut self, founder: &SigningKey) -> [u8; 16] {
         self.draws += 1;
         let hash = Tagged::new("tombolo/1 nonce").bytes(&self.seed).bytes(founder.as_bytes());

@@ -5,12 +5,13 @@
 //! opening, spawns nothing, and iterates nothing unordered.
 //!
 //! A step has three parts: inputs are carried out in one write transaction ([`inputs`], [`commands`], [`space`]), the
-//! transaction is committed, and then, from what is durable, frames are made ([`peers`]). So nothing leaves before it is
-//! durable. The engine's memory is a cache of its store: when a commit fails it is dropped and read again, and connections
-//! are closed. The work of a step is counted and bounded ([`budget`]); what is left over is the next step's.
+//! transaction is committed, and then, from what is durable, frames are made ([`peers`]). So nothing leaves before it
+//! is durable. The engine's memory is a cache of its store: when a commit fails it is dropped and read again, and
+//! connections are closed. The work of a step is counted and bounded ([`budget`]); what is left over is the next
+//! step's.
 //!
-//! What belongs to a space knows no connection, and what belongs to connections reads no row; a step hands from one to the
-//! other what has moved ([`after`]).
+//! What belongs to a space knows no connection, and what belongs to connections reads no row; a step hands from one to
+//! the other what has moved ([`after`]).
 //!
 //! Start reading at [`Engine::step`], then [`space::settle`].
 
@@ -246,8 +247,8 @@ impl Engine {
         self.memory.spaces.values().map(|space| space.care.counters.repaired).sum()
     }
 
-    /// Panics if an invariant of the memory is broken. The simulator calls it after every step, so each call looks at some
-    /// connections and feeds, and the calls together at all: O(1) but for what is held.
+    /// Panics if an invariant of the memory is broken. The simulator calls it after every step, so each call looks at
+    /// some connections and feeds, and the calls together at all: O(1) but for what is held.
     pub fn check_invariants(&self) {
         let turn = self.checked.get();
         self.checked.set(turn.wrapping_add(1));

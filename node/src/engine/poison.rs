@@ -1,8 +1,8 @@
 //! Poison: a change over which the program panics stops its entity alone.
 //!
-//! Nothing that arrives should make reading, judging or applying a change panic. What does is a defect. The step is void
-//! then, as after a commit that failed, and the entity it was at is left alone until the process ends: what others wrote to
-//! it waits, and `status` says so. A panic anywhere else ends the engine, as ever.
+//! Nothing that arrives should make reading, judging or applying a change panic. What does is a defect. The step is
+//! void then, as after a commit that failed, and the entity it was at is left alone until the process ends: what others
+//! wrote to it waits, and `status` says so. A panic anywhere else ends the engine, as ever.
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

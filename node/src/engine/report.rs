@@ -144,8 +144,8 @@ impl Engine {
 /// Entries that are followed from one that waits to what the last of them waits for.
 const HOPS_MAX: usize = 64;
 
-/// Why a feed waits: what its next entry waits for, and if that is an entry of a feed that waits for something damaged, or
-/// is behind one, this too.
+/// Why a feed waits: what its next entry waits for, and if that is an entry of a feed that waits for something damaged,
+/// or is behind one, this too.
 fn reason(space: &Space, feed: FeedId) -> String {
     let Some(first) = space.held.blocker(feed) else { return String::new() };
     let mut last = first;
@@ -216,8 +216,8 @@ fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
     }
 }
 
-/// How many entries held here a member lacks that is not connected: as far as its last connection told, else at most what
-/// has been settled since both were equal. What it wrote itself it has.
+/// How many entries held here a member lacks that is not connected: as far as its last connection told, else at most
+/// what has been settled since both were equal. What it wrote itself it has.
 fn behind_while_away(space: &Space, node: NodeId) -> Option<u64> {
     let memory = space.memory.get(&node)?;
     let since_common = || memory.common().map(|(_, journal)| space.row.journal.saturating_sub(journal));

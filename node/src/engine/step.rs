@@ -38,8 +38,8 @@ impl Engine {
     /// Carries out `inputs` at `now`. At most one durable commit; everything that may leave the node is in the
     /// result, in order, and rests on that commit.
     ///
-    /// The caller bounds what is handed in: it is held in memory. A step ends when its work is spent; what is left over is the
-    /// next one's ([`Left`]).
+    /// The caller bounds what is handed in: it is held in memory. A step ends when its work is spent; what is left over
+    /// is the next one's ([`Left`]).
     pub fn step(&mut self, now: Now, mut inputs: Vec<Input>) -> Outputs {
         let mut after = After::default();
         let mut list: Vec<Output> = Vec::new();
@@ -230,8 +230,8 @@ impl Engine {
 }
 
 impl Memory {
-    /// Everything that the step has work for. Inputs, and entries of others that came before, take turns in being first: who is
-    /// first has half before the other, and does one piece at least.
+    /// Everything that the step has work for. Inputs, and entries of others that came before, take turns in being
+    /// first: who is first has half before the other, and does one piece at least.
     fn share(&mut self, work: &mut Work<'_>, queue: &mut Queue, after: &mut After) -> Result<(), StoreError> {
         self.spaces.settle();
         // A slice is due now and then, and never in two steps that follow at once.

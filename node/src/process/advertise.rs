@@ -10,7 +10,8 @@ use super::StartError;
 use crate::engine::Command;
 use crate::handle::EngineHandle;
 
-/// How often this machine is asked for its outward address, where it was not said: it may have moved to another network.
+/// How often this machine is asked for its outward address, where it was not said: it may have moved to another
+/// network.
 const ADDRESS_EVERY: Duration = Duration::from_secs(30);
 /// How long a name that is told to others may take to resolve before it is warned of.
 const RESOLVE_WAIT: Duration = Duration::from_secs(10);

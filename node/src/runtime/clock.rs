@@ -1,6 +1,7 @@
 //! The node's two clocks, read here and nowhere else.
 //!
-//! The monotonic one is tokio's, like all timers of the runtime: a simulation that stops tokio's clock has stopped it all.
+//! The monotonic one is tokio's, like all timers of the runtime: a simulation that stops tokio's clock has stopped it
+//! all.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 

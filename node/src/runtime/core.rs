@@ -51,8 +51,8 @@ pub struct Core {
 pub struct Deaf(#[expect(dead_code, reason = "it is what it does when dropped")] OwnedSemaphorePermit);
 
 impl Core {
-    /// Begins to accept and to dial within the present tokio runtime. The future is the engine's loop, for a thread or task
-    /// of the caller's; it ends when `stop` turns true, once what waits has been taken.
+    /// Begins to accept and to dial within the present tokio runtime. The future is the engine's loop, for a thread or
+    /// task of the caller's; it ends when `stop` turns true, once what waits has been taken.
     pub fn start<S: Stepper>(
         stepper: S,
         config: CoreConfig,
@@ -112,8 +112,8 @@ impl Core {
         self.times.clone()
     }
 
-    /// Breaks all connections, or those with one peer, at once and in the middle of whatever is on its way. Returns how many.
-    /// They are dialled again.
+    /// Breaks all connections, or those with one peer, at once and in the middle of whatever is on its way. Returns how
+    /// many. They are dialled again.
     pub fn disconnect(&self, peer: Option<NodeId>) -> usize {
         self.links.disconnect(peer, CloseCode::Done)
     }
@@ -124,8 +124,8 @@ impl Core {
         self.links.count(peer)
     }
 
-    /// Makes the engine deaf to the network: what arrives fills its buffers and then stops the senders. Waits until what is
-    /// queued already has been heard.
+    /// Makes the engine deaf to the network: what arrives fills its buffers and then stops the senders. Waits until
+    /// what is queued already has been heard.
     pub async fn deafen(&self) -> Option<Deaf> {
         self.inbox.occupy().await.map(Deaf)
     }

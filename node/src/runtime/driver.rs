@@ -40,7 +40,8 @@ impl Stepper for Engine {
 pub(super) struct Source {
     items: mpsc::Receiver<Item>,
     held: Option<Item>,
-    /// Ranges that wait until the engine has worked off what it has. They keep their places in the queue, which bounds them.
+    /// Ranges that wait until the engine has worked off what it has. They keep their places in the queue, which bounds
+    /// them.
     aside: VecDeque<Item>,
 }
 
@@ -183,8 +184,8 @@ impl<S: Stepper> Driver<S> {
         }
     }
 
-    /// What waits, the sources in turn, as far as a step takes it. The places in the queues are free once the engine has taken
-    /// in all of it.
+    /// What waits, the sources in turn, as far as a step takes it. The places in the queues are free once the engine
+    /// has taken in all of it.
     fn gather(&mut self) -> Vec<Input> {
         let mut inputs = std::mem::take(&mut self.next);
         if self.left == Left::Inputs {

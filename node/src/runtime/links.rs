@@ -119,8 +119,8 @@ impl Links {
         }
     }
 
-    /// Sends entries on the space's transfer. They are encoded and packed in the connection's own task: the engine's thread
-    /// has other things to do.
+    /// Sends entries on the space's transfer. They are encoded and packed in the connection's own task: the engine's
+    /// thread has other things to do.
     pub(super) fn transfer(&self, conn: ConnId, space: SpaceId, frame: Frame) {
         let Some(link) = self.get(conn) else { return };
         match link.packing.try_send((space, frame)) {

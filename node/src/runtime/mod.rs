@@ -1,7 +1,7 @@
 //! What surrounds the engine in a process: its thread, connections, dialling, clocks, and the data directory.
 //!
-//! Everything that the engine must not do happens here: clocks are read, bytes are moved. HTTP is not here: [`crate::api`]
-//! reads what this module counts, and [`crate::process`] starts both.
+//! Everything that the engine must not do happens here: clocks are read, bytes are moved. HTTP is not here:
+//! [`crate::api`] reads what this module counts, and [`crate::process`] starts both.
 
 mod clock;
 mod core;

@@ -73,8 +73,8 @@ impl Traffic {
         counted
     }
 
-    /// When the last connection with a peer ended, milliseconds since 1970; `None`: none has since the start, or the peer is
-    /// counted with others.
+    /// When the last connection with a peer ended, milliseconds since 1970; `None`: none has since the start, or the
+    /// peer is counted with others.
     #[must_use]
     pub fn parted(&self, peer: NodeId) -> Option<u64> {
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);

@@ -170,7 +170,8 @@ impl Snapshot {
         })
     }
 
-    /// Settled entries of a feed, in order, until their encoded entries reach `bytes_max`: at least one if there is one.
+    /// Settled entries of a feed, in order, until their encoded entries reach `bytes_max`: at least one if there is
+    /// one.
     pub fn entries(
         &self,
         feed: FeedId,
@@ -224,8 +225,8 @@ impl Snapshot {
         self.get(Table::Held, &key, |body| HeldRow::decode(&key, body))
     }
 
-    /// Positions of all held entries by feed, each with the bytes of its entry; `None`: it cannot be read. One pass over
-    /// them: for opening.
+    /// Positions of all held entries by feed, each with the bytes of its entry; `None`: it cannot be read. One pass
+    /// over them: for opening.
     pub fn held_by_feed(&self) -> Result<HeldByFeed, StoreError> {
         let mut held = HeldByFeed::new();
         self.scan_raw(Table::Held, &[], None, &mut |key, value| {

@@ -12,8 +12,8 @@ use super::open::OpenError;
 #[non_exhaustive]
 pub enum StoreError {
     /// No room: the operator's business. `latched: false`: a commit was refused before anything was written, because
-    /// the reserve is nearly used up; the store goes on working. `latched: true`: the file system refused a write in the
-    /// middle of a commit; see [`StoreError::needs_reopen`].
+    /// the reserve is nearly used up; the store goes on working. `latched: true`: the file system refused a write in
+    /// the middle of a commit; see [`StoreError::needs_reopen`].
     #[error("the disk is full: {detail}")]
     Full {
         /// Figures, or the words of the operating system.
@@ -21,8 +21,8 @@ pub enum StoreError {
         /// Whether redb met it and must be reopened.
         latched: bool,
     },
-    /// The file was deleted or moved while it is open: the operator's business. Nothing was written; reading goes on until
-    /// the process ends.
+    /// The file was deleted or moved while it is open: the operator's business. Nothing was written; reading goes on
+    /// until the process ends.
     #[error("the store {path} is gone: it was deleted or moved while the node runs; stop the node and put it back")]
     Gone {
         /// Where it was.
@@ -58,7 +58,8 @@ pub enum StoreError {
     /// The store could not be opened again and stays closed: see the cause, then reopen once more.
     #[error("the store cannot be reopened: {0}")]
     Reopen(#[from] OpenError),
-    /// redb panicked: the file is damaged where it has no error for it. The store refuses everything until it is reopened.
+    /// redb panicked: the file is damaged where it has no error for it. The store refuses everything until it is
+    /// reopened.
     #[error("the store's file is damaged so that redb gives up; verify it, restore it or join the spaces again")]
     Panicked,
     /// A defect of this program. Nothing was written.

@@ -7,7 +7,8 @@ use super::error::StoreError;
 
 /// Runs something of redb, and nothing of ours.
 ///
-/// A second panic while the first unwinds still ends the process: redb does that on some files with dozens of flipped bits.
+/// A second panic while the first unwinds still ends the process: redb does that on some files with dozens of flipped
+/// bits.
 pub(super) fn guarded<T, E: Into<StoreError>>(run: impl FnOnce() -> Result<T, E>) -> Result<T, StoreError> {
     attempt(run)?.map_err(Into::into)
 }
@@ -24,8 +25,8 @@ thread_local! {
     static GUARDED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether this thread is in a call of redb, so that a panic now becomes [`StoreError::Panicked`] and is no defect of the
-/// program: for panic hooks.
+/// Whether this thread is in a call of redb, so that a panic now becomes [`StoreError::Panicked`] and is no defect of
+/// the program: for panic hooks.
 #[must_use]
 pub fn is_guarded() -> bool {
     GUARDED.get()

@@ -30,9 +30,9 @@
 //! * *running* = first 16 bytes of blake3("tombolo/1 journal" ‖ previous running ‖ position u64 ‖ kind u8 ‖ feed ‖
 //!   seq u64 ‖ n u64 ‖ n × (length u64 ‖ collection ‖ length u64 ‖ id)), the tag preceded by its length as one byte.
 //!   Before the first row it is 16 zeros.
-//! * Entries are numbered from 1 in the order in which they were stored, whatever their feed and space: redb packs pages full
-//!   only where keys are added at a table's end, and leaves them half empty elsewhere. A *run* says where entries of a feed
-//!   are that follow each other in both orders.
+//! * Entries are numbered from 1 in the order in which they were stored, whatever their feed and space: redb packs
+//!   pages full only where keys are added at a table's end, and leaves them half empty elsewhere. A *run* says where
+//!   entries of a feed are that follow each other in both orders.
 //! * A lone local write touches `entries`, `journal`, `entities` and `state`; every further table costs a commit some
 //!   20 µs, which is why the small rows that every step rewrites share one.
 

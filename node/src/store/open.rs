@@ -75,7 +75,8 @@ pub enum OpenError {
         /// What redb says.
         detail: String,
     },
-    /// Its process was killed, and it cannot be repaired where nothing can be written. The operator's business: a copy can.
+    /// Its process was killed, and it cannot be repaired where nothing can be written. The operator's business: a copy
+    /// can.
     #[error("the store {path} was not closed in order, and nothing can be written to it: open a copy of it instead")]
     Unclean {
         /// Where.

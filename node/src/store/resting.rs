@@ -25,8 +25,8 @@ impl fmt::Debug for Resting {
 }
 
 impl Resting {
-    /// Opens a store as it is. Where it cannot be written, it is opened for reading alone; it must have been closed in order
-    /// then.
+    /// Opens a store as it is. Where it cannot be written, it is opened for reading alone; it must have been closed in
+    /// order then.
     ///
     /// # Errors
     /// [`OpenError`].

@@ -17,8 +17,8 @@ use super::guard::guarded;
 use super::layout::{Table, beyond, number as number_key, run as run_key, state};
 use super::snapshot::Snapshot;
 
-/// Numbers that are left out behind an entry that cannot be read, because its number cannot be believed either: more than a
-/// store has entries, and few enough for four thousand million such gaps.
+/// Numbers that are left out behind an entry that cannot be read, because its number cannot be believed either: more
+/// than a store has entries, and few enough for four thousand million such gaps.
 const GAP: u64 = 1 << 32;
 
 /// Entries of a feed that were stored one after the other.
@@ -53,8 +53,8 @@ impl Run {
     }
 }
 
-/// The run that was asked for last: who reads a feed asks for the same one again and again. Runs grow and stay where they
-/// are, so that what it holds of one remains true while a batch writes.
+/// The run that was asked for last: who reads a feed asks for the same one again and again. Runs grow and stay where
+/// they are, so that what it holds of one remains true while a batch writes.
 #[derive(Debug, Default)]
 pub(super) struct LastRun(Mutex<Option<(FeedId, Run)>>);
 
@@ -169,8 +169,8 @@ fn make_anew(transaction: &WriteTransaction) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// The runs that the entries make. One that cannot be read belongs to the run that it continues or lies in: who asks for it is
-/// told that it is damaged, not that there is none.
+/// The runs that the entries make. One that cannot be read belongs to the run that it continues or lies in: who asks
+/// for it is told that it is damaged, not that there is none.
 fn all(transaction: &WriteTransaction) -> Result<Vec<(FeedId, Run)>, StoreError> {
     let entries = transaction.open_table(Table::Entries.definition())?;
     let (mut ended, mut open) = (Vec::new(), BTreeMap::<FeedId, Run>::new());

@@ -68,7 +68,8 @@ pub struct SpaceRow {
 pub type Counted = ([u8; 32], bool);
 
 impl SpaceRow {
-    /// A row of an entity is written, from `old` to `new`: the sums and the number of entities follow. `None`: there is none.
+    /// A row of an entity is written, from `old` to `new`: the sums and the number of entities follow. `None`: there is
+    /// none.
     pub fn count(&mut self, old: Option<&Counted>, new: Option<&Counted>) {
         if let Some((contribution, present)) = old {
             self.sums.rows.remove(contribution);

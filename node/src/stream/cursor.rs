@@ -1,8 +1,8 @@
 //! Where a reader of changes is.
 //!
 //! A cursor names a journal position and carries 8 bytes of the journal's running hash there, so that a cursor of
-//! another node, of a restored store or of a rewritten journal is noticed. Two things may follow: how many events of the
-//! next entry are done (an entry with many changes has many events), or how far the listing after a reset is.
+//! another node, of a restored store or of a rewritten journal is noticed. Two things may follow: how many events of
+//! the next entry are done (an entry with many changes has many events), or how far the listing after a reset is.
 //!
 //! ```text
 //! position u64 BE ‖ hash 8           32 hexadecimal digits

@@ -67,11 +67,12 @@ impl Feed {
         Self { space, space_no, collection, cursor, reset_due: false, end: 0 }
     }
 
-    /// Makes the next events. Costs some milliseconds at most, whatever is asked for: [`TURN_ROWS`], [`TURN_READ_BYTES`]
-    /// and [`TURN_EVENT_BYTES`] bound it, but for the one row or entry that each goes beyond.
+    /// Makes the next events. Costs some milliseconds at most, whatever is asked for: [`TURN_ROWS`],
+    /// [`TURN_READ_BYTES`] and [`TURN_EVENT_BYTES`] bound it, but for the one row or entry that each goes beyond.
     ///
     /// # Errors
-    /// The store or a row cannot be read. Everything before it has been given by then, and it is tried again the next time.
+    /// The store or a row cannot be read. Everything before it has been given by then, and it is tried again the next
+    /// time.
     pub(crate) fn turn(&mut self, reader: &Reader) -> Result<Turn, StreamError> {
         let snapshot = reader.snapshot()?;
         let mut made = Made::default();
@@ -170,8 +171,9 @@ impl Feed {
         Ok(true)
     }
 
-    /// The events of one journal row, but for the first `done` changes of its entry, as far as the turn takes them. All but
-    /// the last of the row carry the cursor before the row and how many changes of it are done. Returns where the feed is then.
+    /// The events of one journal row, but for the first `done` changes of its entry, as far as the turn takes them. All
+    /// but the last of the row carry the cursor before the row and how many changes of it are done. Returns where the
+    /// feed is then.
     fn events_of(
         &self,
         snapshot: &Snapshot,

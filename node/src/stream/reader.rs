@@ -28,7 +28,8 @@ pub enum Told {
     Reset,
 }
 
-/// A client of the change stream of one space. It keeps its cursor between calls, and over restarts of the node as text.
+/// A client of the change stream of one space. It keeps its cursor between calls, and over restarts of the node as
+/// text.
 #[derive(Debug)]
 pub struct ChangeReader {
     feed: Feed,

@@ -48,12 +48,12 @@ impl Walk {
         self.after.as_ref().map(|(_, id)| id.as_str())
     }
 
-    /// Hands the next entities, deleted ones as well, to `take` with the bytes of their rows, until it answers that it wants no
-    /// more or the turn has done its work. Answers whether there is more to walk over.
+    /// Hands the next entities, deleted ones as well, to `take` with the bytes of their rows, until it answers that it
+    /// wants no more or the turn has done its work. Answers whether there is more to walk over.
     ///
     /// # Errors
-    /// The store or the next row cannot be read. The walk is before it, and the next turn tries again: what a turn comes
-    /// to before such a row is handed over first.
+    /// The store or the next row cannot be read. The walk is before it, and the next turn tries again: what a turn
+    /// comes to before such a row is handed over first.
     pub(crate) fn turn(
         &mut self,
         snapshot: &Snapshot,

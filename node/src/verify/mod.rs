@@ -1,10 +1,11 @@
-//! Offline verification: every chain, seal and hash of a store is computed again, every entry is judged again, and every
-//! row is folded again from its signed entries.
+//! Offline verification: every chain, seal and hash of a store is computed again, every entry is judged again, and
+//! every row is folded again from its signed entries.
 //!
-//! Nothing is written, and the file may be one that cannot be written. Memory is bounded by the rules of a space, and one entity and eight bytes for each of its changes.
+//! Nothing is written, and the file may be one that cannot be written. Memory is bounded by the rules of a space, and
+//! one entity and eight bytes for each of its changes.
 //!
-//! What cannot be read is a finding, and the next is looked at. What could only be told with it is not: a sum over rows of
-//! which one cannot be read says nothing.
+//! What cannot be read is a finding, and the next is looked at. What could only be told with it is not: a sum over rows
+//! of which one cannot be read says nothing.
 
 mod entity;
 mod feeds;

@@ -13,7 +13,8 @@ use crate::outcome::{Outcome, RunOptions, Verdict};
 use crate::panics;
 use crate::plan::Plan;
 
-/// Stack of a thread: that of a main thread; an engine's recursion over JSON is bounded, the default of 2 MiB is not ours.
+/// Stack of a thread: that of a main thread; an engine's recursion over JSON is bounded, the default of 2 MiB is not
+/// ours.
 const STACK_BYTES: usize = 8 << 20;
 /// Spreads the runs that are done twice over the seeds: Knuth's multiplicative hash.
 const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,8 +1,8 @@
 //! Many seeds of several scenarios: known bad ones first, on all cores, within a time budget.
 //!
-//! Runs are numbered in one order: known bad seeds, then seed by seed all scenarios. They are handed out and taken in in
-//! this order, and what ends a campaign ends it at a number: results do not depend on how many threads there are. Only a
-//! time budget or an interruption makes a campaign shorter, never different.
+//! Runs are numbered in one order: known bad seeds, then seed by seed all scenarios. They are handed out and taken in
+//! in this order, and what ends a campaign ends it at a number: results do not depend on how many threads there are.
+//! Only a time budget or an interruption makes a campaign shorter, never different.
 //!
 //! Here, and nowhere else in this crate, is a clock read: for time budgets and for figures.
 
@@ -178,8 +178,8 @@ pub struct Findings {
 impl Campaign<'_> {
     /// Runs it. `tell` hears of every run, in order, on this thread.
     ///
-    /// A run that panics is a violation, also where the lane does not catch it. Cost: that of the runs; memory: that of one
-    /// run per thread and the results of [`AHEAD_MAX`] more.
+    /// A run that panics is a violation, also where the lane does not catch it. Cost: that of the runs; memory: that of
+    /// one run per thread and the results of [`AHEAD_MAX`] more.
     pub fn run(&self, lane: Lane<'_>, tell: &mut dyn FnMut(&Finished<'_>, &Progress)) -> Findings {
         let watch = Stopwatch::start();
         let mut findings = crew::work(self, lane, &watch, tell);

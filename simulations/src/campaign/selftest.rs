@@ -14,8 +14,8 @@ pub struct Unequal {
     pub scenario: String,
     /// The seed.
     pub seed: u64,
-    /// Where two more runs, with their events kept, part: how many events are equal, and what comes then in each. None if
-    /// these two were equal.
+    /// Where two more runs, with their events kept, part: how many events are equal, and what comes then in each. None
+    /// if these two were equal.
     pub parting: Option<(usize, Option<Event>, Option<Event>)>,
 }
 

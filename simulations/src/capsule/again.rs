@@ -12,11 +12,13 @@ pub enum Again {
     Alike,
     /// The second run does not fail, where equal plans give equal runs: the harness itself is at fault.
     Unequal,
-    /// The second run does not fail, and on this lane only the final states need to be equal, and are: nothing can be said.
+    /// The second run does not fail, and on this lane only the final states need to be equal, and are: nothing can be
+    /// said.
     Unsure,
 }
 
-/// Holds the second run of a plan against the violation of the first. Cost: a third run, if they differ on the QUIC lane.
+/// Holds the second run of a plan against the violation of the first. Cost: a third run, if they differ on the QUIC
+/// lane.
 #[must_use]
 pub fn again(name: LaneName, lane: Lane<'_>, plan: &Plan, first: &Violation, second: &Outcome) -> Again {
     let alike = matches!(&second.verdict, Verdict::Violated(violation) if violation.is_like(first));

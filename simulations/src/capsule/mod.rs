@@ -37,8 +37,8 @@ pub use replay::{Divergence, Replay, Sameness};
 pub use repro::{PlanError, plan_of, run_again};
 pub use write::WriteError;
 
-/// Version of the format. It grows with every change of it or of [`Plan`], [`Event`] or [`Violation`] that an older program
-/// would misread.
+/// Version of the format. It grows with every change of it or of [`Plan`], [`Event`] or [`Violation`] that an older
+/// program would misread.
 pub const FORMAT: u32 = 1;
 
 /// Which lane a plan failed on.
@@ -100,8 +100,8 @@ pub struct Header {
 }
 
 impl Header {
-    /// What to know before a capsule of another version of the program than `ours` is replayed: its format is the same, the
-    /// product is not.
+    /// What to know before a capsule of another version of the program than `ours` is replayed: its format is the same,
+    /// the product is not.
     #[must_use]
     pub fn other_version(&self, ours: &str) -> Option<String> {
         (self.tombolo != ours).then(|| {

@@ -35,8 +35,8 @@ pub enum WriteError {
 }
 
 impl Capsule {
-    /// Writes it, with `more` files (name, content) beside its own, into the directory `wanted`, or into `wanted-2`, `wanted-3`,
-    /// … if it is there already. Says where it is now. Missing directories above are made.
+    /// Writes it, with `more` files (name, content) beside its own, into the directory `wanted`, or into `wanted-2`,
+    /// `wanted-3`, … if it is there already. Says where it is now. Missing directories above are made.
     ///
     /// # Errors
     /// A file cannot be written. Then nothing is there, no part of the capsule either.
@@ -88,8 +88,8 @@ impl Capsule {
     }
 }
 
-/// Gives a finished directory the first free name. A name is taken by making the directory, which of two that try only one
-/// can; renaming replaces an empty directory.
+/// Gives a finished directory the first free name. A name is taken by making the directory, which of two that try only
+/// one can; renaming replaces an empty directory.
 fn settle(unfinished: &Path, above: &Path, name: &str) -> Result<PathBuf, WriteError> {
     for number in 1..=SAME_NAME_MAX {
         let path = if number == 1 { above.join(name) } else { above.join(format!("{name}-{number}")) };

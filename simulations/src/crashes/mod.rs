@@ -1,8 +1,8 @@
 //! Crashes at every single operation of a disk, for a small workload.
 //!
 //! The workload is carried out once, to count. Then, for every write, change of length and sync of the node under test,
-//! it is carried out again up to there and the power is cut. What the disk may hold then is drawn in every way (all, none,
-//! some writes, some sectors of what was not synced), and the node is started on each of these images. It must
+//! it is carried out again up to there and the power is cut. What the disk may hold then is drawn in every way (all,
+//! none, some writes, some sectors of what was not synced), and the node is started on each of these images. It must
 //!
 //! * open, with its invariants, and verify: every chain, seal, hash and row;
 //! * hold exactly what it held before or after the step that was cut, so nothing that was acknowledged is missing and
@@ -11,8 +11,8 @@
 //! * end with the same views as its peer: those of the writes.
 //!
 //! Starting repairs the store, which is cut again at every one of its operations. And instead of the power, a single
-//! operation may fail, or the disk be full for a while: then the same process must go on, and what it says it holds must be
-//! what a loss of power leaves. And a cold file is damaged in several ways.
+//! operation may fail, or the disk be full for a while: then the same process must go on, and what it says it holds
+//! must be what a loss of power leaves. And a cold file is damaged in several ways.
 
 mod check;
 mod pair;

@@ -278,8 +278,8 @@ impl Pair {
         Ok(())
     }
 
-    /// Connects the two, if they are not, and lets them talk, and timers fire, until nothing more is said or looked after soon.
-    /// Two that have nothing in common let go of each other, and are left alone then.
+    /// Connects the two, if they are not, and lets them talk, and timers fire, until nothing more is said or looked
+    /// after soon. Two that have nothing in common let go of each other, and are left alone then.
     pub(super) fn exchange(&mut self) -> Result<(), Stop> {
         self.parted = false;
         for _ in 0..TALK_MAX {

@@ -1,5 +1,5 @@
-//! Damage to a cold file: a node that is started on it refuses, or says what it cannot read, and never shows anything that
-//! nobody wrote.
+//! Damage to a cold file: a node that is started on it refuses, or says what it cannot read, and never shows anything
+//! that nobody wrote.
 
 use std::fmt;
 use std::time::Duration;

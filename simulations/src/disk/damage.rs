@@ -21,8 +21,8 @@ impl Disk {
         });
     }
 
-    /// Flips the same bit wherever the file holds `bytes`: in what is in use, and in copies that are not any more. Returns
-    /// in how many places. O(size × length) at worst.
+    /// Flips the same bit wherever the file holds `bytes`: in what is in use, and in copies that are not any more.
+    /// Returns in how many places. O(size × length) at worst.
     pub fn flip_bit_in(&self, bytes: &[u8], seed: u64) -> usize {
         self.damage(seed, |state, dice| {
             let mut all = vec![0; state.content.len()];

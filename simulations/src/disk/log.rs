@@ -1,7 +1,7 @@
 //! What was done to a file since the last sync, so that it can be said what a loss of power would leave of it.
 //!
-//! The file itself holds the new bytes; the log holds the old ones. Undone backwards, every change finds its new bytes in
-//! the file again, so no byte is kept twice.
+//! The file itself holds the new bytes; the log holds the old ones. Undone backwards, every change finds its new bytes
+//! in the file again, so no byte is kept twice.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

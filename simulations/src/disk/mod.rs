@@ -2,8 +2,8 @@
 //!
 //! # What it promises, and what it does not
 //! * A write is there for reads at once. It is durable after the next [`sync_data`](StorageBackend::sync_data) that
-//!   succeeds; before that a crash may lose any part of it, sector by sector of 512 bytes, in any order, and any change of
-//!   length, independently of each other.
+//!   succeeds; before that a crash may lose any part of it, sector by sector of 512 bytes, in any order, and any change
+//!   of length, independently of each other.
 //! * A sync that fails drops what it should have made durable, without a word, as Linux does: reads still see it, later
 //!   syncs succeed and do not write it, and a crash at any later time loses it. Only writing a sector again makes it
 //!   durable again. A change of length is not dropped, only delayed.
@@ -211,8 +211,8 @@ impl Disk {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Another disk with the same content, all of it synced: what a process finds that is started after a kill, or beside
-    /// the first, or on this as a backup. Cheap: blocks are shared until one of the two writes to them.
+    /// Another disk with the same content, all of it synced: what a process finds that is started after a kill, or
+    /// beside the first, or on this as a backup. Cheap: blocks are shared until one of the two writes to them.
     #[must_use]
     pub fn image(&self) -> Self {
         Self::of(State::holding(self.state().content.clone()))
@@ -225,9 +225,9 @@ impl Disk {
         Self::of(State::holding(state.log.left(&state.content, unsynced, &mut Dice::new(seed))))
     }
 
-    /// Kills the process: this disk and its clones are dead for it from now on, and the disk that is returned holds what
-    /// is left, drawn from `seed`. Its counters go on, and it is as full as this one; faults that were to come are gone.
-    /// Throw the process away after this, not before: an orderly end would write to the disk.
+    /// Kills the process: this disk and its clones are dead for it from now on, and the disk that is returned holds
+    /// what is left, drawn from `seed`. Its counters go on, and it is as full as this one; faults that were to come are
+    /// gone. Throw the process away after this, not before: an orderly end would write to the disk.
     #[must_use]
     pub fn crash(&self, unsynced: Unsynced, seed: u64) -> Self {
         let mut state = self.state();
@@ -238,8 +238,8 @@ impl Disk {
         Self::of(State { usage: state.usage, free: state.free, room: state.room, ..State::holding(left) })
     }
 
-    /// The power goes after `operations` more: the next one after these fails and changes nothing, and so does everything
-    /// else from then on. Then see [`Disk::tripped`], throw away what the step gave, and [`Disk::crash`].
+    /// The power goes after `operations` more: the next one after these fails and changes nothing, and so does
+    /// everything else from then on. Then see [`Disk::tripped`], throw away what the step gave, and [`Disk::crash`].
     pub fn cut_power_after(&self, operations: u64) {
         self.state().power = Power::Ends(operations);
     }
@@ -249,7 +249,8 @@ impl Disk {
         self.state().cut();
     }
 
-    /// The power is not going to go after all. Does nothing when it is gone: [`Disk::crash`] gives a disk that has power.
+    /// The power is not going to go after all. Does nothing when it is gone: [`Disk::crash`] gives a disk that has
+    /// power.
     pub fn power(&self) {
         let mut state = self.state();
         if let Power::Ends(_) = state.power {
@@ -289,8 +290,8 @@ impl Disk {
         self.state().failing = failing;
     }
 
-    /// Lets syncs succeed and do nothing from now on, as some disks do, or work again. No store survives that: it is how a
-    /// check shows that it would notice.
+    /// Lets syncs succeed and do nothing from now on, as some disks do, or work again. No store survives that: it is
+    /// how a check shows that it would notice.
     pub fn set_lying(&self, lying: bool) {
         self.state().lying = lying;
     }
@@ -300,8 +301,8 @@ impl Disk {
         self.state().free = bytes.unwrap_or(DISK_BYTES);
     }
 
-    /// Fills the volume, in one of three ways drawn from `random`: who asks is told, or finds out by writing (a quota, which
-    /// lets some commits through before it fails one in the middle), or both. [`Disk::make_room`] ends it.
+    /// Fills the volume, in one of three ways drawn from `random`: who asks is told, or finds out by writing (a quota,
+    /// which lets some commits through before it fails one in the middle), or both. [`Disk::make_room`] ends it.
     pub fn fill(&self, random: u64) {
         let left = FULL_BYTES >> (random / 3 % 8);
         assert!(left > 0 && left <= FULL_BYTES, "a full volume has a little room, and no more");
@@ -319,8 +320,8 @@ impl Disk {
         self.set_free(None);
     }
 
-    /// So many bytes can be stored where there was nothing, and who asks is not told: a quota. Beyond it writing into holes
-    /// and growing fail with `StorageFull`. `None`: no limit.
+    /// So many bytes can be stored where there was nothing, and who asks is not told: a quota. Beyond it writing into
+    /// holes and growing fail with `StorageFull`. `None`: no limit.
     pub fn set_room(&self, bytes: Option<u64>) {
         self.state().room = bytes;
     }

@@ -1,5 +1,5 @@
-//! A world driven by hand: a test says who connects, what is delivered, who restarts. For counter-examples that need one
-//! particular order of events; everything else is a scenario.
+//! A world driven by hand: a test says who connects, what is delivered, who restarts. For counter-examples that need
+//! one particular order of events; everything else is a scenario.
 //!
 //! Every frame is bytes between two engines; streams are delivered in an order the seed chooses (in order within a
 //! stream, as QUIC promises).

@@ -117,8 +117,8 @@ impl Acks {
         self.last.retain(|(at, _), _| *at != node);
     }
 
-    /// A process was started on an older disk: it may lack what is not on that, unless somebody else has it, whose frontier
-    /// must not shrink. O(writes it acknowledged).
+    /// A process was started on an older disk: it may lack what is not on that, unless somebody else has it, whose
+    /// frontier must not shrink. O(writes it acknowledged).
     pub(super) fn restored(&mut self, node: NodeNo, engine: &Engine) -> Result<(), Fault> {
         self.forgetful.insert(node);
         let snapshot = engine.reader().snapshot().map_err(|error| Fault::unreadable(&error).at(node))?;

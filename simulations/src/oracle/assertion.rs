@@ -39,8 +39,8 @@ pub(super) type Scope = BTreeMap<&'static str, Value>;
 /// Most characters of an assertion's name in the place of a violation.
 const NAME_CHARS_MAX: usize = 80;
 
-/// Why an assertion does not hold: what is said of it, and more for people. Two that differ in the first are two failures:
-/// one that is false must not be minimised into one whose data is not there any more.
+/// Why an assertion does not hold: what is said of it, and more for people. Two that differ in the first are two
+/// failures: one that is false must not be minimised into one whose data is not there any more.
 type Why = (&'static str, String);
 
 /// Evaluates an assertion. `Err`: it is false, no bool, or cannot be evaluated; which of them.

@@ -14,8 +14,8 @@ use crate::outcome::Oracle;
 const ROWS: u64 = 4;
 const LINKS_MAX: usize = 64;
 
-/// Looks at the newest entries of a space in a store. O([`ROWS`] entries, and the histories of their entities). Rows that
-/// are `damaged` need not be readable.
+/// Looks at the newest entries of a space in a store. O([`ROWS`] entries, and the histories of their entities). Rows
+/// that are `damaged` need not be readable.
 pub(super) fn check(snapshot: &Snapshot, space: SpaceId, damaged: &dyn Fn(&str, &str) -> bool) -> Result<(), Fault> {
     let unreadable = |error: StoreError| Fault::unreadable(&error);
     let Some(row) = snapshot.space(space).map_err(unreadable)? else { return Ok(()) };

@@ -85,7 +85,8 @@ pub struct Traffic {
     pub transferred: u64,
     /// Connections made.
     pub connections: u64,
-    /// Transfer bytes that were lost or thrown away with connections, and faults that make a lane send twice on purpose.
+    /// Transfer bytes that were lost or thrown away with connections, and faults that make a lane send twice on
+    /// purpose.
     pub wasted: u64,
 }
 
@@ -161,8 +162,8 @@ impl Oracles {
         answered.map_err(|fault| fault.at(node).violation(at))
     }
 
-    /// A bit has flipped in each of these rows of a node whose process is dead. They may be unreadable until they are built
-    /// anew; everything else is asked of the node as before.
+    /// A bit has flipped in each of these rows of a node whose process is dead. They may be unreadable until they are
+    /// built anew; everything else is asked of the node as before.
     pub(crate) fn rotted(&mut self, node: NodeNo, rows: &[Row]) {
         self.rot.hit(node, rows);
     }
@@ -219,8 +220,8 @@ impl Oracles {
         self.clients.get_mut(&node).into_iter().flatten().try_for_each(|client| client.started(start, &reader))
     }
 
-    /// An engine has made a step. Cheap: O(what the step did), with dearer checks on a sample. Panics where the engine's
-    /// own invariants are broken, as the engine would.
+    /// An engine has made a step. Cheap: O(what the step did), with dearer checks on a sample. Panics where the
+    /// engine's own invariants are broken, as the engine would.
     ///
     /// # Errors
     /// What is violated.
@@ -280,8 +281,8 @@ impl Oracles {
         self.check_quiet(survivors, traffic, stats).map_err(|fault| fault.violation(at))
     }
 
-    /// After [`Oracles::quiet`] the lane connected all survivors anew and they fell silent again: `traffic` is what that
-    /// took, alone.
+    /// After [`Oracles::quiet`] the lane connected all survivors anew and they fell silent again: `traffic` is what
+    /// that took, alone.
     ///
     /// # Errors
     /// What is violated.

@@ -14,8 +14,9 @@ const VALUES_MAX: usize = 6;
 /// Most characters of one value: a whole view may have megabytes.
 const VALUE_CHARS_MAX: usize = 160;
 
-/// `conflicts = {"/guest":["Ada","Ben"]}, views.stats.day.delivered = 29`: every name of an expression with the fields behind
-/// it, as far as they are there. Empty if it names nothing that is known. O(expression × fields of the maps on its paths).
+/// `conflicts = {"/guest":["Ada","Ben"]}, views.stats.day.delivered = 29`: every name of an expression with the fields
+/// behind it, as far as they are there. Empty if it names nothing that is known. O(expression × fields of the maps on
+/// its paths).
 pub(super) fn shown(expression: &IdedExpr, scope: &Scope) -> String {
     let mut found = Found { scope, values: BTreeMap::new() };
     found.walk(expression);

@@ -5,8 +5,8 @@ use tombolo_node::engine::{Engine, Outputs};
 use super::fault::Fault;
 use crate::outcome::Oracle;
 
-/// Work of the largest piece that is done whole, in nanoseconds: an entry of 4 MiB with 524,288 operations on rows of 4 MiB
-/// takes some 400 ms.
+/// Work of the largest piece that is done whole, in nanoseconds: an entry of 4 MiB with 524,288 operations on rows of 4
+/// MiB takes some 400 ms.
 const PIECE_MAX: u64 = 400_000_000;
 const _: () = assert!(PIECE_MAX > tombolo_node::engine::STEP_WORK_MAX, "a lawful entry may be more than a step's work");
 

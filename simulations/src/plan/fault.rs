@@ -18,7 +18,8 @@ pub struct PlannedFault {
     /// When it begins.
     #[serde(with = "micros")]
     pub at: Duration,
-    /// When it ends; for what happens at once, the same as `at`. Never later than [`Plan::duration`](super::Plan::duration).
+    /// When it ends; for what happens at once, the same as `at`. Never later than
+    /// [`Plan::duration`](super::Plan::duration).
     #[serde(with = "micros")]
     pub until: Duration,
     /// What.
@@ -102,8 +103,8 @@ pub enum Fault {
         unsynced: Unsynced,
         /// `Some(n)`: not now, but in the middle of its next commit, after n disk operations.
         in_commit: Option<u32>,
-        /// `Some(n)`: at the next start it is killed again after n disk operations, while the store is being repaired, and
-        /// then started for good.
+        /// `Some(n)`: at the next start it is killed again after n disk operations, while the store is being repaired,
+        /// and then started for good.
         in_repair: Option<u32>,
     },
     /// The process stands still (a suspended laptop): it neither reads nor answers, and its monotonic clock stops.
@@ -137,16 +138,16 @@ pub enum Fault {
         /// How many times.
         factor: u32,
     },
-    /// The process is killed, bits of its cold file flip, and it is started again at the end. What it held may be lost: it
-    /// is never among the survivors.
+    /// The process is killed, bits of its cold file flip, and it is started again at the end. What it held may be lost:
+    /// it is never among the survivors.
     BitFlips {
         /// Whose.
         node: NodeNo,
         /// How many.
         count: u32,
     },
-    /// The process is killed, a bit flips in each of so many rows of its cold entity table, and it is started again at the
-    /// end. It lacks nothing: it has to find these rows and build them anew.
+    /// The process is killed, a bit flips in each of so many rows of its cold entity table, and it is started again at
+    /// the end. It lacks nothing: it has to find these rows and build them anew.
     RowFlips {
         /// Whose.
         node: NodeNo,
@@ -167,8 +168,8 @@ pub enum Fault {
         /// Whose.
         node: NodeNo,
     },
-    /// The node's key is in other hands as well: beside what its engine says, its peers are sent what no engine would write.
-    /// At the end its connections break, and all is as before.
+    /// The node's key is in other hands as well: beside what its engine says, its peers are sent what no engine would
+    /// write. At the end its connections break, and all is as before.
     GoneBad {
         /// Whose.
         node: NodeNo,

@@ -47,9 +47,9 @@ pub struct Plan {
     /// How long the survivors may take to converge after that, in virtual time.
     #[serde(with = "micros")]
     pub patience: Duration,
-    /// The nodes healed in the end: started, reconnected with each other, without faults. The others are never well again:
-    /// dead, cut off both ways or one way, or hardly reachable, as the noise has it.
-    /// They are connected among themselves by [`Plan::links`].
+    /// The nodes healed in the end: started, reconnected with each other, without faults. The others are never well
+    /// again: dead, cut off both ways or one way, or hardly reachable, as the noise has it. They are connected among
+    /// themselves by [`Plan::links`].
     pub survivors: Vec<NodeNo>,
     /// Assertions of the scenario, checked when the survivors have converged.
     pub assertions: Vec<Assertion>,

@@ -11,8 +11,8 @@ use crate::trace::What;
 
 /// How often quiet is looked for.
 const LOOK: Duration = Duration::from_millis(500);
-/// Without a frame for so long the survivors are silent, unless their engines still have something in mind: longer than any
-/// round trip with a few losses in a row.
+/// Without a frame for so long the survivors are silent, unless their engines still have something in mind: longer than
+/// any round trip with a few losses in a row.
 const SILENCE: Duration = Duration::from_secs(3);
 
 impl Play {

@@ -9,8 +9,8 @@ use super::about;
 use crate::luck::Luck;
 use crate::plan::{Fault, LinkPlan, NodeNo, Plan};
 
-/// The longest datagrams that pass, in bytes: the least that QUIC asks for, tunnels, Ethernet. Longer ones vanish. Each link
-/// has one of them, and another one after a node has moved.
+/// The longest datagrams that pass, in bytes: the least that QUIC asks for, tunnels, Ethernet. Longer ones vanish. Each
+/// link has one of them, and another one after a node has moved.
 const DATAGRAM_BYTES_MAX: [usize; 4] = [1_200, 1_280, 1_400, 1_452];
 /// What a packet of a handshake weighs, in bytes. What TLS draws makes some a little longer or shorter from run to run;
 /// if that decided how long they take, equal plans would not run alike.

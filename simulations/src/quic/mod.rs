@@ -1,16 +1,16 @@
-//! The second lane: the same plans with the runtime's own connections and dialling, over real quinn endpoints on simulated
-//! UDP, in virtual time.
+//! The second lane: the same plans with the runtime's own connections and dialling, over real quinn endpoints on
+//! simulated UDP, in virtual time.
 //!
-//! Everything runs on one thread under tokio's stopped clock, which moves on by itself when all tasks wait. Of the product only
-//! the socket, the disk and the clocks are replaced: engine, queues, connections, TLS, QUIC and dialling are what a node runs.
-//! What TLS draws is beyond any seed, so packets differ in their bytes from run to run, but not in number, length class or
-//! order; the hash of an outcome is over the final states.
+//! Everything runs on one thread under tokio's stopped clock, which moves on by itself when all tasks wait. Of the
+//! product only the socket, the disk and the clocks are replaced: engine, queues, connections, TLS, QUIC and dialling
+//! are what a node runs. What TLS draws is beyond any seed, so packets differ in their bytes from run to run, but not
+//! in number, length class or order; the hash of an outcome is over the final states.
 //!
-//! Start with [`run`], then `play.rs` (what happens when), `watch.rs` (steps under the eyes of the oracles), `air.rs` and
-//! `flight.rs` (the network), `faults.rs`.
+//! Start with [`run`], then `play.rs` (what happens when), `watch.rs` (steps under the eyes of the oracles), `air.rs`
+//! and `flight.rs` (the network), `faults.rs`.
 //!
-//! Not carried out here, and counted as skipped: replays (QUIC knows none), clones. A paused process stands still but its
-//! monotonic clock goes on, as on systems that count suspended time.
+//! Not carried out here, and counted as skipped: replays (QUIC knows none), clones. A paused process stands still but
+//! its monotonic clock goes on, as on systems that count suspended time.
 
 mod air;
 mod clients;

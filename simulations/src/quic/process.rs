@@ -116,7 +116,8 @@ impl Play {
         });
     }
 
-    /// Kills a process: nothing more is written, said or heard by it. What its disk had not been asked to keep has its fate.
+    /// Kills a process: nothing more is written, said or heard by it. What its disk had not been asked to keep has its
+    /// fate.
     pub(super) async fn kill(&mut self, node: NodeNo, unsynced: Unsynced) {
         let Some(process) = self.processes[node].take() else { return };
         {

@@ -30,7 +30,8 @@ pub const SHIVIZ_LOG: &str = "shiviz.log";
 /// Most characters of a scenario in a path.
 const NAME_CHARS_MAX: usize = 80;
 
-/// Name of a capsule's directory: the scenario with everything but letters, digits, `.`, `_` and `-` replaced, and the seed.
+/// Name of a capsule's directory: the scenario with everything but letters, digits, `.`, `_` and `-` replaced, and the
+/// seed.
 #[must_use]
 pub fn capsule_name(scenario: &str, seed: u64) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };

@@ -20,8 +20,8 @@ pub(super) fn escape(text: &str) -> String {
     out
 }
 
-/// JSON for inside a `<script type="application/json">`. In JSON these characters stand in strings alone, where an escape
-/// says the same: nothing in the data can end the element or begin a comment.
+/// JSON for inside a `<script type="application/json">`. In JSON these characters stand in strings alone, where an
+/// escape says the same: nothing in the data can end the element or begin a comment.
 pub(super) fn embed(value: &impl Serialize) -> serde_json::Result<String> {
     let json = serde_json::to_string(value)?;
     Ok(json

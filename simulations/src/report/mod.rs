@@ -5,8 +5,8 @@
 //! outcomes of many runs       ->  Summary  ->  text, JSON, JUnit XML, HTML page, CI annotations
 //! ```
 //!
-//! Nothing here reads a clock or the network, and what it writes loads nothing from elsewhere: a file that was made on a
-//! build machine opens in any browser, offline. [`files`] says what lies where.
+//! Nothing here reads a clock or the network, and what it writes loads nothing from elsewhere: a file that was made on
+//! a build machine opens in any browser, offline. [`files`] says what lies where.
 
 pub mod diagram;
 pub mod files;

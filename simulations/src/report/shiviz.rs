@@ -1,9 +1,9 @@
 //! A log for ShiViz, which draws who could have known what.
 //!
-//! The form is that of its "upload a log" page: the first line is the regular expression that reads an event, the second
-//! what separates executions (empty: there is one), the rest is the log. An event has the named groups `host`, `clock`
-//! (JSON, host to number) and `event`; further groups are shown beside it. Each host's own entry begins at 1 and grows by
-//! one per event. Messages are not said: an arrow goes from an event to another whose clock has seen it.
+//! The form is that of its "upload a log" page: the first line is the regular expression that reads an event, the
+//! second what separates executions (empty: there is one), the rest is the log. An event has the named groups `host`,
+//! `clock` (JSON, host to number) and `event`; further groups are shown beside it. Each host's own entry begins at 1
+//! and grows by one per event. Messages are not said: an arrow goes from an event to another whose clock has seen it.
 
 use std::collections::BTreeMap;
 

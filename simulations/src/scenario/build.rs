@@ -19,7 +19,8 @@ use crate::plan::Action;
 pub(super) const PATIENCE: Duration = Duration::from_secs(600);
 
 impl Draft {
-    /// A scenario without nodes: a mesh, one space, no writes, no faults, survivors drawn per seed, ten minutes to converge.
+    /// A scenario without nodes: a mesh, one space, no writes, no faults, survivors drawn per seed, ten minutes to
+    /// converge.
     #[must_use]
     pub fn new(name: &str, title: &str, duration: Duration) -> Self {
         let topology =

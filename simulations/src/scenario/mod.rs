@@ -87,7 +87,8 @@ impl Scenario {
         Ok(Self::load_with_files(path)?.0)
     }
 
-    /// Reads a file as [`load`](Self::load) does, and answers its text as well, and name and text of each file it names.
+    /// Reads a file as [`load`](Self::load) does, and answers its text as well, and name and text of each file it
+    /// names.
     ///
     /// # Errors
     /// As [`load`](Self::load).
@@ -111,8 +112,9 @@ impl Scenario {
         expand::plan(&self.0, seed)
     }
 
-    /// Where the writes stand that it spells out and that a run refused: `FILE:LINE`. `refused` are the numbers of writes in
-    /// the plan of this seed, ascending; of a write that several nodes ask, all have to be among them. O(writes).
+    /// Where the writes stand that it spells out and that a run refused: `FILE:LINE`. `refused` are the numbers of
+    /// writes in the plan of this seed, ascending; of a write that several nodes ask, all have to be among them.
+    /// O(writes).
     #[must_use]
     pub fn refused_lines(&self, seed: u64, refused: &[u32]) -> BTreeSet<String> {
         if refused.is_empty() || self.0.writes.is_empty() {
@@ -154,7 +156,8 @@ impl Scenario {
         self.0.quic
     }
 
-    /// Faults that it spells out and that the `quic` lane cannot carry out: it has no frames to keep, and one socket for a node.
+    /// Faults that it spells out and that the `quic` lane cannot carry out: it has no frames to keep, and one socket
+    /// for a node.
     #[must_use]
     pub fn not_on_quic(&self) -> Vec<&'static str> {
         let said = |is: fn(&What) -> bool| self.0.faults.iter().any(|statement| is(&statement.what));

@@ -3,7 +3,8 @@
 /// One wrong character of so many, at least, is taken for a slip.
 const CHARS_PER_SLIP: usize = 3;
 
-/// ` (did you mean …?)` with the nearest of the names, the first if several are; nothing if none is near. O(names × length²).
+/// ` (did you mean …?)` with the nearest of the names, the first if several are; nothing if none is near. O(names ×
+/// length²).
 #[must_use]
 pub fn did_you_mean<'n>(said: &str, names: impl IntoIterator<Item = &'n str>) -> String {
     let near = |name: &&str| {

@@ -18,8 +18,8 @@ pub struct InvalidPlan {
 }
 
 impl Plan {
-    /// Whether everything in it is in range, in order and possible. Every scenario's plans are; a plan from a file may not be.
-    /// O(plan²) in the number of faults, else O(plan log plan).
+    /// Whether everything in it is in range, in order and possible. Every scenario's plans are; a plan from a file may
+    /// not be. O(plan²) in the number of faults, else O(plan log plan).
     ///
     /// # Errors
     /// Everything that is wrong.

@@ -9,8 +9,8 @@ use tombolo_transport::frame::{Frame, Ranges, RulesRanges};
 /// Verified ranges that are remembered: some 10 MB.
 const KNOWN_MAX: usize = 4_096;
 
-/// Decodes and verifies. A range is sent to many nodes; that the same bytes verify is found out once, since signatures are
-/// most of the cost of a small range.
+/// Decodes and verifies. A range is sent to many nodes; that the same bytes verify is found out once, since signatures
+/// are most of the cost of a small range.
 #[derive(Debug, Default)]
 pub(super) struct Decoder {
     known: BTreeMap<[u8; 32], VerifiedRange>,

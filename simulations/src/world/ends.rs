@@ -1,7 +1,7 @@
 //! How connections end, as QUIC ends them.
 //!
-//! An end that hears nothing for the idle timeout gives up, and tells nobody. An end that was given up answers the next packet
-//! with a reset, if packets pass both ways.
+//! An end that hears nothing for the idle timeout gives up, and tells nobody. An end that was given up answers the next
+//! packet with a reset, if packets pass both ways.
 
 use std::time::Duration;
 

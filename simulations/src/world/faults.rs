@@ -207,8 +207,8 @@ impl World<'_> {
         }
     }
 
-    /// A node that is not healed: dead, cut off, half cut off, or hardly reachable, for ever. If it still runs, it goes on
-    /// with the faults it has, and may bother the survivors.
+    /// A node that is not healed: dead, cut off, half cut off, or hardly reachable, for ever. If it still runs, it goes
+    /// on with the faults it has, and may bother the survivors.
     pub(super) fn abandon(&mut self, node: NodeNo) {
         self.clients_give_up(node);
         let survivors = &self.plan.survivors;

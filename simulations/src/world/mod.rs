@@ -1,8 +1,9 @@
 //! The first lane: engines over a model network, a model disk and model clocks, in virtual time.
 //!
-//! A single-threaded loop over a queue of events. Every frame is bytes, encoded by its sender and decoded and verified by its
-//! receiver; streams have the buffers and windows of the real transport; a step takes as long as its commit takes on the
-//! node's disk, and what arrives meanwhile is taken by the next one, as in the runtime; dialling is `transport`'s own.
+//! A single-threaded loop over a queue of events. Every frame is bytes, encoded by its sender and decoded and verified
+//! by its receiver; streams have the buffers and windows of the real transport; a step takes as long as its commit
+//! takes on the node's disk, and what arrives meanwhile is taken by the next one, as in the runtime; dialling is
+//! `transport`'s own.
 //!
 //! Start with [`run`], then `step.rs` (processes), `net.rs` (connections), `faults.rs`.
 
@@ -223,7 +224,8 @@ impl World<'_> {
         self.plan.survivors.contains(&node)
     }
 
-    /// Whether what passes between two nodes is looked at: never with a member gone bad, in the end only among the survivors.
+    /// Whether what passes between two nodes is looked at: never with a member gone bad, in the end only among the
+    /// survivors.
     fn counts(&self, nodes: [NodeNo; 2]) -> bool {
         !self.is_bad(nodes) && (!self.healed || nodes.iter().all(|node| self.survives(*node)))
     }
@@ -254,8 +256,8 @@ impl World<'_> {
         Err(self.violation(Oracle::Liveness, &format!("did not {what}"), detail))
     }
 
-    /// Reconnects the survivors: with nothing new that must cost a constant and then end. A neighbour that is left unwell may
-    /// still bring something new; then it is tried again.
+    /// Reconnects the survivors: with nothing new that must cost a constant and then end. A neighbour that is left
+    /// unwell may still bring something new; then it is tried again.
     fn silence(&mut self) -> Result<Option<String>, Violation> {
         for _ in 0..SILENCE_TRIES {
             let (before, had) = (self.traffic, self.frontiers());

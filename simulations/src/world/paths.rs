@@ -117,8 +117,8 @@ impl Paths {
         spread.at(random) * factors.fold(1_u32, |all, factor| all.saturating_mul((*factor).max(1)).min(SLOWER_MAX))
     }
 
-    /// When a frame that leaves now arrives: after those before it on this way, the time its bytes take, the latency, and
-    /// a round trip for whatever is lost. Whether anything was lost.
+    /// When a frame that leaves now arrives: after those before it on this way, the time its bytes take, the latency,
+    /// and a round trip for whatever is lost. Whether anything was lost.
     pub(super) fn arrival(
         &mut self,
         (from, to): Way,

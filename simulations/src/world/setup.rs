@@ -45,7 +45,8 @@ thread_local! {
     static PREPARED: RefCell<VecDeque<([u8; 32], Prepared)>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Prepares a plan; `address` says where nodes are dialled. Plans of the same shape share what is prepared: founding and admitting cost more than a short run.
+/// Prepares a plan; `address` says where nodes are dialled. Plans of the same shape share what is prepared: founding
+/// and admitting cost more than a short run.
 ///
 /// # Panics
 /// If a space cannot be founded or a member not admitted: a defect, which the caller catches.

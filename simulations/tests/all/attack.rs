@@ -88,8 +88,8 @@ fn put() -> Write {
     Write::Put { value: Json::parse(br#"{"n":1}"#).expect("JSON"), base: None }
 }
 
-/// Core review 3: the joining entry listed all heads, more than an entry may; its author applied it, everybody else refused
-/// it, and the states were unequal for ever.
+/// Core review 3: the joining entry listed all heads, more than an entry may; its author applied it, everybody else
+/// refused it, and the states were unequal for ever.
 #[test]
 fn more_heads_than_an_entry_may_name_are_joined_in_pieces_and_states_stay_equal() {
     let (mut world, space, heads) = line(77);

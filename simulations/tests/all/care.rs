@@ -194,8 +194,8 @@ fn a_rotten_last_entry_ends_no_exchange() {
     assert_eq!(world.engine(0).counters().failures, 0);
 }
 
-/// Puts an older state of an entity in the place of its row, as if a change had been forgotten; the sums are those of the
-/// rows still, unless it was the disk that forgot.
+/// Puts an older state of an entity in the place of its row, as if a change had been forgotten; the sums are those of
+/// the rows still, unless it was the disk that forgot.
 fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str, disk: bool) {
     let mut row = batch.space(space).expect("readable").expect("held");
     let stored = batch.row(row.no, "x", id).expect("readable").expect("there");

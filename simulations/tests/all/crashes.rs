@@ -1,8 +1,8 @@
 //! Goal: whatever a loss of power leaves of what was not synced, at whichever operation of a commit or of a repair, the
-//! node opens, holds what it acknowledged, nothing half, and goes on. And so it does when an operation fails or the disk is
-//! full; and what a damaged file shows was written.
-//! Method: every operation of a small workload, a part of those of others; with `CRASH_DRAWS=n` all of them, and n images
-//! per random way of losing; with `CRASH_ROT=n` n damaged files of each kind.
+//! node opens, holds what it acknowledged, nothing half, and goes on. And so it does when an operation fails or the
+//! disk is full; and what a damaged file shows was written. Method: every operation of a small workload, a part of
+//! those of others; with `CRASH_DRAWS=n` all of them, and n images per random way of losing; with `CRASH_ROT=n` n
+//! damaged files of each kind.
 
 use tombolo_sim::crashes::{Report, Workload, Wrong, exhaust, exhaust_errors, exhaust_quotas, exhaust_rot};
 use tombolo_sim::plan::Unsynced;

@@ -30,8 +30,8 @@ use crate::versions::Versions;
 
 /// One piece of work for Tombolo and for systems of its kind
 ///
-/// Every system runs as two processes on this machine, with data in a temporary directory (in $TMPDIR: put it on the disk
-/// that matters), each as durable as it is by default. "Tombolo ahead" is how many times better Tombolo is.
+/// Every system runs as two processes on this machine, with data in a temporary directory (in $TMPDIR: put it on the
+/// disk that matters), each as durable as it is by default. "Tombolo ahead" is how many times better Tombolo is.
 #[derive(Parser, Debug)]
 #[command(
     version,

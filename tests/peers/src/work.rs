@@ -22,7 +22,8 @@ pub(crate) struct Work {
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub(crate) struct Shown {
     pub(crate) entities: u64,
-    /// Sum modulo 2^64 of the first eight bytes of SHA-256(id, 0, fields as JSON in the order of their names), hexadecimal.
+    /// Sum modulo 2^64 of the first eight bytes of SHA-256(id, 0, fields as JSON in the order of their names),
+    /// hexadecimal.
     pub(crate) sum: String,
 }
 
@@ -93,7 +94,8 @@ impl Sum {
     }
 }
 
-/// Fields as JSON in the order of their names. All values are strings, booleans and integers: there is one way to write them.
+/// Fields as JSON in the order of their names. All values are strings, booleans and integers: there is one way to write
+/// them.
 pub(crate) fn text(fields: &Map<String, Value>) -> String {
     let ordered: BTreeMap<&String, &Value> = fields.iter().collect();
     serde_json::to_string(&ordered).unwrap_or_default()

@@ -1,7 +1,7 @@
 //! Attacks and loads on real nodes, each with what it may cost: `cargo run --release -p tombolo-tests --bin attack`.
 //!
-//! A row starts nodes of its own in temporary directories, does its worst over loopback, and measures what everybody else
-//! saw meanwhile. [`ROWS`] lists them; the binary prints a table and fails where a bound is not kept.
+//! A row starts nodes of its own in temporary directories, does its worst over loopback, and measures what everybody
+//! else saw meanwhile. [`ROWS`] lists them; the binary prints a table and fails where a bound is not kept.
 
 pub mod entries;
 pub mod http;

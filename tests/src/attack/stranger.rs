@@ -53,7 +53,8 @@ fn address(node: &Node) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], listen.port()))
 }
 
-/// Opens as many streams as it is let and leaves a frame of 5 MiB unfinished on each, on the control stream a short one.
+/// Opens as many streams as it is let and leaves a frame of 5 MiB unfinished on each, on the control stream a short
+/// one.
 async fn leave_unfinished(endpoint: quinn::Endpoint, seed: u64, to: SocketAddr) -> Option<(usize, quinn::Connection)> {
     let connection = shake(&endpoint, seed, to).await?;
     let mut streams = control(&connection).await?;

@@ -1,4 +1,5 @@
-//! What a person types and reads: the commands of the README as they stand there, and what is said when something is wrong.
+//! What a person types and reads: the commands of the README as they stand there, and what is said when something is
+//! wrong.
 
 use std::io::Write as _;
 use std::path::Path;

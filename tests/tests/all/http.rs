@@ -2,8 +2,8 @@
 //! things.
 //!
 //! The stories: one GET of changes in a collection without any took a thread of the server for a second, so two of them
-//! stopped the node; five hundred streams that nobody read took half a megabyte each; ten thousand half requests stood for
-//! ever.
+//! stopped the node; five hundred streams that nobody read took half a megabyte each; ten thousand half requests stood
+//! for ever.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

@@ -1,5 +1,5 @@
-//! Goal: what `docs/simulation.md` tells a newcomer to do works as it says, and `tombolo sim` has the exit codes it promises.
-//! Method: every `sh` block of the page, in order, in one shell; then lines of every kind.
+//! Goal: what `docs/simulation.md` tells a newcomer to do works as it says, and `tombolo sim` has the exit codes it
+//! promises. Method: every `sh` block of the page, in order, in one shell; then lines of every kind.
 
 use std::path::Path;
 use std::process::{Command, Output};

@@ -3,15 +3,15 @@
 //! # On the wire
 //! * The dialler opens one bidirectional stream, *control*; it begins with [`crate::limits::CONTROL_PREAMBLE`], in the
 //!   dialler's direction only.
-//! * Either side opens unidirectional streams, *transfers*, at most [`crate::limits::TRANSFERS_MAX`] at once. Each begins
-//!   with its channel number (u32, little-endian), chosen by who opens it: used once per connection and direction,
-//!   upwards.
+//! * Either side opens unidirectional streams, *transfers*, at most [`crate::limits::TRANSFERS_MAX`] at once. Each
+//!   begins with its channel number (u32, little-endian), chosen by who opens it: used once per connection and
+//!   direction, upwards.
 //! * Then frames: length (u32, little-endian, at least 1), bytes.
 //!
 //! # Who waits for whom
-//! Every stream has a task that reads and one that writes; neither waits for the other. Frames to send wait in a bounded
-//! buffer per channel, and [`Event::Writable`] says how much goes in. Received frames wait in a bounded buffer per
-//! channel; when one is full its stream is not read on and the sender runs dry. No other channel is affected.
+//! Every stream has a task that reads and one that writes; neither waits for the other. Frames to send wait in a
+//! bounded buffer per channel, and [`Event::Writable`] says how much goes in. Received frames wait in a bounded buffer
+//! per channel; when one is full its stream is not read on and the sender runs dry. No other channel is affected.
 
 mod events;
 mod hub;
@@ -240,8 +240,8 @@ impl ConnectionHandle {
         self.hub.finish(channel)
     }
 
-    /// Stops or resumes the delivery of one of the *peer's* transfers. A paused one fills its buffers and then stops the
-    /// sender; control and the other transfers go on. Unknown channels are ignored (`false`).
+    /// Stops or resumes the delivery of one of the *peer's* transfers. A paused one fills its buffers and then stops
+    /// the sender; control and the other transfers go on. Unknown channels are ignored (`false`).
     pub fn set_paused(&self, channel: u32, paused: bool) -> bool {
         self.hub.set_paused(channel, paused)
     }

@@ -57,7 +57,8 @@ async fn write_frames(hub: &Hub, channel: Channel, stream: &mut SendStream) -> R
     loop {
         match hub.next_to_write(channel).await {
             Next::Write(frame) => {
-                // The length fits: longer frames are not queued. Both in one call, or QUIC may send a packet of four bytes.
+                // The length fits: longer frames are not queued. Both in one call, or QUIC may send a packet of four
+                // bytes.
                 let (length, bytes) = ((frame.len() as u32).to_le_bytes(), frame.len());
                 let mut chunks = [Bytes::copy_from_slice(&length), Bytes::from(frame)];
                 stream.write_all_chunks(&mut chunks).await.map_err(write_error)?;

@@ -152,8 +152,8 @@ impl Dialler {
         }
     }
 
-    /// The connection is gone. `good`: the two had something to say to each other; if not it counts as a failure however
-    /// long it stood. `random`: 64 fresh random bits.
+    /// The connection is gone. `good`: the two had something to say to each other; if not it counts as a failure
+    /// however long it stood. `random`: 64 fresh random bits.
     pub fn closed(&mut self, id: TargetId, now: Duration, good: bool, random: u64) {
         if let Some(entry) = self.targets.get_mut(&id)
             && let State::Connected { since } = entry.state

@@ -1,8 +1,8 @@
 //! Frames: what two nodes say to each other. A kind byte, a flag byte, then the payload in postcard.
 //!
-//! The codec is bounded: every kind has its largest size, nothing is allocated beyond what the frame holds, or, if it is
-//! packed, beyond what so many bytes can become and the kind's largest size. A frame of
-//! an unknown kind is skipped, unless its flag says that it must be understood.
+//! The codec is bounded: every kind has its largest size, nothing is allocated beyond what the frame holds, or, if it
+//! is packed, beyond what so many bytes can become and the kind's largest size. A frame of an unknown kind is skipped,
+//! unless its flag says that it must be understood.
 
 mod messages;
 mod packing;
@@ -179,7 +179,8 @@ impl Frame {
         out
     }
 
-    /// The frame's bytes, packed if that makes a frame of entries smaller: for peers that take it (see [`offers_packing`]).
+    /// The frame's bytes, packed if that makes a frame of entries smaller: for peers that take it (see
+    /// [`offers_packing`]).
     #[must_use]
     pub fn encode_packed(&self) -> Vec<u8> {
         let plain = self.encode();

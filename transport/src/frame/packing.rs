@@ -1,7 +1,7 @@
 //! Frames of entries take a third of their bytes when packed: entries that follow each other are much alike.
 //!
-//! A node that takes packed frames says so in its [`Hello`]; who has not said so gets them plain. The payload of a packed
-//! frame is the length of the plain one (`u32` little-endian) and an LZ4 block.
+//! A node that takes packed frames says so in its [`Hello`]; who has not said so gets them plain. The payload of a
+//! packed frame is the length of the plain one (`u32` little-endian) and an LZ4 block.
 
 use tombolo_crdt::entry::Ext;
 
@@ -9,8 +9,8 @@ use super::{FrameError, Hello, limit};
 
 /// Bytes of a payload from which on packing is tried. A lone small entry has little that repeats, and is in a hurry.
 const PACK_BYTES_MIN: usize = 1024;
-/// Bytes that a packed byte stands for at most. LZ4 could do 255, and entries, of which a fifth is hashes, need five; what a
-/// hostile peer makes a receiver work through is to cost it bytes.
+/// Bytes that a packed byte stands for at most. LZ4 could do 255, and entries, of which a fifth is hashes, need five;
+/// what a hostile peer makes a receiver work through is to cost it bytes.
 const GROWTH_MAX: usize = 16;
 /// Bytes of the length before a block.
 const LENGTH_BYTES: usize = 4;
@@ -29,7 +29,8 @@ pub fn offers_packing(hello: &Hello) -> bool {
     hello.ext.iter().any(|ext| ext.id == TAKES_PACKED)
 }
 
-/// The payload, packed; `None` where that saves less than an eighth, or more than a receiver believes. About a nanosecond per byte.
+/// The payload, packed; `None` where that saves less than an eighth, or more than a receiver believes. About a
+/// nanosecond per byte.
 pub(super) fn pack(payload: &[u8]) -> Option<Vec<u8>> {
     if payload.len() < PACK_BYTES_MIN {
         return None;
@@ -40,8 +41,8 @@ pub(super) fn pack(payload: &[u8]) -> Option<Vec<u8>> {
     (packed.len() < payload.len() - payload.len() / 8 && payload.len() <= block * GROWTH_MAX).then_some(packed)
 }
 
-/// The payload that was packed. Allocates what its length says, once that is within the limit of the kind and not beyond
-/// what so many bytes may become.
+/// The payload that was packed. Allocates what its length says, once that is within the limit of the kind and not
+/// beyond what so many bytes may become.
 pub(super) fn unpack(kind: u8, packed: &[u8]) -> Result<Vec<u8>, FrameError> {
     let malformed = FrameError::Malformed { kind };
     let (length, block) = lz4_flex::block::uncompressed_size(packed).map_err(|_| malformed)?;

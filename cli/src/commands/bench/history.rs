@@ -189,8 +189,8 @@ impl Measured {
     }
 }
 
-/// The longest history against the shortest, in turn. After one change all fields have one origin in the row, later each
-/// has its own, so the row is longer: its length is told.
+/// The longest history against the shortest, in turn. After one change all fields have one origin in the row, later
+/// each has its own, so the row is longer: its length is told.
 fn against(chained: &Chained, snapshot: &Snapshot, longest: u64, rounds: u64) -> Result<Vec<Figure>, CliError> {
     let (one, many) = (Case::new(chained, 1, 0)?, Case::new(chained, longest, 0)?);
     let mut times: [Times; 4] = Default::default();

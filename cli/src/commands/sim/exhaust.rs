@@ -19,8 +19,8 @@ Exit codes: 0 everything held, 1 something was violated, 64 wrong usage,
 
 /// Crash at every single disk operation of a small workload, and let each one fail once
 ///
-/// Two nodes write, exchange and write again. The power is cut after every write and sync of one of them, and the node is
-/// started on what may be left then; each operation fails once; the disk is full at each block.
+/// Two nodes write, exchange and write again. The power is cut after every write and sync of one of them, and the node
+/// is started on what may be left then; each operation fails once; the disk is full at each block.
 #[derive(clap::Args, Debug)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct ExhaustArgs {

@@ -59,8 +59,8 @@ pub(crate) struct RunArgs {
     /// Seeds: 17, 0..2000 (the last one left out), 500.. (until the time is up), 3,10..20
     #[arg(long, value_name = "SEEDS", default_value = "0..100")]
     seeds: Seeds,
-    /// No run begins after this time, as in 5m; says how many seeds there were until then. Seeds without an end (0..) that it
-    /// cuts are fine; a range with an end that was not run to it is inconclusive
+    /// No run begins after this time, as in 5m; says how many seeds there were until then. Seeds without an end (0..)
+    /// that it cuts are fine; a range with an end that was not run to it is inconclusive
     #[arg(long, value_name = "TIME", value_parser = duration::parse)]
     time_budget: Option<Duration>,
     /// The Kth of N parts of the seeds: those with seed % N = K - 1

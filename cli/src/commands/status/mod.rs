@@ -14,8 +14,8 @@ pub(super) use page::render_space;
 
 /// Show spaces, members, lag, and what needs a human
 ///
-/// A line per member: name, role, whether it is connected, and what it lacks of what this node holds. What needs a human
-/// follows, each line with a `!`. With --json everything the node knows about itself.
+/// A line per member: name, role, whether it is connected, and what it lacks of what this node holds. What needs a
+/// human follows, each line with a `!`. With --json everything the node knows about itself.
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:\n  tombolo status\n  tombolo status --json")]
 pub(crate) struct StatusArgs {}

@@ -146,7 +146,8 @@ fn read_deps(input: &mut Cursor<'_>) -> Result<Vec<ChangeHash>, ChangeError> {
 /// What messages that are there for their length are made of.
 pub(super) const PADDING: u8 = b' ';
 
-/// The contents of a chunk up to the table of columns, with a message of `padding` bytes. The dependencies must be sorted.
+/// The contents of a chunk up to the table of columns, with a message of `padding` bytes. The dependencies must be
+/// sorted.
 pub(super) fn write_header(own: &Own, actors: &Actors, padding: usize) -> Vec<u8> {
     debug_assert!(own.deps.is_sorted_by(|a, b| a < b), "dependencies are ascending, each once");
     let mut out = Vec::with_capacity(128);

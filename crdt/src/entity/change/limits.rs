@@ -1,8 +1,8 @@
 //! What a change and an entry may stand for: limits of the verdict, counted in operations and not in bytes alone.
 //!
 //! Runs make a few bytes stand for any number of operations, so the size of a chunk bounds nothing by itself. Each
-//! operation takes about a hundred bytes of memory and some 0.1 µs to read: whoever wants others to do that work sends a
-//! byte for it.
+//! operation takes about a hundred bytes of memory and some 0.1 µs to read: whoever wants others to do that work sends
+//! a byte for it.
 
 use super::{Change, ChangeError};
 use crate::entity::doc::{Key, Operation};

@@ -1,9 +1,9 @@
 //! Automerge change chunks: bytes to [`Change`] and back, both ours.
 //!
-//! A chunk is read once, front to back. What a length or a count says is never believed before the bytes are there, what
-//! runs expand to is bounded by the bytes of the chunk ([`CHANGE_OPERATIONS_MAX`]), and every encoding has exactly one
-//! accepted form, the one Automerge 0.12 writes: two different chunks are two different changes. Automerge itself sees
-//! no byte from outside. In tests and simulations it encodes every local change a second time, to the same bytes.
+//! A chunk is read once, front to back. What a length or a count says is never believed before the bytes are there,
+//! what runs expand to is bounded by the bytes of the chunk ([`CHANGE_OPERATIONS_MAX`]), and every encoding has exactly
+//! one accepted form, the one Automerge 0.12 writes: two different chunks are two different changes. Automerge itself
+//! sees no byte from outside. In tests and simulations it encodes every local change a second time, to the same bytes.
 
 mod bytes;
 mod chunk;
@@ -27,7 +27,8 @@ use super::doc::Operation;
 use super::id::{NUMBER_END, OpId};
 use crate::{ChangeHash, FeedId};
 
-/// Why bytes are not a change. The author's fault; nothing changed. All but [`ChangeError::Unknown`] are refused(structure).
+/// Why bytes are not a change. The author's fault; nothing changed. All but [`ChangeError::Unknown`] are
+/// refused(structure).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChangeError {
@@ -38,12 +39,13 @@ pub enum ChangeError {
     /// Not exactly one chunk of type 1: other magic or type, cut off, or bytes behind it.
     #[error("not exactly one change chunk")]
     Chunk,
-    /// Cut off inside, a number over 64 bits, text that is not UTF-8, a deflated column, columns of different lengths, an
-    /// actor that is not listed, or half an id.
+    /// Cut off inside, a number over 64 bits, text that is not UTF-8, a deflated column, columns of different lengths,
+    /// an actor that is not listed, or half an id.
     #[error("not decodable")]
     Undecodable,
-    /// Another encoding of what the chunk says, and not the one accepted: a wrong checksum, a number or a run in another
-    /// than its shortest form, lists out of order, an unused actor, an unknown or empty column, bytes left over.
+    /// Another encoding of what the chunk says, and not the one accepted: a wrong checksum, a number or a run in
+    /// another than its shortest form, lists out of order, an unused actor, an unknown or empty column, bytes left
+    /// over.
     #[error("not in canonical form")]
     NotCanonical,
     /// Made by another actor than its feed's, or naming an actor that cannot be a feed.
@@ -52,8 +54,8 @@ pub enum ChangeError {
     /// A counter or sequence number of 0 or from 2³¹ on, dependencies or predecessors twice, or a malformed operation.
     #[error("a number or an operation is out of range")]
     Range,
-    /// An operation this version does not know, rich-text marks among them. A newer version may. The other operations are
-    /// well formed; columns and actors that only such an operation can need are not looked at.
+    /// An operation this version does not know, rich-text marks among them. A newer version may. The other operations
+    /// are well formed; columns and actors that only such an operation can need are not looked at.
     #[error("an operation of an unknown kind")]
     Unknown,
 }
@@ -88,7 +90,8 @@ impl Change {
         (bytes.len() <= CHANGE_BYTES_MAX).then(|| chunk::open(bytes).ok()).flatten().map(|(hash, _)| hash)
     }
 
-    /// What [`Change::parse`] gives, as long as it takes at most some `memory` bytes; `None`: it takes more, or has more than a change may.
+    /// What [`Change::parse`] gives, as long as it takes at most some `memory` bytes; `None`: it takes more, or has
+    /// more than a change may.
     pub(crate) fn parse_within(bytes: &[u8], actor: FeedId, memory: usize) -> Option<Result<Self, ChangeError>> {
         let all = Budget::of(bytes.len());
         let budget = Budget {
@@ -118,8 +121,8 @@ impl Change {
         Ok(Self { hash, actor, seq, start_op, deps, bytes: bytes.to_vec(), ops })
     }
 
-    /// Encodes a change of our own. The caller vouches for the numbers, and that the predecessors are sorted. A change that
-    /// stands for more than its bytes allow gets a message of spaces that makes up for them.
+    /// Encodes a change of our own. The caller vouches for the numbers, and that the predecessors are sorted. A change
+    /// that stands for more than its bytes allow gets a message of spaces that makes up for them.
     pub(crate) fn build(mut own: Own) -> Result<Self, ChangeError> {
         if own.start_op == 0 {
             return Err(ChangeError::Range);

@@ -5,8 +5,8 @@ use super::*;
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
-    /// The gate asks for it: nothing that a node writes is refused for that, and as the past is that of the change's own
-    /// dependencies, every node finds the same.
+    /// The gate asks for it: nothing that a node writes is refused for that, and as the past is that of the change's
+    /// own dependencies, every node finds the same.
     #[test]
     fn what_a_node_writes_begins_right_above_its_past(events in events(3, 30), choices in prop::collection::vec(any::<Index>(), 1..9)) {
         let mut world = World::new(3);

@@ -337,8 +337,8 @@ fn cases() -> Vec<Case> {
         Case { what, op, answer }
     };
     use Answer::{Applied, NotInPast};
-    // Feed 0 makes h (1), i (2), the list l (3) with one element (4); feed 1 h (5), and concurrently feed 2 other keys (5 to
-    // 9), on which the change is made.
+    // Feed 0 makes h (1), i (2), the list l (3) with one element (4); feed 1 h (5), and concurrently feed 2 other keys
+    // (5 to 9), on which the change is made.
     let (list, elem) = (id(3, 0), id(4, 0));
     vec![
         case("in an object that never existed", id(4, 1), key("h"), false, vec![], NotInPast),

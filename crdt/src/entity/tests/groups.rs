@@ -91,8 +91,8 @@ fn same(one: &[Slot<'_>], other: &[Slot<'_>]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(a, b)| a.holder == b.holder && std::ptr::eq(a.ops, b.ops))
 }
 
-/// What one pass over a group finds is what every map of it says when it is asked for each key. Goes into all groups, and
-/// says how many had several maps.
+/// What one pass over a group finds is what every map of it says when it is asked for each key. Goes into all groups,
+/// and says how many had several maps.
 fn check_group(doc: &Doc, group: &[OpId]) -> usize {
     let (keys, all) = (doc.keys(group), doc.all_slots(group));
     assert!(all.keys().eq(keys.iter()) && doc.has_keys(group) != keys.is_empty());

@@ -63,8 +63,8 @@ proptest! {
     }
 }
 
-/// Below tens of thousands of values as many more, then those overwritten by one operation. As equal values they take a hundred
-/// bytes.
+/// Below tens of thousands of values as many more, then those overwritten by one operation. As equal values they take a
+/// hundred bytes.
 #[test]
 fn tens_of_thousands_of_values_come_and_go() {
     let (other, low) = (puts(3, "z", 60_000, None), puts(1, "k", 60_000, None));

@@ -20,7 +20,8 @@ fn ids(seq: &Seq) -> Vec<OpId> {
     seq.iter().map(|elem| elem.id).collect()
 }
 
-/// A run of insertions: after which element, by whom, how much later than the last, how many, each after the one before.
+/// A run of insertions: after which element, by whom, how much later than the last, how many, each after the one
+/// before.
 type Run = (Index, usize, u64, usize, bool);
 
 proptest! {

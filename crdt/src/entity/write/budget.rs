@@ -1,5 +1,5 @@
-//! What planning one change may take, however little asks for it: a patch of a few hundred bytes can ask for any amount of
-//! copies, and a long one can look at all of the entity once per operation.
+//! What planning one change may take, however little asks for it: a patch of a few hundred bytes can ask for any amount
+//! of copies, and a long one can look at all of the entity once per operation.
 
 use super::{WriteError, Writer};
 use crate::entity::change::{CHANGE_BYTES_MAX, Weight};
@@ -91,8 +91,8 @@ impl Writer<'_> {
         self.used.visits + self.state.doc.visits.count()
     }
 
-    /// Fails once planning has looked at more than it may. To be asked before each step that looks at what it did not ask
-    /// for by its own length: a step costs at most what the entity is large.
+    /// Fails once planning has looked at more than it may. To be asked before each step that looks at what it did not
+    /// ask for by its own length: a step costs at most what the entity is large.
     pub(super) fn afford(&self) -> Result<(), WriteError> {
         if self.visits() > self.used.visits_max { Err(WriteError::TooMuchWork) } else { Ok(()) }
     }

@@ -39,8 +39,9 @@ pub enum WriteError {
     /// The entity's view would have this many bytes, and more than before.
     #[error("the entity would have {0} bytes, more than 1 MiB and than it has")]
     TooLarge(usize),
-    /// The change itself would have more bytes, operations, replaced values or bytes of keys than [`super::Change`] may:
-    /// [`super::CHANGE_BYTES_MAX`], [`super::CHANGE_OPERATIONS_MAX`] of the next two, [`super::CHANGE_KEY_BYTES_MAX`].
+    /// The change itself would have more bytes, operations, replaced values or bytes of keys than [`super::Change`]
+    /// may: [`super::CHANGE_BYTES_MAX`], [`super::CHANGE_OPERATIONS_MAX`] of the next two,
+    /// [`super::CHANGE_KEY_BYTES_MAX`].
     #[error(
         "the change would have {operations} operations and be over a limit: it may have 1 MiB, 262144 operations that \
          replace as many values, and 4 MiB of keys"
@@ -49,8 +50,8 @@ pub enum WriteError {
         /// Values set or removed, elements of lists each.
         operations: usize,
     },
-    /// Planning would take more visits to the entity than [`PLAN_VISITS_MAX`], or `copy` and `move` would carry more than
-    /// the entity held and 256 KiB.
+    /// Planning would take more visits to the entity than [`PLAN_VISITS_MAX`], or `copy` and `move` would carry more
+    /// than the entity held and 256 KiB.
     #[error("the write asks for more work than one write may: send it in several, or PUT the result")]
     TooMuchWork,
     /// Not a JSON Pointer.
@@ -77,8 +78,8 @@ pub enum WriteError {
     /// A `move` of a value into itself.
     #[error("`{0}` cannot be moved into itself")]
     MoveIntoItself(String),
-    /// The entity has used up its 2³¹ operations, but for the [`NUMBERS_RESERVED`] that are kept for deletes and for the
-    /// PUT of `{}`. Nobody's fault.
+    /// The entity has used up its 2³¹ operations, but for the [`NUMBERS_RESERVED`] that are kept for deletes and for
+    /// the PUT of `{}`. Nobody's fault.
     #[error("the entity has used up its 2147483648 operations: write it under a new id, and delete this one")]
     Exhausted,
     /// A write before this one failed. The caller's defect.
@@ -147,8 +148,8 @@ impl<'a> Writer<'a> {
         Ok(self.draft()?.map(|draft| draft.settle(provenance, journal)))
     }
 
-    /// The change, before its place in feed and journal is known, or `None` if the writes changed nothing. All that takes
-    /// long is done then.
+    /// The change, before its place in feed and journal is known, or `None` if the writes changed nothing. All that
+    /// takes long is done then.
     pub fn draft(self) -> Result<Option<Draft>, WriteError> {
         if self.spent {
             return Err(WriteError::Spent);

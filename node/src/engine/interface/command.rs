@@ -15,8 +15,8 @@ use crate::engine::space::planning::Planned;
 pub enum Command {
     /// Writes to entities of one space.
     Write(WriteCommand),
-    /// What is left of a [`Command::Write`] that is not atomic, with what became of the writes before: made by a step that
-    /// had no work left.
+    /// What is left of a [`Command::Write`] that is not atomic, with what became of the writes before: made by a step
+    /// that had no work left.
     Rest(WriteCommand, Vec<Result<Written, Refusal>>),
     /// A write whose body has so many bytes, which may be answered by [`Reply::Plan`].
     Offer(WriteCommand, usize),

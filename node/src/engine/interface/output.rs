@@ -60,8 +60,8 @@ pub struct Outputs {
     pub cost: StepCost,
 }
 
-/// What a step leaves to the next because its work was spent. The engine keeps it, and the caller bounds it by what it hands
-/// in meanwhile.
+/// What a step leaves to the next because its work was spent. The engine keeps it, and the caller bounds it by what it
+/// hands in meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Left {
     /// Nothing.
@@ -78,8 +78,8 @@ pub enum Left {
 pub struct StepCost {
     /// Nanoseconds that it takes at most on one slow core in a release build.
     pub work: u64,
-    /// That of the largest piece: an input, an entry or a slice of care, which are done whole. A step does at most one more
-    /// than its work.
+    /// That of the largest piece: an input, an entry or a slice of care, which are done whole. A step does at most one
+    /// more than its work.
     pub largest: u64,
     /// What most of it was: inputs, entries, operations, rows, history, care.
     pub what: &'static str,

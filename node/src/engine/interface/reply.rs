@@ -47,8 +47,8 @@ pub enum Refusal {
     /// This node's role does not allow it.
     #[error("this node's role in the space ({0}) does not allow it")]
     Role(&'static str),
-    /// Every node would refuse the entry, this one included: by its bytes, or because the rules that it states, or what it
-    /// was made on, do not allow it.
+    /// Every node would refuse the entry, this one included: by its bytes, or because the rules that it states, or what
+    /// it was made on, do not allow it.
     #[error("every node would refuse this entry ({}): nothing was written", .0.name())]
     Verdict(Verdict),
     /// A name breaks its limits.

@@ -7,8 +7,8 @@ use crate::engine::peers::conn::Conns;
 /// Clocks that differ by less are not spoken of (one minute, in ms): what people set by hand, and a Hello's way.
 pub const CLOCK_OFF_MILLIS: u64 = 60_000;
 
-/// By how many milliseconds this node's clock is ahead (behind: negative), if most of at least two peers agree that it is off.
-/// One peer alone may be off itself. O(connections).
+/// By how many milliseconds this node's clock is ahead (behind: negative), if most of at least two peers agree that it
+/// is off. One peer alone may be off itself. O(connections).
 pub(in crate::engine) fn own_clock_off(conns: &Conns) -> Option<i64> {
     let told = conns.values().filter(|conn| conn.hello.is_some());
     let by_peer: BTreeMap<_, i64> = told.map(|conn| (conn.peer, conn.clock_skew)).collect();

@@ -1,5 +1,5 @@
-//! What members last said of themselves in a hello: name and addresses, which may have changed since they joined. And whether
-//! a key runs twice.
+//! What members last said of themselves in a hello: name and addresses, which may have changed since they joined. And
+//! whether a key runs twice.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;

@@ -1,7 +1,7 @@
 //! The exchange: who says what to whom, after a commit. Compares digests, then frontiers, then acknowledges.
 //!
-//! Frames that arrive only change what is known of the peer (`hearing.rs`); what has to be said follows from that and from
-//! what is durable ([`Engine::exchange`]).
+//! Frames that arrive only change what is known of the peer (`hearing.rs`); what has to be said follows from that and
+//! from what is durable ([`Engine::exchange`]).
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -116,8 +116,8 @@ impl Engine {
         stalled
     }
 
-    /// Sessions in which something may have to be said: something has happened in them, their time has come, or they have to
-    /// hear at once of what moved. And the spaces all of whose sessions are among them.
+    /// Sessions in which something may have to be said: something has happened in them, their time has come, or they
+    /// have to hear at once of what moved. And the spaces all of whose sessions are among them.
     fn visits(&mut self, now: Now, have_wait: Duration, after: &mut After) -> (BTreeSet<SessionId>, BTreeSet<SpaceId>) {
         let mut visits = std::mem::take(&mut after.touched);
         // A frame may name a space of which there is no session.
@@ -196,8 +196,8 @@ impl Engine {
     }
 }
 
-/// Watches for a session in which both have spoken, frontiers differ and nothing is on its way. What one believes of the
-/// other is wrong then, and is stated anew on another connection. Whether its time has come.
+/// Watches for a session in which both have spoken, frontiers differ and nothing is on its way. What one believes of
+/// the other is wrong then, and is stated anew on another connection. Whether its time has come.
 fn watch(session: &mut Session, space: &Space, patience: &mut Duration, now: Now) -> bool {
     if session.known().is_none() || session.sending.is_moving() {
         session.stalled_at = None;

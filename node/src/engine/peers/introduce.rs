@@ -1,5 +1,5 @@
-//! Introducing: what two nodes say of each other before they exchange anything. Which connection stays, which spaces both
-//! hold, whose rules are offered, what is asked to be joined.
+//! Introducing: what two nodes say of each other before they exchange anything. Which connection stays, which spaces
+//! both hold, whose rules are offered, what is asked to be joined.
 
 use std::collections::BTreeSet;
 
@@ -66,8 +66,9 @@ impl Engine {
         }
     }
 
-    /// Names spaces to peers whose roster holds them, begins sessions, offers rules, asks to join: on the connections that
-    /// have said hello, and for the spaces whose rules changed. O(those connections × spaces + those spaces × connections).
+    /// Names spaces to peers whose roster holds them, begins sessions, offers rules, asks to join: on the connections
+    /// that have said hello, and for the spaces whose rules changed. O(those connections × spaces + those spaces ×
+    /// connections).
     pub(in crate::engine) fn introduce(&mut self, after: &mut After) {
         let Introduce { greeted, named, spaces: changed, joins: asked } = std::mem::take(&mut after.introduce);
         for id in &greeted {

@@ -1,7 +1,7 @@
 //! What belongs to connections: who is there, what each knows of the other, what has to be said.
 //!
-//! Nothing here reads or writes a row, or decides on an entry: of a space only what has been settled and what moved is asked.
-//! Start at [`exchange`], which runs after every commit; `session` is one space on one connection.
+//! Nothing here reads or writes a row, or decides on an entry: of a space only what has been settled and what moved is
+//! asked. Start at [`exchange`], which runs after every commit; `session` is one space on one connection.
 
 pub(in crate::engine) mod acks;
 pub(in crate::engine) mod agenda;

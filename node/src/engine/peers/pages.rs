@@ -20,11 +20,11 @@ const LENGTH_BYTES: usize = 3;
 const _: () =
     assert!(RULES_PAGE_BYTES + RANGE_BYTES <= GUEST_FRAME_BYTES_MAX, "a page is a frame that guests may send");
 
-/// The pages of a space that are still to be sent: per rules feed the next entry, by the journal position it has here, which
-/// is an order in which it can be judged.
+/// The pages of a space that are still to be sent: per rules feed the next entry, by the journal position it has here,
+/// which is an order in which it can be judged.
 ///
-/// Of each feed goes what lies before its last applied entry: later ones build on earlier ones. What was refused after that
-/// is offered to nobody, or one member could keep out everybody.
+/// Of each feed goes what lies before its last applied entry: later ones build on earlier ones. What was refused after
+/// that is offered to nobody, or one member could keep out everybody.
 #[derive(Debug)]
 pub(in crate::engine) struct Pages {
     space: SpaceId,

@@ -1,8 +1,8 @@
 //! Who is no member yet: how long its connection may stand, and what it may send.
 //!
-//! A connection is a stranger's until both sides have named a space. It is a guest's meanwhile if a roster held here names
-//! its key, if it was asked to let this node join, or if it has named a space that is held or being joined here, so that it
-//! may offer rules that make it a member. Whoever is none of this within [`STRANGER_WAIT`] is let go.
+//! A connection is a stranger's until both sides have named a space. It is a guest's meanwhile if a roster held here
+//! names its key, if it was asked to let this node join, or if it has named a space that is held or being joined here,
+//! so that it may offer rules that make it a member. Whoever is none of this within [`STRANGER_WAIT`] is let go.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

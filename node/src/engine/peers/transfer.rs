@@ -17,8 +17,8 @@ use crate::store::{Snapshot, StoreError};
 
 /// A transfer frame is closed when it holds this many bytes (512 KiB).
 const FRAME_BYTES: usize = 512 * 1024;
-/// Bytes that are read in one step for all sessions together (4 MiB, a frame more): some 15 ms. A look for the next entry of
-/// a feed counts [`LOOK_BYTES`].
+/// Bytes that are read in one step for all sessions together (4 MiB, a frame more): some 15 ms. A look for the next
+/// entry of a feed counts [`LOOK_BYTES`].
 pub(in crate::engine) const STEP_READ_BYTES: usize = 4 << 20;
 /// Time of a look in the store, in bytes read: some 4 µs.
 const LOOK_BYTES: usize = 1 << 10;
@@ -28,8 +28,8 @@ const ROTTEN_MAX: u64 = 16;
 const RANGE_ENVELOPE_BYTES: usize = 512;
 
 /// Fills the room on a session's transfer stream. Rules go first; then one cursor per lagging feed, by the journal
-/// position of its next entry, which is an order in which they can be settled. `left`: bytes that this step may still read;
-/// when they are used up the session is to be visited again.
+/// position of its next entry, which is an order in which they can be settled. `left`: bytes that this step may still
+/// read; when they are used up the session is to be visited again.
 pub(in crate::engine) fn pump(
     space: &Space,
     session: &mut Session,
@@ -92,7 +92,8 @@ pub(in crate::engine) fn pump(
     Ok(())
 }
 
-/// What cannot be read is not sent: a feed with a damaged entry must not stop the others. Who lacks it gets it elsewhere.
+/// What cannot be read is not sent: a feed with a damaged entry must not stop the others. Who lacks it gets it
+/// elsewhere.
 pub(in crate::engine) fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
     match read {
         Err(error @ StoreError::Corrupt { .. }) => {
@@ -106,8 +107,8 @@ pub(in crate::engine) fn unless_damaged<T>(read: Result<Option<T>, StoreError>) 
 /// Feeds by (rules before data, journal position of the next entry, feed), first first.
 type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
 
-/// The next entry of lagging feeds: of all, or of as many as half of what the step may read allows. At least one: whose turn
-/// is first gets further.
+/// The next entry of lagging feeds: of all, or of as many as half of what the step may read allows. At least one: whose
+/// turn is first gets further.
 fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, left: &mut usize) -> Result<Cursors, StoreError> {
     let mut heap = BinaryHeap::new();
     let enough = *left / 2;
@@ -130,8 +131,8 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, left: &mut
     Ok(heap)
 }
 
-/// The held entries of a feed right after its settled ones, up to the first seal among them: what has to go along where a
-/// sealed run is settled in part only. `None`: none of them is sealed.
+/// The held entries of a feed right after its settled ones, up to the first seal among them: what has to go along where
+/// a sealed run is settled in part only. `None`: none of them is sealed.
 fn held_run(id: FeedId, settled: u64, snapshot: &Snapshot) -> Result<Option<(Vec<ByteBuf>, Signature)>, StoreError> {
     let mut entries = Vec::new();
     while let Some(row) = snapshot.held_entry(id, settled + 1 + entries.len() as u64)? {
@@ -205,8 +206,8 @@ pub(in crate::engine) fn seq_at(snapshot: &Snapshot, position: Position, journal
     Ok(low)
 }
 
-/// Whether an entry is known to have been settled when the journal stood at `journal`. Of one that cannot be read the next
-/// that can tells, up to `last`.
+/// Whether an entry is known to have been settled when the journal stood at `journal`. Of one that cannot be read the
+/// next that can tells, up to `last`.
 fn settled_at(snapshot: &Snapshot, position: Position, last: u64, journal: u64) -> Result<bool, StoreError> {
     for seq in position.seq..=last.min(position.seq.saturating_add(ROTTEN_MAX)) {
         match snapshot.entry_journal(position.feed, seq) {

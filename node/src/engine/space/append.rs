@@ -105,8 +105,8 @@ pub(in crate::engine) fn seal(
 }
 
 impl Work<'_> {
-    /// Appends an own entry to `feed`, which is one of this process's feeds. The entry's `seq` is the next, and `verdict` is
-    /// what it was judged to be.
+    /// Appends an own entry to `feed`, which is one of this process's feeds. The entry's `seq` is the next, and
+    /// `verdict` is what it was judged to be.
     pub(in crate::engine) fn append(
         &mut self,
         space: &mut Space,

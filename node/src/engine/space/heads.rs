@@ -1,5 +1,5 @@
-//! Heads of a space's data entries: applied ones that no applied one names or follows. The next own entry names them. One
-//! that lies in another's past by way of a refused entry does no harm.
+//! Heads of a space's data entries: applied ones that no applied one names or follows. The next own entry names them.
+//! One that lies in another's past by way of a refused entry does no harm.
 
 use std::collections::{BTreeMap, BTreeSet};
 

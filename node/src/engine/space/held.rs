@@ -39,8 +39,8 @@ pub(in crate::engine) struct Held {
 }
 
 impl Held {
-    /// Takes note of a held entry. `opening`: bytes of its feed's opening if nothing of the feed is settled. A feed that is
-    /// new here is in work until [`Held::block`] or [`Held::wake`].
+    /// Takes note of a held entry. `opening`: bytes of its feed's opening if nothing of the feed is settled. A feed
+    /// that is new here is in work until [`Held::block`] or [`Held::wake`].
     pub(in crate::engine) fn insert(&mut self, feed: FeedId, seq: u64, bytes: usize, opening: usize) {
         let is_new = !self.feeds.contains_key(&feed);
         let bytes_before = self.unplace(feed);
@@ -229,8 +229,8 @@ impl Held {
         self.wake_those(waits);
     }
 
-    /// What has to go so that the buffer is within its bound: the highest entry of the largest feed that waits, again and
-    /// again. Never an entry that may be settled now, unless there are no others.
+    /// What has to go so that the buffer is within its bound: the highest entry of the largest feed that waits, again
+    /// and again. Never an entry that may be settled now, unless there are no others.
     pub(in crate::engine) fn surplus(&self) -> Option<(FeedId, u64)> {
         if self.entries <= HELD_ENTRIES_MAX && self.bytes <= HELD_BYTES_MAX {
             return None;

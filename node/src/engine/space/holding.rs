@@ -15,8 +15,8 @@ use crate::store::{HeldRow, StoreError};
 const FEED_BYTES: usize = 400;
 
 impl Work<'_> {
-    /// Settles what was held and can be settled now, and what that sets free, as long as the step has work left. What is left
-    /// over stays on the work list.
+    /// Settles what was held and can be settled now, and what that sets free, as long as the step has work left. What
+    /// is left over stays on the work list.
     pub(in crate::engine) fn drain_held(&mut self, space: &mut Space, taken: &mut Taken) -> Result<(), StoreError> {
         while let Some(id) = space.held.next() {
             while let Some(mut candidate) = self.next_held(space, id)? {

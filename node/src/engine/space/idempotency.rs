@@ -21,8 +21,8 @@ pub(in crate::engine) fn in_entry(space: SpaceId, key: &Idempotency) -> [u8; 16]
     Tagged::new(tag::IDEMPOTENCY).bytes(space.as_bytes()).bytes(&key.key).finish16()
 }
 
-/// The answer given before, if the key was used for the same body. Refused, if there was one and it cannot be read: what
-/// was asked for has been done.
+/// The answer given before, if the key was used for the same body. Refused, if there was one and it cannot be read:
+/// what was asked for has been done.
 pub(in crate::engine) fn replay(batch: &Batch<'_>, key: &Idempotency) -> Result<Option<WriteOutcome>, Fault> {
     let row = match batch.idempotency(&key.key) {
         Err(StoreError::Corrupt { detail, .. }) => return Err(unreadable(detail).into()),

@@ -21,8 +21,8 @@ use crate::engine::space::{Feed, Space};
 use crate::store::StoreError;
 
 impl Work<'_> {
-    /// Judges the entry that comes next in `feed`. `read`: its changes, as far as they have been read. What it costs is said
-    /// at [`judge`] and [`past::clock_at`].
+    /// Judges the entry that comes next in `feed`. `read`: its changes, as far as they have been read. What it costs is
+    /// said at [`judge`] and [`past::clock_at`].
     ///
     /// # Errors
     /// [`StoreError`]: the store cannot be read. Nothing is decided.
@@ -137,8 +137,8 @@ impl Past for Here<'_, '_> {
 }
 
 impl Here<'_, '_> {
-    /// What is known of an entity's changes is damaged where this one needs it. That is this entity's matter alone: it is
-    /// frozen, and the entry waits. Changes that need nothing of what is damaged go on.
+    /// What is known of an entity's changes is damaged where this one needs it. That is this entity's matter alone: it
+    /// is frozen, and the entry waits. Changes that need nothing of what is damaged go on.
     fn damaged<T>(&mut self, change: &EntityChange, error: StoreError) -> Result<Known<T>, StoreError> {
         let StoreError::Corrupt { .. } = error else { return Err(error) };
         let (collection, id) = (change.collection.clone(), change.id.clone());

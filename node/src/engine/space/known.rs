@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use tombolo_crdt::FeedId;
 use tombolo_crdt::frontier::Frontier;
 
-/// How far a peer is settled in the feeds known here. A feed that is not named is settled there as far as here, so a peer
-/// in step takes no memory, however many feeds there are. 24 bytes per feed that differs.
+/// How far a peer is settled in the feeds known here. A feed that is not named is settled there as far as here, so a
+/// peer in step takes no memory, however many feeds there are. 24 bytes per feed that differs.
 ///
 /// "Here" is the frontier as of the news that the owner has heard: see [`Known::moved_here`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -103,8 +103,8 @@ impl Work<'_> {
         Ok(outcome)
     }
 
-    /// Carries out writes one by one, the first of them and as many more as there is work left for; what became of them is
-    /// added to `outcomes`. Those that are left stay in the command.
+    /// Carries out writes one by one, the first of them and as many more as there is work left for; what became of them
+    /// is added to `outcomes`. Those that are left stay in the command.
     pub(in crate::engine) fn each(
         &mut self,
         space: &mut Space,
@@ -424,8 +424,8 @@ pub(in crate::engine) fn plan<'w, 'r>(
     })
 }
 
-/// How many empty entries have to join heads before the entry that is to be written can name the rest of them: each takes
-/// as many in as an entry may name.
+/// How many empty entries have to join heads before the entry that is to be written can name the rest of them: each
+/// takes as many in as an entry may name.
 fn joins(space: &Space, feed: FeedId) -> u64 {
     let others = space.heads.iter().filter(|head| head.feed != feed).count();
     others.div_ceil(ENTRY_DEPS_MAX).saturating_sub(1) as u64

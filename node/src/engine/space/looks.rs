@@ -1,8 +1,9 @@
-//! Looks at entities' pasts: what would take a step too long is asked as a job, one at a time, and the entry that needs it
-//! is held meanwhile.
+//! Looks at entities' pasts: what would take a step too long is asked as a job, one at a time, and the entry that needs
+//! it is held meanwhile.
 //!
-//! Whoever names old or unknown changes of entities with a long history has the first answer late; from then on an index of
-//! the entity's changes answers in microseconds. Authors take turns, so that nobody waits for what another asks.
+//! Whoever names old or unknown changes of entities with a long history has the first answer late; from then on an
+//! index of the entity's changes answers in microseconds. Authors take turns, so that nobody waits for what another
+//! asks.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
@@ -123,8 +124,8 @@ impl Looks {
         self.asked.contains_key(name)
     }
 
-    /// Asks for the clock at `heads` of an entity. The asker's feed waits for it, or, where it has asked for too much, for
-    /// what was asked last.
+    /// Asks for the clock at `heads` of an entity. The asker's feed waits for it, or, where it has asked for too much,
+    /// for what was asked last.
     pub(in crate::engine) fn ask(&mut self, asker: Asker, name: &Name, heads: &[ChangeHash]) {
         if !self.asked.contains_key(name) {
             let by_author = self.queued.get(&asker.author);
@@ -159,7 +160,8 @@ impl Looks {
         (self.running.is_none() && asks && self.pause > Duration::ZERO).then_some(self.pause)
     }
 
-    /// The next look, if none is under way: care's and the entries' in turn, and of the entries the author's whose turn it is.
+    /// The next look, if none is under way: care's and the entries' in turn, and of the entries the author's whose turn
+    /// it is.
     pub(in crate::engine) fn next(&mut self, now: Duration, reader: impl FnOnce() -> Reader) -> Option<Look> {
         if self.running.is_some() || self.pause > now || (self.queued.is_empty() && self.care.is_empty()) {
             return None;

@@ -212,8 +212,9 @@ impl Space {
         }
     }
 
-    /// Reads a space back: its feeds as `stored` has them, its rules entries in journal order, heads, what is held and what
-    /// peers are known for. What cannot be read and can be done without is removed in `batch`. O(feeds + rules entries).
+    /// Reads a space back: its feeds as `stored` has them, its rules entries in journal order, heads, what is held and
+    /// what peers are known for. What cannot be read and can be done without is removed in `batch`. O(feeds + rules
+    /// entries).
     pub(in crate::engine) fn load(
         row: SpaceRow,
         stored: &mut Stored,

@@ -1,5 +1,5 @@
-//! Rules entries that a node takes from who is no member: an offer, judged page by page on a copy of the rules. Nothing is
-//! stored before the last page, and nothing if the offer is not good.
+//! Rules entries that a node takes from who is no member: an offer, judged page by page on a copy of the rules. Nothing
+//! is stored before the last page, and nothing if the offer is not good.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,8 +13,8 @@ use crate::engine::space::Space;
 
 /// Bytes of all pages of one offer from who is no member (8 MiB): some 20,000 admissions.
 pub(in crate::engine) const OFFER_BYTES_MAX: usize = 8 << 20;
-/// Bytes of entries whose parents have not come yet, in one offer (1 MiB). A page is sent in the order in which its sender
-/// settled the ranges, so few wait, and not for long.
+/// Bytes of entries whose parents have not come yet, in one offer (1 MiB). A page is sent in the order in which its
+/// sender settled the ranges, so few wait, and not for long.
 const WAITING_BYTES_MAX: usize = 1 << 20;
 /// Bytes that a range counts beside its entries, and one position that its opening closes.
 const RANGE_BYTES: usize = 512;
@@ -63,8 +63,8 @@ impl Offer {
         Self { dag: space.rules.clone(), before, ..Self::of(space.id) }
     }
 
-    /// Takes a page: judges what is new in it. Refused entries are let pass if their author is a member, since its later
-    /// ones build on them; they count.
+    /// Takes a page: judges what is new in it. Refused entries are let pass if their author is a member, since its
+    /// later ones build on them; they count.
     ///
     /// # Errors
     /// [`OfferError`]: the offer is over.

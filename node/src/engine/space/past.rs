@@ -1,7 +1,7 @@
 //! The clock at given heads of an entity: remembered, looked up in an index, found by a short walk, or asked for.
 //!
-//! [`clock_at`] is the only way from a step to an entity's past. What it costs a step is bounded: see the constants. What
-//! takes longer is looked at off the engine's thread (`looks.rs`).
+//! [`clock_at`] is the only way from a step to an entity's past. What it costs a step is bounded: see the constants.
+//! What takes longer is looked at off the engine's thread (`looks.rs`).
 
 use tombolo_crdt::ChangeHash;
 use tombolo_crdt::entity::{Clock, EntityState};
@@ -21,8 +21,9 @@ const INLINE_STEPS: usize = 4_096;
 
 /// The clock at `heads`: what lies in their past, themselves included.
 ///
-/// [`ClockAt::NotYet`]: that takes longer than a step may. If there is an asker it has been asked for, and the asker's feed
-/// is tried again when it is known. Costs nothing where `heads` are remembered; else what the constants of this module say.
+/// [`ClockAt::NotYet`]: that takes longer than a step may. If there is an asker it has been asked for, and the asker's
+/// feed is tried again when it is known. Costs nothing where `heads` are remembered; else what the constants of this
+/// module say.
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: the entity's history is damaged where it is needed; any other: the store cannot be read.
@@ -91,8 +92,8 @@ fn caught_up(
     }
 }
 
-/// Whether what was told of a state of the store that lies `newest` back holds now: a clock always does, and that a change
-/// is unknown if it has not come since.
+/// Whether what was told of a state of the store that lies `newest` back holds now: a clock always does, and that a
+/// change is unknown if it has not come since.
 fn still_holds(
     (batch, entries): (&Snapshot, &mut Entries),
     (space_no, collection, id): EntityOf<'_>,

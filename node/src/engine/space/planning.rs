@@ -1,7 +1,7 @@
-//! Planning beside the engine. A write to a large row, or with a large body, takes up to half a second to plan: the engine
-//! hands it out with the rows that it is made on, the caller plans it on a thread of its own, and the engine takes the plan
-//! if the rows are still those. So nobody waits for the planning of others, and preconditions hold exactly: a plan is made
-//! on one state, and it is that state which is written over.
+//! Planning beside the engine. A write to a large row, or with a large body, takes up to half a second to plan: the
+//! engine hands it out with the rows that it is made on, the caller plans it on a thread of its own, and the engine
+//! takes the plan if the rows are still those. So nobody waits for the planning of others, and preconditions hold
+//! exactly: a plan is made on one state, and it is that state which is written over.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -17,8 +17,8 @@ struct Parted {
     /// Relative to the frontier at the journal position `journal`.
     known: Known,
     journal: u64,
-    /// How many entries it lacks that are here now and that it did not write; `None`: it has been here since, and nothing
-    /// was learnt of it.
+    /// How many entries it lacks that are here now and that it did not write; `None`: it has been here since, and
+    /// nothing was learnt of it.
     lacks: Option<u64>,
 }
 
@@ -99,8 +99,8 @@ impl Remembered {
         }
     }
 
-    /// Whether the peer had the entry `seq` of `feed`, settled here at the journal position `journal`, when its connection
-    /// ended.
+    /// Whether the peer had the entry `seq` of `feed`, settled here at the journal position `journal`, when its
+    /// connection ended.
     pub(in crate::engine) fn had(&self, feed: FeedId, seq: u64, journal: u64) -> bool {
         self.parted.as_ref().is_some_and(|parted| match parted.known.of(feed) {
             Some(known) => known >= seq,

@@ -13,8 +13,8 @@ use crate::store::{Batch, Counted, StoreError};
 
 /// Clocks remembered for changes beside the heads.
 const PASTS_MAX: usize = 8192;
-/// Marks in all of them together, one per writer of each: some 60 bytes each, so 32 MB. An entity may have any number of
-/// writers.
+/// Marks in all of them together, one per writer of each: some 60 bytes each, so 32 MB. An entity may have any number
+/// of writers.
 const PASTS_MARKS_MAX: usize = 1 << 19;
 
 /// An entity in a step.

@@ -38,8 +38,8 @@ pub(in crate::engine) struct Candidate {
 }
 
 impl Work<'_> {
-    /// Takes a verified range: settles what can be settled, holds the rest, drops what is known already. Ends early when the
-    /// work of the step is spent: what is left of the range is to be taken again.
+    /// Takes a verified range: settles what can be settled, holds the rest, drops what is known already. Ends early
+    /// when the work of the step is spent: what is left of the range is to be taken again.
     pub(in crate::engine) fn take_range(
         &mut self,
         space: &mut Space,

@@ -43,8 +43,8 @@ fn a_damaged_entry_stops_nothing_but_its_entity() {
     assert_eq!(bed.held(), held);
 }
 
-/// What is served on a sound row, although the history is damaged, is served after every pass over the rows too; and what
-/// waits for the history is settled once that is there again.
+/// What is served on a sound row, although the history is damaged, is served after every pass over the rows too; and
+/// what waits for the history is settled once that is there again.
 #[test]
 fn a_sound_row_is_served_however_often_its_damaged_history_is_looked_at() {
     let mut bed = Bed::new();
@@ -106,8 +106,8 @@ fn a_sound_row_whose_history_is_too_wide_to_be_folded_is_kept() {
     bed.write("e", [2]);
 }
 
-/// Without row and history there is no verdict: the feeds that write to the entity wait, with all that rests on them, and
-/// say what for. Everything else goes on.
+/// Without row and history there is no verdict: the feeds that write to the entity wait, with all that rests on them,
+/// and say what for. Everything else goes on.
 #[test]
 fn feeds_that_wait_for_a_frozen_entity_say_so_and_the_others_go_on() {
     let mut bed = Bed::new();

@@ -80,8 +80,8 @@ fn fold_all(bed: &Bed, entries: &mut Entries, each: &mut dyn FnMut(&Entries)) ->
     Ok(())
 }
 
-/// Entries that the chains share, and reads of those they do not: the first change of each entity is in an entry of its own,
-/// and is read by the walk and by the fold.
+/// Entries that the chains share, and reads of those they do not: the first change of each entity is in an entry of its
+/// own, and is read by the walk and by the fold.
 const TOGETHER: usize = TRANSACTIONS + 1;
 const ALONE: usize = 2 * ENTITIES;
 

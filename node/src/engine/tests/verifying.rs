@@ -146,8 +146,8 @@ fn an_entity_whose_row_lacks_its_newest_change_is_found_beyond_rotten_entries() 
     assert_eq!(report.changes, 2);
 }
 
-/// A member may not state the rules heads that are in force already. What its changes were written under is where they were
-/// stated, in the row and in what its entries give.
+/// A member may not state the rules heads that are in force already. What its changes were written under is where they
+/// were stated, in the row and in what its entries give.
 #[test]
 fn rules_heads_that_are_stated_again_are_refused_and_make_no_difference() {
     let mut bed = Bed::new();

@@ -27,7 +27,8 @@ pub enum DataError {
         /// Its node.
         node: NodeId,
     },
-    /// There is a key and no store. The operator's business: the store was deleted, or the directory was copied in part.
+    /// There is a key and no store. The operator's business: the store was deleted, or the directory was copied in
+    /// part.
     #[error(
         "the store {} is gone; the key of node {node} is there. Put the store back from a copy; or make a new, empty one for this key with `tombolo --data {} init` and join the node's spaces again with new tickets: members have them, what nobody else had is lost", path.display(), root.display()
     )]

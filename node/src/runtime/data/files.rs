@@ -35,8 +35,8 @@ fn no_links() -> OpenOptions {
     options
 }
 
-/// Writes a file beside its place, durably, and moves it there: at its place there is never half of it, and a link there is
-/// replaced, not followed. Its permissions are `mode` whatever the process masks.
+/// Writes a file beside its place, durably, and moves it there: at its place there is never half of it, and a link
+/// there is replaced, not followed. Its permissions are `mode` whatever the process masks.
 pub(super) fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DataError> {
     let io = |doing| move |source| DataError::Io { doing, path: path.to_path_buf(), source };
     let mut fresh = path.as_os_str().to_owned();

@@ -85,9 +85,9 @@ impl DataDir {
         self.root.join("node.json")
     }
 
-    /// Creates key, token, name and store. What an interrupted call has left is gone on with. Where the key is there and
-    /// the store is gone a new, empty one is made for the key: a start draws new feeds, so nothing is written twice at one
-    /// position, and members bring the spaces back once they are joined again.
+    /// Creates key, token, name and store. What an interrupted call has left is gone on with. Where the key is there
+    /// and the store is gone a new, empty one is made for the key: a start draws new feeds, so nothing is written twice
+    /// at one position, and members bring the spaces back once they are joined again.
     ///
     /// # Errors
     /// [`DataError`]; [`DataError::Exists`] if there is a whole node already.
@@ -224,8 +224,8 @@ impl DataDir {
         serde_json::from_slice(&fs::read(self.running()).ok()?).ok()
     }
 
-    /// Notes where the running node is. On a volume without a free byte the note of an earlier run is written over in its
-    /// place; one that is made anew then is refused by the system ([`DataError::says_full`]).
+    /// Notes where the running node is. On a volume without a free byte the note of an earlier run is written over in
+    /// its place; one that is made anew then is refused by the system ([`DataError::says_full`]).
     pub(crate) fn write_running(&self, running: &RunningNode) -> Result<(), DataError> {
         let path = self.running();
         let text = serde_json::to_vec(running).expect("plain fields always encode");

@@ -21,8 +21,8 @@ use crate::handle::{Inbox, Size, Stopped};
 const INLINE_BYTES: usize = 16 * 1_024;
 /// Ranges up to which the same holds; each costs a signature check of some 40 µs.
 const INLINE_RANGES: usize = 2;
-/// Frames of a connection before its peer is a member: it may name 4,096 spaces, ask for some, and have begun to compare
-/// those in common before this node has said that it is one.
+/// Frames of a connection before its peer is a member: it may name 4,096 spaces, ask for some, and have begun to
+/// compare those in common before this node has said that it is one.
 const STRANGE_FRAMES_MAX: usize = 10_000;
 /// Links that came or went and that the dialler has not heard of.
 const LINK_EVENTS: usize = 256;

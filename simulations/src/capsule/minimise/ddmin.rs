@@ -4,9 +4,9 @@ use super::Search;
 use crate::plan::Plan;
 
 impl Search<'_> {
-    /// Leaves out as many of `count` things as possible; `build` makes the plan with only those that are marked. In the end
-    /// no single one can be left out, unless the effort was exhausted. O(count²) candidates at worst, O(log count) for
-    /// each that goes together with its neighbours.
+    /// Leaves out as many of `count` things as possible; `build` makes the plan with only those that are marked. In the
+    /// end no single one can be left out, unless the effort was exhausted. O(count²) candidates at worst, O(log count)
+    /// for each that goes together with its neighbours.
     pub(super) fn ddmin(&mut self, count: usize, build: impl Fn(&Plan, &[bool]) -> Plan) {
         if count == 0 {
             return;

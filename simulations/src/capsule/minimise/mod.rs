@@ -1,9 +1,10 @@
 //! Makes a failing plan smaller while it fails alike.
 //!
-//! In this order, and again until a whole round changes nothing: leave out assertions that have no part in it; cut what comes after the violation; leave out spaces and
-//! nodes; kinds of faults; single faults; writes, initial entities, edits, links; make what is left simple (delays, clocks,
-//! lengths, gaps). A candidate is kept only if it can be carried out ([`Plan::check`]) and violates the same
-//! oracle at the same place. The result is 1-minimal in writes and faults: without any single one of them it does not fail.
+//! In this order, and again until a whole round changes nothing: leave out assertions that have no part in it; cut what
+//! comes after the violation; leave out spaces and nodes; kinds of faults; single faults; writes, initial entities,
+//! edits, links; make what is left simple (delays, clocks, lengths, gaps). A candidate is kept only if it can be
+//! carried out ([`Plan::check`]) and violates the same oracle at the same place. The result is 1-minimal in writes and
+//! faults: without any single one of them it does not fail.
 
 mod ddmin;
 mod retain;
@@ -106,8 +107,8 @@ pub struct Minimised {
     pub complete: bool,
 }
 
-/// Makes a plan smaller that is known to violate this. Cost: a run per candidate, about (log n) of them for each thing that
-/// can be left out and n for those that stay.
+/// Makes a plan smaller that is known to violate this. Cost: a run per candidate, about (log n) of them for each thing
+/// that can be left out and n for those that stay.
 pub fn minimise(
     plan: &Plan,
     violation: &Violation,

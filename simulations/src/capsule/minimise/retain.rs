@@ -31,8 +31,8 @@ impl Numbers {
     }
 }
 
-/// The plan with only the marked nodes. What was written at the others is not written. The result may be impossible; then
-/// [`Plan::check`] says so.
+/// The plan with only the marked nodes. What was written at the others is not written. The result may be impossible;
+/// then [`Plan::check`] says so.
 pub(super) fn nodes(plan: &Plan, keep: &[bool]) -> Plan {
     let numbers = Numbers::of(keep);
     let mut plan = plan.clone();

@@ -9,13 +9,13 @@ use crate::plan::Plan;
 const HALVINGS_MAX: u32 = 12;
 
 impl Search<'_> {
-    /// Ends the plan at the violation if it still happens then, else as early as it does. How long survivors may take to
-    /// converge is left alone: with less patience another failure could look like this one.
+    /// Ends the plan at the violation if it still happens then, else as early as it does. How long survivors may take
+    /// to converge is left alone: with less patience another failure could look like this one.
     pub(super) fn cut_tail(&mut self) {
         let at = self.violation.at;
         if at < self.plan.duration {
-            // The run ends with the violation, so what comes later has no part in it; but an end that comes at the same moment
-            // may come first.
+            // The run ends with the violation, so what comes later has no part in it; but an end that comes at the same
+            // moment may come first.
             let _ = self.attempt(until(&self.plan, at))
                 || self.attempt(until(&self.plan, at + Duration::from_millis(1)))
                 || self.attempt(later_than(&self.plan, at));

@@ -8,9 +8,9 @@
 //! Paths lead through objects. Scalars, arrays and `{}` are values; an object with fields is nothing but its fields
 //! (maps created concurrently are viewed as one). A counter is a value with additions, which live and die with it.
 //!
-//! Which of several conflicting values *wins* the model cannot know: that is decided by ids. Where a write does different
-//! things depending on the winner, each of its effects is kept as *unsure*: what is unsure is neither demanded nor
-//! denied later on, and it is counted.
+//! Which of several conflicting values *wins* the model cannot know: that is decided by ids. Where a write does
+//! different things depending on the winner, each of its effects is kept as *unsure*: what is unsure is neither
+//! demanded nor denied later on, and it is counted.
 
 mod acts;
 mod check;

@@ -1,7 +1,8 @@
 //! A space-time diagram of one run, as one HTML file that needs nothing else: a lane for each node, time going down.
 //!
-//! This side puts the run into a table of plain data ([`model`]); the script beside it (`assets/`) draws that table. The
-//! page loads nothing, works from a `file://` address, and draws only what is in view, so thousands of events stay quick.
+//! This side puts the run into a table of plain data ([`model`]); the script beside it (`assets/`) draws that table.
+//! The page loads nothing and works from a `file://` address. It draws only what is in view, so thousands of events
+//! stay quick.
 
 mod model;
 
@@ -14,9 +15,9 @@ use crate::trace::What;
 
 pub use model::VERSION;
 
-/// Most events in one page: about 1.5 MB of HTML, and quick to draw. Of more, timers and steps without effect go first; of
-/// what remains the nearest to the violation are kept, or, if there is none, the last. The page says how many were left out.
-/// Faults and dead processes are shown over the whole run regardless.
+/// Most events in one page: about 1.5 MB of HTML, and quick to draw. Of more, timers and steps without effect go first;
+/// of what remains the nearest to the violation are kept, or, if there is none, the last. The page says how many were
+/// left out. Faults and dead processes are shown over the whole run regardless.
 pub const DIAGRAM_EVENTS_MAX: usize = 30_000;
 
 const STYLE: &str = include_str!("../assets/diagram.css");

@@ -10,8 +10,8 @@ const PER_DOUBLING: u64 = 16;
 /// Buckets at most: 16 values of their own, and 16 in each further doubling.
 const BUCKETS_MAX: usize = 16 + 60 * 16;
 
-/// How often which values came. Exact below 16 and at both ends; otherwise to one part in 16. At most 976 buckets, whatever
-/// comes. Two of them add up to what one of all would be.
+/// How often which values came. Exact below 16 and at both ends; otherwise to one part in 16. At most 976 buckets,
+/// whatever comes. Two of them add up to what one of all would be.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Number of values.

@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Count, ScenarioSummary, Summary};
 
-/// Kinds of faults, and words that tell from what the world counted that one of the kind had an effect: not that it was begun.
-/// A kind that is not here (`slow`) leaves no mark of its own: whatever it slows arrives all the same.
+/// Kinds of faults, and words that tell from what the world counted that one of the kind had an effect: not that it was
+/// begun. A kind that is not here (`slow`) leaves no mark of its own: whatever it slows arrives all the same.
 const MARKS: [(&str, &[&str]); 19] = [
     ("cut", &["closed way", "timed out", "datagram cut off"]),
     ("clog", &["a frame waited behind a clog", "datagram held back"]),

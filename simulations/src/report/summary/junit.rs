@@ -1,9 +1,9 @@
 //! The report as JUnit XML: one test case for each scenario.
 //!
-//! * A violation is a `failure`: its message counts the seeds, its text has one paragraph for each seed, with the command that
-//!   runs it again and the path of its capsule.
-//! * A run that could not be judged is an `error`, not a skip: a green build would say what nobody knows. So is a seed that
-//!   was not deterministic.
+//! * A violation is a `failure`: its message counts the seeds, its text has one paragraph for each seed, with the
+//!   command that runs it again and the path of its capsule.
+//! * A run that could not be judged is an `error`, not a skip: a green build would say what nobody knows. So is a seed
+//!   that was not deterministic.
 //! * A scenario without any run (the time was up before it) is skipped, and says so.
 
 use std::time::Duration;

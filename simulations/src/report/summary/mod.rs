@@ -1,7 +1,7 @@
 //! What many runs of several scenarios gave, in numbers: plain data that is written as JSON, read back and added up.
 //!
-//! It is the same whatever the order of the runs was, except for times of the machine: two halves of a campaign, run on two
-//! machines, merge into the report of the whole.
+//! It is the same whatever the order of the runs was, except for times of the machine: two halves of a campaign, run on
+//! two machines, merge into the report of the whole.
 
 mod annotations;
 mod charts;
@@ -33,8 +33,8 @@ use crate::plan::{NodeNo, Plan};
 /// Version of the report's JSON. It grows when a field goes or changes its meaning, not when one is added.
 pub const REPORT_VERSION: u32 = 1;
 
-/// Most failing seeds that are kept of one scenario, and as many inconclusive ones; all are counted. The least are kept: a
-/// campaign with more has one defect, not a thousand.
+/// Most failing seeds that are kept of one scenario, and as many inconclusive ones; all are counted. The least are
+/// kept: a campaign with more has one defect, not a thousand.
 pub const SEEDS_KEPT_MAX: usize = 200;
 
 /// Most characters kept of what an oracle said.
@@ -47,7 +47,8 @@ pub struct Summary {
     pub version: u32,
     /// Version of the program that ran them.
     pub tombolo: String,
-    /// Time of the machine from beginning to end, in microseconds: set by who runs them. Runs at the same time count once.
+    /// Time of the machine from beginning to end, in microseconds: set by who runs them. Runs at the same time count
+    /// once.
     pub elapsed_us: u64,
     /// Runs that were meant to be made and were not, because the time was up: set by who runs them.
     #[serde(default)]
@@ -173,7 +174,8 @@ impl Summary {
         self.scenario(scenario).add(seed, outcome, micros(wall));
     }
 
-    /// Takes in what a run was meant to go through. Once for each run, so that what was planned can be held against what hit.
+    /// Takes in what a run was meant to go through. Once for each run, so that what was planned can be held against
+    /// what hit.
     pub fn planned(&mut self, plan: &Plan) {
         let mut kinds: BTreeMap<&str, u64> = BTreeMap::new();
         for planned in &plan.faults {

@@ -2,8 +2,8 @@
 
 use crate::outcome::Stats;
 
-/// Adds the numbers of a run. Every field is named, so that a new one is not forgotten here. `hits`, assertions and refused
-/// writes are counted elsewhere, by run.
+/// Adds the numbers of a run. Every field is named, so that a new one is not forgotten here. `hits`, assertions and
+/// refused writes are counted elsewhere, by run.
 pub(super) fn accumulate(totals: &mut Stats, stats: &Stats) {
     let Stats {
         frames,

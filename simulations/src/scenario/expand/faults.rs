@@ -11,8 +11,8 @@ use crate::scenario::model::{Draft, Survivors, Who};
 use crate::scenario::names::Names;
 use crate::scenario::random;
 
-/// Most faults of a plan. A scenario that asks for more is refused; of random ones that come to more by chance some are left
-/// out, whichever kind and time they are of. A thousand are more than any run can use.
+/// Most faults of a plan. A scenario that asks for more is refused; of random ones that come to more by chance some are
+/// left out, whichever kind and time they are of. A thousand are more than any run can use.
 pub(in crate::scenario) const FAULTS_MAX: usize = 5_000;
 /// Most random faults of a kind that are drawn: a swarm may have four times those that are expected.
 pub(in crate::scenario) const DRAWN_MAX: usize = 8 * FAULTS_MAX;
@@ -47,8 +47,8 @@ impl<'d> Stage<'d> {
         Self { draft, names, victim: dice.pick(&candidates).copied() }
     }
 
-    /// All faults, by the time they begin, numbered from 1, and how many were too many. Spelled out ones first have their way; what would do two things
-    /// to one process at once is left out.
+    /// All faults, by the time they begin, numbered from 1, and how many were too many. Spelled out ones first have
+    /// their way; what would do two things to one process at once is left out.
     pub(super) fn faults(&self, dice: &Dice) -> (Vec<PlannedFault>, u64) {
         let mut all = Vec::new();
         let begins: Vec<(Duration, Dice)> = (self.draft.faults.iter().enumerate())
@@ -326,8 +326,8 @@ fn named_flips(what: &What, names: &Names) -> Vec<NodeNo> {
     }
 }
 
-/// Leaves out random faults, which come after the first `spelled_out`, until there are no more than a plan holds: any of them
-/// with the same chance, so that no kind and no time is spared. Says how many.
+/// Leaves out random faults, which come after the first `spelled_out`, until there are no more than a plan holds: any
+/// of them with the same chance, so that no kind and no time is spared. Says how many.
 fn thin(all: &mut Vec<PlannedFault>, spelled_out: usize, dice: &mut Dice) -> u64 {
     let too_many = all.len().saturating_sub(FAULTS_MAX);
     if too_many > 0 {

@@ -1,5 +1,5 @@
-//! From a scenario and a seed to a plan. Each part is drawn from choices of its own: another workload does not change the
-//! faults, another fault does not change the writes.
+//! From a scenario and a seed to a plan. Each part is drawn from choices of its own: another workload does not change
+//! the faults, another fault does not change the writes.
 
 mod faults;
 mod links;

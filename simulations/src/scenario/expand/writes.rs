@@ -49,7 +49,8 @@ pub(super) fn writes(
     (1..).zip(all).map(|(no, write)| write.number(no, &mut there)).collect()
 }
 
-/// The writes of the scenario by index, each with the numbers that it has in the plan: several, if several nodes ask it.
+/// The writes of the scenario by index, each with the numbers that it has in the plan: several, if several nodes ask
+/// it.
 pub(super) fn numbers(
     draft: &Draft,
     names: &Names,

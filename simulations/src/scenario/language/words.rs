@@ -7,8 +7,8 @@ pub(super) struct Word<'t> {
     pub(super) at: usize,
 }
 
-/// Statements end with `;` or the line, `#` makes the rest of a line a comment. A comma is a word; a list may go on after it
-/// on the same line. Empty statements are left out.
+/// Statements end with `;` or the line, `#` makes the rest of a line a comment. A comma is a word; a list may go on
+/// after it on the same line. Empty statements are left out.
 pub(super) fn statements(text: &str) -> Vec<Vec<Word<'_>>> {
     let (mut statements, mut offset) = (Vec::new(), 0);
     for line in text.split_inclusive('\n') {

@@ -1,7 +1,7 @@
 //! The TOML form of a scenario.
 //!
-//! Every key is asked for by name; whatever else stands in a table is an error, with what is allowed. Reading goes on after
-//! an error, so that one look shows all of them.
+//! Every key is asked for by name; whatever else stands in a table is an error, with what is allowed. Reading goes on
+//! after an error, so that one look shows all of them.
 
 mod faults;
 mod fields;
@@ -20,8 +20,8 @@ use tree::{Desk, Kind, Tree};
 /// Gives the text of a file that a scenario names, or why not.
 pub type Files<'f> = &'f dyn Fn(&str) -> Result<String, String>;
 
-/// Reads a text; `file` is its name in messages. If only faults are wrong, the rest is checked as well, so that one look
-/// shows all; else what does not fit together might follow from what could not be read.
+/// Reads a text; `file` is its name in messages. If only faults are wrong, the rest is checked as well, so that one
+/// look shows all; else what does not fit together might follow from what could not be read.
 pub(super) fn read(file: &str, text: &str, files: Files<'_>) -> Result<Draft, ScenarioError> {
     let source = Source::new(file, text);
     let mut problems = Vec::new();

@@ -85,8 +85,8 @@ impl Tree {
         None
     }
 
-    /// JSON that stands verbatim at an offset of the source. Every value has its own place; a key has that of its value.
-    /// O(text × depth), and JSON is at most 128 deep.
+    /// JSON that stands verbatim at an offset of the source. Every value has its own place; a key has that of its
+    /// value. O(text × depth), and JSON is at most 128 deep.
     pub(super) fn of_json(text: &str, offset: usize) -> Result<Self, serde_json::Error> {
         let at = |part: &RawValue| offset + (part.get().as_ptr().addr() - text.as_ptr().addr());
         let below = |part: &RawValue| Self::of_json(part.get(), at(part));

@@ -79,8 +79,8 @@ impl Hand<'_> {
         vec![self.frame(vec![self.run(&mut pen, rules, MANY, change)])]
     }
 
-    /// Entries of feeds of their own, each with one change that is made on a change. Refused once that is found, but for those
-    /// of entities of its own.
+    /// Entries of feeds of their own, each with one change that is made on a change. Refused once that is found, but
+    /// for those of entities of its own.
     fn made_on(
         &self,
         rules: &[ChainHash],

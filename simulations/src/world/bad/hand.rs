@@ -123,8 +123,8 @@ impl Hand<'_> {
         pen.append_run(&entries)
     }
 
-    /// A change of an entity of its own that nobody can read: large enough that an entry with it costs more than what is
-    /// around it.
+    /// A change of an entity of its own that nobody can read: large enough that an entry with it costs more than what
+    /// is around it.
     pub(super) fn garbage(&self, nth: u64) -> EntityChange {
         let change = (0..16).flat_map(|part| self.bytes(2, nth << 8 | part)).collect();
         own_change(&nth.to_string(), change)

@@ -1,8 +1,8 @@
 //! A member gone bad: what is sent in its name beside what its engine says.
 //!
-//! It goes over the connections that the node has, frame by frame, so its peers hear both. Entries are in feeds of epochs
-//! that the node never had. What an attack sends is drawn from the plan's noise and from what the attack is: leaving out
-//! one changes no other.
+//! It goes over the connections that the node has, frame by frame, so its peers hear both. Entries are in feeds of
+//! epochs that the node never had. What an attack sends is drawn from the plan's noise and from what the attack is:
+//! leaving out one changes no other.
 
 mod entries;
 mod hand;
@@ -74,7 +74,8 @@ impl World<'_> {
         }
     }
 
-    /// Whether one of these nodes is a member gone bad: what passes between it and others proves nothing of the product.
+    /// Whether one of these nodes is a member gone bad: what passes between it and others proves nothing of the
+    /// product.
     pub(super) fn is_bad(&self, nodes: [NodeNo; 2]) -> bool {
         nodes.iter().any(|node| self.hosts.get(*node).is_some_and(|host| host.bad))
     }
@@ -105,7 +106,8 @@ impl World<'_> {
         }
     }
 
-    /// Somebody to attack: both ends of a connection know it, a session about a space of both is on it, and it has room.
+    /// Somebody to attack: both ends of a connection know it, a session about a space of both is on it, and it has
+    /// room.
     fn aimed(&self, node: NodeNo, [about, this]: [u64; 2]) -> Option<Target> {
         if !self.hosts[node].is_up() {
             return None;

@@ -1,5 +1,5 @@
-//! iroh-docs: one document, one entry per entity whose content is the entity's JSON, redb files, QUIC on loopback without relays
-//! or look-ups elsewhere.
+//! iroh-docs: one document, one entry per entity whose content is the entity's JSON, redb files, QUIC on loopback
+//! without relays or look-ups elsewhere.
 
 use std::collections::HashSet;
 use std::io::Write as _;

@@ -4,6 +4,30 @@ use std::fs;
 
 use super::{all_sources, relative, root};
 
+/// Longest line of a comment.
+const COMMENT_COLUMNS_MAX: usize = 120;
+
+fn comment(line: &str) -> Option<&str> {
+    line.trim_start().strip_prefix("//")
+}
+
+#[test]
+fn comments_fit_a_line() {
+    let mut long = Vec::new();
+    for path in all_sources() {
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        for (number, line) in text.lines().enumerate() {
+            // A table or an address cannot be broken.
+            let is_address = line.contains("://");
+            let is_table = comment(line).is_some_and(|text| text.trim_start_matches(['/', '!', ' ']).starts_with('|'));
+            if comment(line).is_some() && !is_address && !is_table && line.chars().count() > COMMENT_COLUMNS_MAX {
+                long.push(format!("{}:{}", relative(&path), number + 1));
+            }
+        }
+    }
+    assert!(long.is_empty(), "comments over {COMMENT_COLUMNS_MAX} columns: {long:#?}");
+}
+
 #[test]
 fn docs_say_their_noun() {
     for path in all_sources() {

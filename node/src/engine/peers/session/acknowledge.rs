@@ -1,5 +1,5 @@
-//! Acknowledging: what has become durable is told the peer, at once if it sent it, else a while later together with what
-//! comes until then.
+//! Acknowledging: what has become durable is told the peer, at once if it sent it, else a while later together with
+//! what comes until then.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,8 +13,8 @@ use crate::engine::peers::session::Session;
 use crate::engine::peers::session::talk::Talk;
 use crate::engine::space::Space;
 
-/// Entries that came from elsewhere are acknowledged to a peer after this long, together with those that come until then:
-/// whoever sent them hears at once. See [`have_wait`].
+/// Entries that came from elsewhere are acknowledged to a peer after this long, together with those that come until
+/// then: whoever sent them hears at once. See [`have_wait`].
 const HAVE_WAIT_MIN: Duration = Duration::from_millis(100);
 /// Longest time that an acknowledgement waits which nobody waits for.
 const HAVE_WAIT_MAX: Duration = Duration::from_secs(1);

@@ -117,8 +117,8 @@ impl Talk<'_> {
         true
     }
 
-    /// Whether both are equal, by what the peer has stated last. Says so if the peer cannot know. The frontier is hashed
-    /// only where it may be equal: the peer has stated another since, or is not known to differ.
+    /// Whether both are equal, by what the peer has stated last. Says so if the peer cannot know. The frontier is
+    /// hashed only where it may be equal: the peer has stated another since, or is not known to differ.
     pub(super) fn compare(&mut self, space: &mut Space, session: &mut Session) {
         let may_be = session.heard.fresh || session.may_be_equal(space);
         session.heard.fresh = false;

@@ -3,8 +3,8 @@
 //! A session goes through phases ([`Phase`]): both tell their digests, where these differ they compare frontiers, then
 //! each streams what the other lacks, for as long as the connection lives. Frames that arrive only change what is noted
 //! here (`exchange.rs`); what has to be said follows from that and from what is durable ([`talk::Talk`]): digests and
-//! frontiers ([`compare`]), entries (`transfer.rs`), acknowledgements ([`acknowledge`]), questions about chains that part
-//! ([`probe`]).
+//! frontiers ([`compare`]), entries (`transfer.rs`), acknowledgements ([`acknowledge`]), questions about chains that
+//! part ([`probe`]).
 
 pub(in crate::engine) mod acknowledge;
 pub(in crate::engine) mod compare;
@@ -135,8 +135,8 @@ impl Session {
         Some(known.lacking(&space.frontier, |_| true) + unheard.sum::<u64>())
     }
 
-    /// Notes that the peer has `feed` up to `seq`; whether that is more than was known. Of feeds that are not known here
-    /// nothing could be sent: what the peer says of them takes no memory.
+    /// Notes that the peer has `feed` up to `seq`; whether that is more than was known. Of feeds that are not known
+    /// here nothing could be sent: what the peer says of them takes no memory.
     pub(in crate::engine) fn learn(&mut self, space: &Space, feed: FeedId, seq: u64) -> bool {
         if !space.feeds.contains_key(&feed) {
             return false;
@@ -200,14 +200,14 @@ impl Session {
         }
     }
 
-    /// Whether the peer has said to have what this node has; it may be ahead by now. Hashes the frontier only if nothing
-    /// else tells.
+    /// Whether the peer has said to have what this node has; it may be ahead by now. Hashes the frontier only if
+    /// nothing else tells.
     pub(in crate::engine) fn is_in_step(&self, space: &Space) -> bool {
         self.known().is_some() && self.may_be_equal(space) && self.agreed == Some(space.frontier_digest())
     }
 
-    /// Whether the peer may have what this node has: it is not known to lack anything. What it was sent, and what it sent,
-    /// it may hold without having settled it. O(feeds that differ).
+    /// Whether the peer may have what this node has: it is not known to lack anything. What it was sent, and what it
+    /// sent, it may hold without having settled it. O(feeds that differ).
     fn may_be_equal(&self, space: &Space) -> bool {
         let ahead = |(feed, theirs): (FeedId, u64)| theirs > space.frontier.seq(feed);
         self.known().is_none_or(|known| known.iter().all(ahead))

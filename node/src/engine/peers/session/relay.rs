@@ -26,14 +26,15 @@ pub(in crate::engine) struct Relaying {
 }
 
 impl Relaying {
-    /// A feed of somebody else moved at `at`. The peer is thought to wait for `have_wait` before it says that it has it.
+    /// A feed of somebody else moved at `at`. The peer is thought to wait for `have_wait` before it says that it has
+    /// it.
     pub(super) fn moved(&mut self, feed: FeedId, at: Duration, have_wait: Duration) {
         self.due.insert(feed, at + self.wait(feed, have_wait));
     }
 
-    /// How long to wait before an entry of somebody else is relayed: hardly, if the peer gets them through us alone; else
-    /// until it should have said that it has it. That is tried again, at first often: an entry that was merely late must not
-    /// make everything else go twice.
+    /// How long to wait before an entry of somebody else is relayed: hardly, if the peer gets them through us alone;
+    /// else until it should have said that it has it. That is tried again, at first often: an entry that was merely
+    /// late must not make everything else go twice.
     fn wait(&self, feed: FeedId, have_wait: Duration) -> Duration {
         match self.relied.get(&feed) {
             Some(times) if !times.is_power_of_two() && times % RELY_CHECK != 0 => RELAY_DELAY,

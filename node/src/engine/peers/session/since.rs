@@ -9,14 +9,14 @@ use crate::engine::peers::transfer::seq_at;
 use crate::engine::space::Space;
 use crate::store::{JournalKind, Snapshot, StoreError};
 
-/// Rows of the journal that are read rather than to look at one feed: to look at one takes a search in the feed, of some
-/// twenty reads that do not lie side by side.
+/// Rows of the journal that are read rather than to look at one feed: to look at one takes a search in the feed, of
+/// some twenty reads that do not lie side by side.
 const ROWS_PER_FEED: u64 = 32;
 /// Rows of the journal read at once.
 const ROWS_AT_ONCE: usize = 1024;
 
-/// Feeds that moved after the journal position `journal`, and how far each was then. Costs the lesser of what was settled
-/// since and what there is; `looked` counts the rows and feeds looked at.
+/// Feeds that moved after the journal position `journal`, and how far each was then. Costs the lesser of what was
+/// settled since and what there is; `looked` counts the rows and feeds looked at.
 ///
 /// # Errors
 /// The store's, but for what is damaged: then a feed is said to have been less far, and is sent twice.

@@ -1,8 +1,8 @@
 //! The audit: which entities differ, where a peer has the same frontier and another state.
 //!
 //! Both add up their rows in buckets and tell each other; both then tell the rows of the buckets that differ. All of it
-//! holds for one frontier and is forgotten when that moves, so an audit needs a quiet moment: a second for 200,000 rows.
-//! What is lost on the way is not sent again; the next audit does it all over.
+//! holds for one frontier and is forgotten when that moves, so an audit needs a quiet moment: a second for 200,000
+//! rows. What is lost on the way is not sent again; the next audit does it all over.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
@@ -42,8 +42,8 @@ pub(in crate::engine) struct Audit {
     about: Option<Digest>,
     /// Peers that are known to differ and have not been told our buckets.
     asked: BTreeSet<NodeId>,
-    /// Peers that were told our buckets, and which of them differ from theirs; `None`: they have not told theirs. Rows of
-    /// others were not asked for.
+    /// Peers that were told our buckets, and which of them differ from theirs; `None`: they have not told theirs. Rows
+    /// of others were not asked for.
     told: BTreeMap<NodeId, Option<BTreeSet<u16>>>,
     /// What peers have told and has not been looked at, and how much it was in all.
     heard: BTreeMap<NodeId, Sums>,
@@ -89,8 +89,8 @@ struct Scan {
     damaged: Vec<Name>,
     /// There was one that will not be built anew: the totals are not those of all rows.
     incomplete: bool,
-    /// The table itself is damaged somewhere: what lies beyond was not reached, and no peer is told of it as if it were not
-    /// there.
+    /// The table itself is damaged somewhere: what lies beyond was not reached, and no peer is told of it as if it were
+    /// not there.
     cut: bool,
     /// Rows of these buckets are collected: for whom, and what the peer has told of them if it has.
     rows: Option<RowsOf>,
@@ -130,8 +130,8 @@ impl Audit {
         debug_assert!(self.heard.len() <= HEARD_MAX && self.asked.len() <= PEERS_MAX, "an audit is bounded");
     }
 
-    /// Whether a peer has reason to tell rows of these buckets: it was told ours, and they are among those that differ from
-    /// its own if it has told those.
+    /// Whether a peer has reason to tell rows of these buckets: it was told ours, and they are among those that differ
+    /// from its own if it has told those.
     fn asked_for(&self, peer: NodeId, buckets: &[u16]) -> bool {
         self.told.get(&peer).is_some_and(|differ| {
             differ.as_ref().is_none_or(|differ| buckets.iter().all(|bucket| differ.contains(bucket)))

@@ -1,17 +1,18 @@
 //! Care: rows that are damaged or wrong are found and built anew from the entries they came from.
 //!
-//! Three ways lead here. A *scrub* goes through all rows slowly and checks their hashes and what they add up to. Whoever
-//! meets a damaged row, a step or a reader, reports it. And where a peer with the same frontier has another state, an *audit* ([`audit`]) finds
-//! the entities that differ. What is found becomes a *suspect*: its newest entry is looked for, backwards through the
-//! journal ([`rebuild`]), its chain is folded, and the row is replaced if it is not what the fold gives.
+//! Three ways lead here. A *scrub* goes through all rows slowly and checks their hashes and what they add up to.
+//! Whoever meets a damaged row, a step or a reader, reports it. And where a peer with the same frontier has another
+//! state, an *audit* ([`audit`]) finds the entities that differ. What is found becomes a *suspect*: its newest entry is
+//! looked for, backwards through the journal ([`rebuild`]), its chain is folded, and the row is replaced if it is not
+//! what the fold gives.
 //!
-//! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. So that
-//! this holds for readers beside the engine and after a restart too, its row is stored wrapped ([`EntityState::freeze`])
-//! unless it is unreadable anyway. One that differs from a peer's and is what its own chain gives, or whose history is too
-//! wide to tell (see [`PastError::TooLong`]), is *disputed*: both nodes keep theirs and say so. A row of a newer version is
-//! no damage: it is frozen as it is. So is an entity with a sound row of whose history a judge needed what is damaged: it is
-//! served and written on what the row shows, however often its history is looked at again; entries that need more of it for
-//! their verdict are held, and what comes after them in their feeds.
+//! An entity whose chain cannot be folded is *frozen*: never served, never written, with the reason in `status`. So
+//! that this holds for readers beside the engine and after a restart too, its row is stored wrapped
+//! ([`EntityState::freeze`]) unless it is unreadable anyway. One that differs from a peer's and is what its own chain
+//! gives, or whose history is too wide to tell (see [`PastError::TooLong`]), is *disputed*: both nodes keep theirs and
+//! say so. A row of a newer version is no damage: it is frozen as it is. So is an entity with a sound row of whose
+//! history a judge needed what is damaged: it is served and written on what the row shows, however often its history is
+//! looked at again; entries that need more of it for their verdict are held, and what comes after them in their feeds.
 //!
 //! [`PastError::TooLong`]: crate::chain::PastError::TooLong
 //! [`EntityState::freeze`]: tombolo_crdt::entity::EntityState::freeze
@@ -49,8 +50,8 @@ pub(in crate::engine) const TENDED_AT_ONCE: usize = 4;
 const SLICE_PAUSE: Duration = Duration::from_millis(1);
 /// When care looks after a look of its own that has not come back: its answer comes before.
 const LOOK_PAUSE: Duration = Duration::from_secs(60);
-/// How long nothing is searched for that a peer alone tells of, after a search in vain: such a search reads the journal to its
-/// beginning.
+/// How long nothing is searched for that a peer alone tells of, after a search in vain: such a search reads the journal
+/// to its beginning.
 const IN_VAIN: Duration = Duration::from_secs(24 * 3600);
 /// Such peers. Of more each costs a search per audit.
 const IN_VAIN_MAX: usize = 1_024;

@@ -1,5 +1,5 @@
-//! Building a row anew: its chain is folded up to its newest change, and the row is replaced, or frozen. Searching and folding
-//! are looks; a step only takes what they have found.
+//! Building a row anew: its chain is folded up to its newest change, and the row is replaced, or frozen. Searching and
+//! folding are looks; a step only takes what they have found.
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use crate::engine::space::care::suspects::{Doubt, Suspect};
 use crate::engine::space::care::{Care, DISPUTED_MAX, Name};
 use crate::store::{JournalKind, StoreError};
 
-/// How often an entity is folded in vain because it was written meanwhile, if its row is not damaged. The next audit tells of
-/// it again.
+/// How often an entity is folded in vain because it was written meanwhile, if its row is not damaged. The next audit
+/// tells of it again.
 const OUTGROWN_MAX: u32 = 8;
 
 /// What care has asked for: a look (`looks.rs`) at what takes longer than a step may.
@@ -210,8 +210,8 @@ impl Care {
         }
     }
 
-    /// Folding the history would take more memory than there is for it. A sound row stays, whatever a peer says; a damaged
-    /// one cannot be built anew.
+    /// Folding the history would take more memory than there is for it. A sound row stays, whatever a peer says; a
+    /// damaged one cannot be built anew.
     fn undecided(
         &mut self,
         work: &mut Work<'_>,
@@ -229,8 +229,8 @@ impl Care {
         Ok(Progress::Goes)
     }
 
-    /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one, unless it is sound
-    /// and nobody says that it is wrong.
+    /// Freezes an entity: what is there of its row is kept where no reader or writer takes it for one, unless it is
+    /// sound and nobody says that it is wrong.
     fn freeze(
         &mut self,
         work: &mut Work<'_>,

@@ -1,8 +1,9 @@
 //! The scrub: all rows are read now and then, because nothing else would read a row that nobody asks for.
 //!
-//! A row whose hash does not fit is a suspect. What all rows add up to is compared with the sums that are kept as rows are
-//! written: a write that the disk lost, or a row in the place of another, has a hash that fits. Which row that is the sums
-//! do not tell; but once they are those of the rows, every member that has received the same finds it (see the audit).
+//! A row whose hash does not fit is a suspect. What all rows add up to is compared with the sums that are kept as rows
+//! are written: a write that the disk lost, or a row in the place of another, has a hash that fits. Which row that is
+//! the sums do not tell; but once they are those of the rows, every member that has received the same finds it (see the
+//! audit).
 
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -51,7 +52,8 @@ struct Count {
 }
 
 impl Scrub {
-    /// Large rows and numbers that run out, as the last complete pass met them; before its end the first tells what it has.
+    /// Large rows and numbers that run out, as the last complete pass met them; before its end the first tells what it
+    /// has.
     pub(in crate::engine) fn sizes(&self) -> &Sizes {
         self.told.as_ref().unwrap_or(&self.met)
     }

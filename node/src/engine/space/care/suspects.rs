@@ -1,7 +1,7 @@
 //! Entities in doubt, and where the newest change of each is.
 //!
-//! The journal is read backwards until every suspect's newest change is found: that is a look (`looks.rs`), off the engine's
-//! thread. What is written meanwhile is read here: it is a suspect's newest change then.
+//! The journal is read backwards until every suspect's newest change is found: that is a look (`looks.rs`), off the
+//! engine's thread. What is written meanwhile is read here: it is a suspect's newest change then.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -44,7 +44,8 @@ pub(super) struct Suspect {
 /// What has been read of the journal, for all suspects.
 #[derive(Debug)]
 struct Read {
-    /// Everything from where the first of them was searched for up to here. It reaches the end before anything is built.
+    /// Everything from where the first of them was searched for up to here. It reaches the end before anything is
+    /// built.
     top: u64,
     /// What of it, and of what the searches came over, cannot be read.
     unread: Option<Unread>,
@@ -99,7 +100,8 @@ impl Suspects {
         self.all.iter_mut().filter_map(look).collect()
     }
 
-    /// Reads what has been written to the journal of a space, which ends at `end`, since the last time. Whether that is all.
+    /// Reads what has been written to the journal of a space, which ends at `end`, since the last time. Whether that is
+    /// all.
     pub(super) fn read_on(&mut self, snapshot: &Snapshot, space_no: u32, end: u64) -> Result<bool, StoreError> {
         let Self { all, read } = self;
         let read = read.get_or_insert(Read { top: end, unread: None });

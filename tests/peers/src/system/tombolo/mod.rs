@@ -1,6 +1,7 @@
 //! Tombolo: the real program, its HTTP API, its QUIC through a relay that counts.
 //!
-//! After every restart b finds only dead addresses of a, and a of b, until it is told a new one: that is when it connects.
+//! After every restart b finds only dead addresses of a, and a of b, until it is told a new one: that is when it
+//! connects.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};

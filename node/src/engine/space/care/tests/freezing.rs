@@ -58,8 +58,8 @@ fn an_entity_thaws_once_its_entries_are_there_again() {
     bed.put("a", 3).unwrap();
 }
 
-/// One entry that cannot be read may have changed any entity. Those whose rows name the heads that their chains give are
-/// known not to be concerned.
+/// One entry that cannot be read may have changed any entity. Those whose rows name the heads that their chains give
+/// are known not to be concerned.
 #[test]
 fn an_unreadable_entry_freezes_those_alone_that_nothing_else_tells_of() {
     let mut bed = Bed::with(&["a", "b", "c"]);

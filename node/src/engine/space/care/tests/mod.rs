@@ -14,7 +14,8 @@ use self::world::{Bed, name, peer};
 use crate::chain::{FOLD_CHANGES_MAX, Search};
 use crate::engine::Refusal;
 
-/// A suspect whose newest change is known waits for its turn, while it is written and the next one comes under suspicion.
+/// A suspect whose newest change is known waits for its turn, while it is written and the next one comes under
+/// suspicion.
 #[test]
 fn a_row_that_is_written_while_it_waits_for_its_turn_keeps_the_write() {
     let mut bed = Bed::with(&["a", "b", "c"]);
@@ -155,8 +156,8 @@ fn what_a_peer_invents_is_not_told_in_the_status() {
     assert_eq!(bed.care().disputed.keys().collect::<Vec<_>>(), [&name("a")]);
 }
 
-/// A member that tells of many entities that were never written has the journal searched for all of them once, and not in the
-/// next audit again.
+/// A member that tells of many entities that were never written has the journal searched for all of them once, and not
+/// in the next audit again.
 #[test]
 fn what_a_peer_invents_is_searched_for_once() {
     let mut bed = Bed::with(&["a"]);
@@ -260,8 +261,8 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
     assert!(bed.care().audit.speaks(), "and the audit goes on");
 }
 
-/// A key of which nobody knows what it names: what lies beyond cannot be reached. Nothing is said of what is not known, and
-/// no step fails.
+/// A key of which nobody knows what it names: what lies beyond cannot be reached. Nothing is said of what is not known,
+/// and no step fails.
 #[test]
 fn an_audit_over_a_key_that_cannot_be_read_compares_what_it_can() {
     let mut bed = Bed::with(&["a", "b", "c"]);
