@@ -340,6 +340,7 @@ impl World<'_> {
         debug_assert!(host.disk.volume().is_ok());
         let plan = self.plan.nodes.get(node);
         host.clock.offset_ms = plan.map_or(0, |plan| plan.clock_offset_ms);
+        self.turn_good(node);
         self.resume(node)?;
         self.restart(node)?;
         self.read_on(node)
