@@ -191,6 +191,20 @@ canaries! {
     steps_without_end: WorkUnbounded in ["two-day-outage"] by [Work];
 }
 
+/// What a member gone bad is there for: each is caught in a seed at least, by the oracle that is meant to.
+#[test]
+fn a_member_gone_bad_brings_defects_to_light() {
+    for (defect, oracle) in [
+        (Defect::HeldNotStored, Oracle::Panic),
+        (Defect::WorkUnbounded, Oracle::Work),
+        (Defect::RolesIgnored, Oracle::Permission),
+    ] {
+        let caught = (0..SEEDS).filter_map(|seed| violation(&plan("member-gone-bad", seed), Some(defect)));
+        let caught: Vec<Oracle> = caught.map(|violation| violation.oracle).take(1).collect();
+        assert_eq!(caught, [oracle], "{defect:?}");
+    }
+}
+
 #[test]
 fn every_defect_and_every_oracle_has_its_canary() {
     for defect in Defect::ALL {

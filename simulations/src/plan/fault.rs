@@ -169,11 +169,11 @@ pub enum Fault {
         node: NodeNo,
     },
     /// The node's key is in other hands as well: beside what its engine says, its peers are sent what no engine would
-    /// write. At the end its connections break, and all is as before.
+    /// write. At the beginning its connections break, and at the end again; then all is as before.
     GoneBad {
         /// Whose.
         node: NodeNo,
-        /// What is tried, each some times, at moments that the noise decides. Not nothing.
+        /// What is tried, each once, at a moment that the noise decides. Not nothing.
         attacks: Vec<Attack>,
     },
 }

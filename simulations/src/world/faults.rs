@@ -341,6 +341,7 @@ impl World<'_> {
         debug_assert!(host.disk.volume().is_ok(), "a disk that is cured can be asked");
         let plan = self.plan.nodes.get(node);
         host.clock.offset_ms = plan.map_or(0, |plan| plan.clock_offset_ms);
+        self.turn_good(node);
         self.resume(node)?;
         self.restart(node)?;
         self.read_on(node)

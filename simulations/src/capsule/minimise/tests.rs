@@ -10,8 +10,8 @@ use tombolo_crdt::rules::Role;
 use super::*;
 use crate::outcome::{Oracle, Outcome, Stats};
 use crate::plan::{
-    Action, Assertion, Edit, Fault, InitialEntity, LinkPlan, NodeNo, NodePlan, Over, PlannedFault, PlannedWrite,
-    SpacePlan, Spread, Unsynced,
+    Action, Assertion, Attack, Edit, Fault, InitialEntity, LinkPlan, NodeNo, NodePlan, Over, PlannedFault,
+    PlannedWrite, SpacePlan, Spread, Unsynced,
 };
 use crate::scenario::{Draft, Survivors};
 
@@ -86,6 +86,26 @@ fn fault(no: u32) -> PlannedFault {
         _ => Fault::Pause { node },
     };
     PlannedFault { no, at: SECOND * no * 200, until: SECOND * (no * 200 + 60), fault }
+}
+
+#[test]
+fn of_a_member_gone_bad_one_attack_is_kept() {
+    let with = |wanted: &'static [Attack]| {
+        let mut plan = large();
+        let fault = Fault::GoneBad { node: 2, attacks: Attack::ALL.to_vec() };
+        plan.faults.push(PlannedFault { no: 15, at: SECOND * 3_000, until: SECOND * 3_500, fault });
+        let bad = |plan: &Plan| {
+            plan.faults.iter().find_map(|planned| match &planned.fault {
+                Fault::GoneBad { attacks, .. } => Some(attacks.clone()),
+                _ => None,
+            })
+        };
+        let fails =
+            move |plan: &Plan| bad(plan).is_some_and(|attacks| wanted.iter().all(|attack| attacks.contains(attack)));
+        bad(&minimised(&plan, &failing(fails)).plan)
+    };
+    assert_eq!(with(&[Attack::Lies]), Some(vec![Attack::Lies]));
+    assert_eq!(with(&[Attack::Old, Attack::Rules]), Some(vec![Attack::Old, Attack::Rules]));
 }
 
 fn violation(at: Duration) -> Violation {

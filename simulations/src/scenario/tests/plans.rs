@@ -238,5 +238,6 @@ fn what_the_quic_lane_cannot_do_is_known_before_it_is_run() {
     let of = |name: &str| Scenario::of_library(name).expect("known").expect("fine");
     assert_eq!((of("cloned-node").not_on_quic(), of("cloned-node").quic()), (vec!["clone"], false));
     assert_eq!((of("delete-against-update").not_on_quic(), of("delete-against-update").quic()), (vec!["replay"], true));
+    assert_eq!((of("member-gone-bad").not_on_quic(), of("member-gone-bad").quic()), (vec!["gone-bad"], false));
     assert!(of("ferry").not_on_quic().is_empty());
 }

@@ -13,8 +13,8 @@ use crate::pen::{Pen, forged_change};
 use crate::plan::GONE_BAD_COLLECTION;
 
 /// Entries of a feed in which many are refused, and feeds of which each has one.
-const MANY: u64 = 96;
-const FEEDS: u64 = 12;
+const MANY: u64 = 40;
+const FEEDS: u64 = 8;
 /// Feeds whose openings are nearly as large as they may be, and the feeds that each says to close (some 50 bytes each).
 const FAT_FEEDS: u64 = 6;
 const CLOSES: u64 = 1_100;
@@ -23,12 +23,12 @@ const OPERATIONS: u32 = 65_536;
 /// A number that the operations of no entity come near: whoever begins with it is refused.
 const TOO_FAR: u64 = 1 << 30;
 /// Changes of an entity of its own: more than a step looks back.
-const HISTORY: u64 = 150;
+const HISTORY: u64 = 136;
 /// Entries that look at a past.
-const LOOKS: u64 = 8;
+const LOOKS: u64 = 4;
 /// Feeds that are there to be named, and entries that name them.
-const NAMED: u64 = 48;
-const NAMING: u64 = 8;
+const NAMED: u64 = 24;
+const NAMING: u64 = 4;
 /// Milliseconds of a day.
 const DAY: u64 = 24 * 60 * 60 * 1_000;
 

@@ -22,9 +22,7 @@ use crate::oracle::role;
 use crate::plan::{Attack, Fault, NodeNo, PlannedFault};
 use hand::Hand;
 
-/// How often each attack is carried out while a fault lasts.
-const ROUNDS: u64 = 2;
-/// How often it is tried anew where there is nobody to attack.
+/// How often an attack is tried anew where there is nobody to attack.
 const TRIES: u64 = 6;
 /// What may wait on a stream that an attack is sent on: it waits for room, as whoever speaks the protocol has to.
 const WAITING_MAX: usize = 256 << 10;
@@ -35,7 +33,6 @@ pub(super) struct Try {
     /// The fault, by index.
     fault: usize,
     attack: Attack,
-    round: u64,
     tries: u64,
 }
 
@@ -48,29 +45,33 @@ struct Target {
 }
 
 impl World<'_> {
-    /// A member goes bad: its attacks come at moments of their own.
+    /// A member goes bad: its attacks come at moments of their own. Its connections break first, so that each is one on which
+    /// everything counts, or one on which nothing does.
     pub(super) fn go_bad(&mut self, index: usize) {
         let Some(PlannedFault { no, at, until, fault: Fault::GoneBad { node, attacks } }) = self.plan.faults.get(index)
         else {
             return;
         };
+        self.break_all(*node);
         self.hosts[*node].bad = true;
         for attack in attacks {
-            for round in 0..ROUNDS {
-                let random = self.luck.draw([about::BAD, u64::from(*no), *attack as u64, round]);
-                let wait = Duration::from_micros(random % super::micros(*until - *at).max(1));
-                let first = Try { fault: index, attack: *attack, round, tries: 0 };
-                self.queue.schedule(*at + wait, Event::Attack(first));
-            }
+            let random = self.luck.draw([about::BAD, u64::from(*no), *attack as u64, 0]);
+            let wait = Duration::from_micros(random % super::micros(*until - *at).max(1));
+            let first = Try { fault: index, attack: *attack, tries: 0 };
+            self.queue.schedule(*at + wait, Event::Attack(first));
         }
     }
 
     /// All is as before, on connections of which nothing false was said.
     pub(super) fn turn_good(&mut self, node: NodeNo) {
         if std::mem::take(&mut self.hosts[node].bad) {
-            for id in self.net.between(|a, _| a == node) {
-                self.cut(id, "reset");
-            }
+            self.break_all(node);
+        }
+    }
+
+    fn break_all(&mut self, node: NodeNo) {
+        for id in self.net.between(|a, _| a == node) {
+            self.cut(id, "reset");
         }
     }
 
@@ -89,7 +90,7 @@ impl World<'_> {
         if self.healed || !self.hosts[*node].bad {
             return;
         }
-        let question = [about::BAD, u64::from(*no) << 32 | 1 << 16 | (this.attack as u64) << 8 | this.round];
+        let question = [about::BAD, u64::from(*no) << 8 | this.attack as u64 | 1 << 63];
         let Some((target, frames)) =
             self.aimed(*node, question).and_then(|at| Some((at, self.craft(*node, at, this.attack, question)?)))
         else {
