@@ -10,7 +10,7 @@ use tombolo_crdt::feed::Opening;
 use tombolo_crdt::{FeedId, Hlc, NodeId, Receipt, Revision};
 
 use crate::chain::{Budget, EntityKey, Entries, Link, link_of, revision_of, walk};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// Changes that a page looks at, and so holds at most.
 pub const PAGE_CHANGES: usize = 1_000;
@@ -80,20 +80,15 @@ pub enum HistoryError {
 ///
 /// # Errors
 /// See [`HistoryError`].
-pub fn page(
-    snapshot: &Snapshot,
-    key: EntityKey<'_>,
-    present: &EntityState,
-    asked: &Asked,
-) -> Result<Page, HistoryError> {
+pub fn page(reading: &Reading, key: EntityKey<'_>, present: &EntityState, asked: &Asked) -> Result<Page, HistoryError> {
     let from = match asked.before {
         None => present.journal(),
-        Some(receipt) => link_of(snapshot, key, receipt)?.ok_or(HistoryError::NotHere(receipt))?.previous,
+        Some(receipt) => link_of(reading, key, receipt)?.ok_or(HistoryError::NotHere(receipt))?.previous,
     };
     let mut places = Places::of(present);
     let mut entries = Entries::passing();
     let read = Budget { bytes: PAGE_READ_BYTES, ..Budget::UNBOUNDED };
-    let mut links = walk(snapshot, &mut entries, key, from, read);
+    let mut links = walk(reading, &mut entries, key, from, read);
     let looked = look(&mut links, &mut places, asked)?;
     let (mut bytes, mut ops) = (0, 0);
     for link in links.by_ref().take(LOOK_BACK) {
@@ -105,7 +100,7 @@ pub fn page(
         ops += change.operations() as u64;
         places.learn(&change);
     }
-    let mut authors = Authors { snapshot, known: BTreeMap::new() };
+    let mut authors = Authors { reading, known: BTreeMap::new() };
     let mut page = Page::default();
     for (link, change) in &looked {
         page.before = (link.previous > 0).then(|| link.receipt());
@@ -155,15 +150,15 @@ fn look(
 /// Who writes which feed.
 #[derive(Debug)]
 pub struct Authors<'s> {
-    snapshot: &'s Snapshot,
+    reading: &'s Reading,
     known: BTreeMap<FeedId, NodeId>,
 }
 
 impl<'s> Authors<'s> {
     /// Remembers every feed it is asked for.
     #[must_use]
-    pub fn new(snapshot: &'s Snapshot) -> Self {
-        Self { snapshot, known: BTreeMap::new() }
+    pub fn new(reading: &'s Reading) -> Self {
+        Self { reading, known: BTreeMap::new() }
     }
 
     /// The node that writes a feed whose entries are here.
@@ -175,7 +170,7 @@ impl<'s> Authors<'s> {
             return Ok(*node);
         }
         let broken = || StoreError::corrupt("state", format!("the feed {feed} has no opening"));
-        let row = self.snapshot.feed(feed)?.ok_or_else(broken)?;
+        let row = self.reading.feed(feed)?.ok_or_else(broken)?;
         let node = Opening::decode(&row.opening).map_err(|_| broken())?.node;
         self.known.insert(feed, node);
         Ok(node)
@@ -193,7 +188,7 @@ mod tests {
         let mut asked = Asked { before: None, path, limit };
         let (mut items, mut pages) = (Vec::new(), 0);
         loop {
-            let page = page(&bed.snapshot(), KEY, bed.row(), &asked).unwrap();
+            let page = page(&bed.reading(), KEY, bed.row(), &asked).unwrap();
             assert!(page.items.len() <= limit);
             items.extend(page.items);
             pages += 1;
@@ -213,7 +208,10 @@ mod tests {
         for (item, (made, row)) in items.iter().rev().zip(bed.made.iter().zip(&bed.rows)) {
             assert_eq!((item.receipt.feed, item.receipt.seq), (made.change.actor(), made.provenance.entry_seq));
             assert_eq!((item.revision, item.hlc), (row.revision(), made.provenance.hlc));
-            assert!((0..3).any(|no| author(no) == (Opening { node: item.node, ..author(no).0 }, item.receipt.feed)));
+            assert!(
+                (0..3).any(|space_no| author(space_no)
+                    == (Opening { node: item.node, ..author(space_no).0 }, item.receipt.feed))
+            );
             assert!(!item.touched.unplaced && !item.touched.more, "{item:?}");
             assert!(item.touched.deletes || !item.touched.paths.is_empty() || item.bytes < 200, "{item:?}");
         }
@@ -231,6 +229,6 @@ mod tests {
         let bed = Bed::new(3, 2, 5);
         let foreign = Receipt { feed: author(77).1, seq: 1 };
         let asked = Asked { before: Some(foreign), path: None, limit: 5 };
-        assert_eq!(page(&bed.snapshot(), KEY, bed.row(), &asked), Err(HistoryError::NotHere(foreign)));
+        assert_eq!(page(&bed.reading(), KEY, bed.row(), &asked), Err(HistoryError::NotHere(foreign)));
     }
 }

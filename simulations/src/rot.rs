@@ -29,10 +29,10 @@ fn sound_rows(disk: &Disk) -> Result<Vec<(Row, Vec<u8>)>, StoreError> {
     let copy = disk.image();
     let file = copy.clone();
     let store = Store::open_with_backend(move || Ok(file.clone()), copy, StoreOptions::new("a cold store"))?;
-    let snapshot = store.reader().snapshot()?;
+    let reading = store.reader().reading()?;
     let mut rows = Vec::new();
-    for space in snapshot.spaces()? {
-        snapshot.visit_rows(space.no, None, "", None, |collection, id, stored| {
+    for space in reading.spaces()? {
+        reading.visit_rows(space.space_no, None, "", None, |collection, id, stored| {
             if EntityState::check(stored).is_ok() {
                 rows.push(((space.space, collection.to_owned(), id.to_owned()), stored.to_vec()));
             }

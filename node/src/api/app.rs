@@ -12,7 +12,7 @@ use super::spaces::Names;
 use super::turns::Turns;
 use crate::handle::EngineHandle;
 use crate::runtime::{Addresses, Clock, DialReports, StepTimes, Traffic};
-use crate::store::{Reader, Snapshot};
+use crate::store::{Reader, Reading};
 
 /// What the API is made of.
 #[derive(Debug)]
@@ -79,8 +79,8 @@ impl App {
     }
 
     /// The last committed state of the store.
-    pub(super) fn snapshot(&self) -> Result<Snapshot, Problem> {
-        Ok(self.reader.snapshot()?)
+    pub(super) fn reading(&self) -> Result<Reading, Problem> {
+        Ok(self.reader.reading()?)
     }
 
     /// When the node started, in seconds since 1970.

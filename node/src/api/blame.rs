@@ -54,7 +54,7 @@ pub(super) async fn blame(
     let asked = query.path.unwrap_or_default();
     let under = steps(&asked)?;
     let space = app.space(path.space())?;
-    let present = rows::read(&app, (space.no, collection, id)).await;
+    let present = rows::read(&app, (space.space_no, collection, id)).await;
     let present = rows::cared(&app, space.id, present).await?.filter(EntityState::is_present);
     let present = present.ok_or_else(|| {
         rows::absent(collection, id).hint("if it was there once, its history says who deleted it: `tombolo history`")
@@ -63,7 +63,7 @@ pub(super) async fn blame(
     let told = app.turns.run(Lane::Values, move || fields(&present, &quoted, &within, limit, &reader)).await??;
     let (mut out, nothing) = told;
     if nothing {
-        let removed = removal(&app, (space.no, collection, id), under).await;
+        let removed = removal(&app, (space.space_no, collection, id), under).await;
         let removed = rows::cared(&app, space.id, removed).await?;
         let nowhere = || {
             let detail = format!("{collection}/{id} has nothing at `{}`, and had nothing there", clip(&asked));
@@ -84,9 +84,9 @@ fn fields(
     limit: usize,
     reader: &Reader,
 ) -> Result<(Vec<u8>, bool), Problem> {
-    let snapshot = reader.snapshot()?;
+    let reading = reader.reading()?;
     let (fields, more) = present.blame(under, limit);
-    let mut authors = Authors::new(&snapshot);
+    let mut authors = Authors::new(&reading);
     let mut out = format!("{{\"id\":{id},\"revision\":\"{}\"", present.revision()).into_bytes();
     out.extend_from_slice(if more { b",\"more\":true,\"fields\":[" } else { b",\"fields\":[" });
     for (at, field) in fields.iter().enumerate() {
@@ -156,11 +156,11 @@ async fn removal(
         let key = EntityKey { space_no, collection: &names.0, id: &names.1 };
         let mut asked = Asked { before: None, path: Some(path), limit: 1 };
         for _ in 0..REMOVAL_PAGES {
-            let snapshot = app.reader.snapshot()?;
-            let row = snapshot.row(space_no, key.collection, key.id)?;
+            let reading = app.reader.reading()?;
+            let row = reading.row(space_no, key.collection, key.id)?;
             let present = row.map(|row| rows::decode(key.collection, key.id, &row)).transpose()?;
             let Some(present) = present.filter(|_| wanted()) else { break };
-            let page = history::page(&snapshot, key, &present, &asked)?;
+            let page = history::page(&reading, key, &present, &asked)?;
             asked.before = page.before;
             match page.items.into_iter().next() {
                 // A deletion leaves the fields; the write that brings the entity back removes them.

@@ -96,7 +96,7 @@ pub(super) async fn changes(
     let stream = Stream {
         app,
         space: space.id,
-        feed: Some(Feed::new(space.id, space.no, query.collection, cursor)),
+        feed: Some(Feed::new(space.id, space.space_no, query.collection, cursor)),
         live,
         left: query.limit,
         deadline: Instant::now() + wait,
@@ -123,7 +123,7 @@ fn cursor(app: &App, space: SpaceId, since: Option<&str>) -> Result<Cursor, Prob
     match since {
         None | Some("") => Ok(beginning),
         Some("now") => {
-            let row = app.snapshot()?.space(space)?;
+            let row = app.reading()?.space(space)?;
             Ok(row.map_or(beginning, |row| Cursor::At(Mark::new(row.journal, &row.running), 0)))
         }
         Some(text) => text.parse().map_err(|_| {

@@ -19,7 +19,7 @@ use super::turns::Lane;
 use super::write::{self, JSON_PATCH, MERGE_PATCH, OPERATIONS_TYPE, Outcome};
 use super::{SharedApp, history, rows};
 use crate::engine::{EntityWrite, Expect, WriteCommand};
-use crate::store::Snapshot;
+use crate::store::Reading;
 
 const ENTITY: &str = "/v1/spaces/{space}/{collection}/{id}";
 const IF_MATCH: Parameter = Parameter("If-Match", "Entity tags, or `*`: the entity must be so", TEXT);
@@ -122,7 +122,7 @@ pub(super) async fn read(
         ));
     }
     let space = app.space(path.space())?;
-    let entity = (space.no, collection, id);
+    let entity = (space.space_no, collection, id);
     let shown = match until {
         None => rows::cared(&app, space.id, rows::shown(&app, entity, query.meta).await).await?,
         Some(until) => match rows::cared(&app, space.id, rows::read(&app, entity).await).await? {
@@ -217,7 +217,7 @@ impl EntityRequest<'_> {
         let space = app.space(path.space())?;
         let base = match base {
             Some(revision) => {
-                let base = write::base(app, (space.no, collection, id), revision).await;
+                let base = write::base(app, (space.space_no, collection, id), revision).await;
                 Some(rows::cared(app, space.id, base).await?)
             }
             None => None,
@@ -254,7 +254,7 @@ pub(super) async fn create(
     let outcome = write::make(&app, command, bytes.len()).await?;
     // A repeated request was answered before, with the id of that time.
     let first = match outcome.receipt().filter(|_| outcome.replayed) {
-        Some(receipt) => id_in_entry(&app.snapshot()?, collection, receipt)?,
+        Some(receipt) => id_in_entry(&app.reading()?, collection, receipt)?,
         None => None,
     };
     let id = first.unwrap_or(id);
@@ -267,8 +267,8 @@ pub(super) async fn create(
 }
 
 /// The entity of a collection that an entry changed.
-fn id_in_entry(snapshot: &Snapshot, collection: &str, receipt: Receipt) -> Result<Option<String>, Problem> {
-    let Some(row) = snapshot.entry(receipt.feed, receipt.seq)? else { return Ok(None) };
+fn id_in_entry(reading: &Reading, collection: &str, receipt: Receipt) -> Result<Option<String>, Problem> {
+    let Some(row) = reading.entry(receipt.feed, receipt.seq)? else { return Ok(None) };
     let Ok(Entry { body: EntryBody::Data(changes), .. }) = Entry::decode(&row.bytes) else { return Ok(None) };
     Ok(changes.into_iter().find(|change| change.collection == collection).map(|change| change.id))
 }

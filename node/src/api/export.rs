@@ -62,7 +62,7 @@ pub(super) async fn export(
     query.collection.as_deref().map_or(Ok(()), check_collection_name)?;
     let place = app.turns.stream()?;
     let at = app.space(path.space())?;
-    let (space, walk) = (at.id, Some(Walk::new(at.no, query.collection, None)));
+    let (space, walk) = (at.id, Some(Walk::new(at.space_no, query.collection, None)));
     let mut export = Export { app, space, walk, next: Next::Page, _place: place };
     // What is met before anything is told can be said in the status.
     let first = match export.page().await {
@@ -125,7 +125,7 @@ impl Export {
 /// A turn: lines, and whether more follow.
 fn read(walk: &mut Walk, reader: &Reader) -> Result<(Vec<u8>, bool), StreamError> {
     let mut out = Vec::new();
-    let more = walk.turn(&reader.snapshot()?, |collection, id, state, _| {
+    let more = walk.turn(&reader.reading()?, |collection, id, state, _| {
         if state.is_present() {
             let names = (rows::quote(collection), rows::quote(id));
             let head = format!("{{\"collection\":{},\"id\":{},\"value\":", names.0, names.1);

@@ -31,7 +31,7 @@ pub(super) async fn healthz() -> Json {
 
 /// `GET /readyz`
 pub(super) async fn readyz(State(app): State<SharedApp>) -> Result<Json, Problem> {
-    drop(app.snapshot()?);
+    drop(app.reading()?);
     let asked = tokio::time::timeout(READY_WAIT, status::ask(&app)).await;
     let status = asked.map_err(|_| Problem::new(Kind::Store, "the engine does not answer"))??;
     match status.full {

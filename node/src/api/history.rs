@@ -104,7 +104,7 @@ pub(super) async fn fold(
         let key = EntityKey { space_no, collection: &names.0, id: &names.1 };
         let mut past = Past::new(key, newest, until);
         while wanted() {
-            if let ControlFlow::Break(state) = past.step(&app.reader.snapshot()?)? {
+            if let ControlFlow::Break(state) = past.step(&app.reader.reading()?)? {
                 return Ok(state);
             }
         }
@@ -144,13 +144,13 @@ pub(super) async fn history(
     let before = before.map_err(|error| Problem::argument(error.to_string()).hint("`before` is what a page said"))?;
     let asked = Asked { before, path: query.path.as_deref().map(steps).transpose()?, limit };
     let space = app.space(path.space())?;
-    let present = rows::read(&app, (space.no, collection, id)).await;
+    let present = rows::read(&app, (space.space_no, collection, id)).await;
     let present = rows::cared(&app, space.id, present).await?.ok_or_else(|| rows::never(collection, id))?;
-    let (reader, names, no) = (app.reader.clone(), (collection.to_owned(), id.to_owned()), space.no);
+    let (reader, names, space_no) = (app.reader.clone(), (collection.to_owned(), id.to_owned()), space.space_no);
     // A page may take milliseconds, and some hundred of them where others made it long.
     let page = app.turns.run(Lane::Values, move || {
-        let key = EntityKey { space_no: no, collection: &names.0, id: &names.1 };
-        history::page(&reader.snapshot()?, key, &present, &asked)
+        let key = EntityKey { space_no: space_no, collection: &names.0, id: &names.1 };
+        history::page(&reader.reading()?, key, &present, &asked)
     });
     let page = page.await??;
     let mut answer = Map::new();

@@ -57,7 +57,7 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(read_cursor).transpose()?;
     let space = app.space(path.space())?;
     let after = after.map(|id| (collection.to_owned(), id));
-    let walk = Walk::new(space.no, Some(collection.to_owned()), after).with_prefix(query.prefix);
+    let walk = Walk::new(space.space_no, Some(collection.to_owned()), after).with_prefix(query.prefix);
     let (walk, reader) = (walk.with_turn(SCAN_ROWS, SCAN_BYTES), app.reader.clone());
     let page = app.turns.run(Lane::Pages, move || read(walk, limit, &reader)).await?;
     rows::cared(&app, space.id, page.map(write::json_response).map_err(Problem::from)).await
@@ -67,7 +67,7 @@ pub(super) async fn list(
 fn read(mut walk: Walk, limit: usize, reader: &Reader) -> Result<Vec<u8>, StreamError> {
     let mut out = b"{\"items\":[".to_vec();
     let mut items = 0;
-    let more = walk.turn(&reader.snapshot()?, |_, id, state, _| {
+    let more = walk.turn(&reader.reading()?, |_, id, state, _| {
         if state.is_present() {
             if items > 0 {
                 out.push(b',');

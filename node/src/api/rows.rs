@@ -41,7 +41,7 @@ pub(super) async fn cared<T>(app: &App, space: SpaceId, answer: Result<T, Proble
 
 /// An entity; `None`: it was never written. A large row is decoded in a turn.
 pub(super) async fn read(app: &App, (space_no, collection, id): EntityAt<'_>) -> Result<Option<EntityState>, Problem> {
-    let Some(row) = app.snapshot()?.row(space_no, collection, id)? else { return Ok(None) };
+    let Some(row) = app.reading()?.row(space_no, collection, id)? else { return Ok(None) };
     let names = (collection.to_owned(), id.to_owned());
     app.turns.value(row.len(), move || decode(&names.0, &names.1, &row)).await?.map(Some)
 }
@@ -96,7 +96,7 @@ impl Shown {
 /// With `meta` its size is counted, too: O(the entity).
 pub(super) async fn shown(app: &App, entity: EntityAt<'_>, meta: bool) -> Result<Option<Shown>, Problem> {
     let (space_no, collection, id) = entity;
-    let Some(row) = app.snapshot()?.row(space_no, collection, id)? else { return Ok(None) };
+    let Some(row) = app.reading()?.row(space_no, collection, id)? else { return Ok(None) };
     let (row_bytes, names) = (row.len(), (collection.to_owned(), id.to_owned()));
     let work = move || {
         let state = decode(&names.0, &names.1, &row)?;

@@ -19,7 +19,7 @@ use super::write::Json;
 use super::{App, SharedApp, status};
 use crate::engine::{Command, Reply};
 use crate::handle::Journals;
-use crate::store::{Snapshot, SpaceRow, StoreError};
+use crate::store::{Reading, SpaceRow, StoreError};
 
 pub(super) const OPERATIONS: &[Operation] = &[
     Operation { path: "/v1/spaces", summary: "The spaces of this node", ..Operation::PLAIN },
@@ -40,7 +40,7 @@ pub(super) const OPERATIONS: &[Operation] = &[
 pub(super) struct SpaceAt {
     pub(super) id: SpaceId,
     /// Its number in the keys of the store.
-    pub(super) no: u32,
+    pub(super) space_no: u32,
 }
 
 /// The spaces of this node by id and name, so that a request need not read the rows of all. Spaces are only ever added,
@@ -58,20 +58,20 @@ struct Index {
 
 impl Index {
     fn add(&mut self, row: SpaceRow) {
-        if self.numbers.insert(row.space, row.no).is_none() {
+        if self.numbers.insert(row.space, row.space_no).is_none() {
             self.named.entry(row.name).or_default().push(row.space);
         }
         debug_assert!(self.named.len() <= self.numbers.len(), "a name without a space");
     }
 
     /// Reads what is new: everything at first, then the spaces whose journals moved for the first time.
-    fn update(&mut self, journals: &Journals, snapshot: &Snapshot) -> Result<(), StoreError> {
+    fn update(&mut self, journals: &Journals, reading: &Reading) -> Result<(), StoreError> {
         if self.journals.is_none() {
-            snapshot.spaces()?.into_iter().for_each(|row| self.add(row));
+            reading.spaces()?.into_iter().for_each(|row| self.add(row));
         }
         for id in journals.keys() {
             if !self.numbers.contains_key(id)
-                && let Some(row) = snapshot.space(*id)?
+                && let Some(row) = reading.space(*id)?
             {
                 self.add(row);
             }
@@ -81,7 +81,7 @@ impl Index {
     }
 
     fn find(&self, name: &str) -> Result<SpaceAt, Problem> {
-        let at = |id: SpaceId| self.numbers.get(&id).map(|no| SpaceAt { id, no: *no });
+        let at = |id: SpaceId| self.numbers.get(&id).map(|space_no| SpaceAt { id, space_no: *space_no });
         if name.len() == 2 * SpaceId::LEN
             && let Some(found) = name.parse().ok().and_then(at)
         {
@@ -114,14 +114,14 @@ impl App {
         // A copy: the engine must not wait for the store to be read.
         let journals = journals.borrow().clone();
         let mut index = self.names.0.write().unwrap_or_else(PoisonError::into_inner);
-        index.update(&journals, &self.snapshot()?)?;
+        index.update(&journals, &self.reading()?)?;
         index.find(name)
     }
 
     /// The row of a space.
     pub(super) fn space_row(&self, name: &str) -> Result<SpaceRow, Problem> {
         let id = self.space(name)?.id;
-        let row = self.snapshot()?.space(id)?;
+        let row = self.reading()?.space(id)?;
         row.ok_or_else(|| Problem::new(Kind::UnknownSpace, format!("this node holds no space {id}")))
     }
 }
@@ -137,7 +137,7 @@ pub(super) async fn list(State(app): State<SharedApp>) -> Result<Json, Problem> 
 pub(super) async fn show(State(app): State<SharedApp>, path: PathParts) -> Result<Json, Problem> {
     let at = app.space(path.space())?;
     let reader = app.reader.clone();
-    let collections = app.turns.run(Lane::Values, move || reader.snapshot()?.collections(at.no)).await??;
+    let collections = app.turns.run(Lane::Values, move || reader.reading()?.collections(at.space_no)).await??;
     let status = status::ask(&app).await?;
     let found = status.spaces.iter().find(|space| space.space == at.id);
     let mut value = found.map(status::space).unwrap_or_default();
@@ -191,10 +191,10 @@ pub(super) fn unexpected(reply: &Reply) -> Problem {
 mod tests {
     use super::*;
 
-    fn row(byte: u8, no: u32, name: &str) -> SpaceRow {
+    fn row(byte: u8, space_no: u32, name: &str) -> SpaceRow {
         SpaceRow {
             space: SpaceId::from_bytes([byte; 32]),
-            no,
+            space_no,
             name: name.to_owned(),
             founding: Vec::new(),
             journal: 0,
@@ -214,8 +214,8 @@ mod tests {
             index.add(row(byte, u32::from(byte), name));
         }
         let id = SpaceId::from_bytes([2; 32]);
-        assert_eq!(index.find("bar"), Ok(SpaceAt { id, no: 2 }));
-        assert_eq!(index.find(&id.to_string()), Ok(SpaceAt { id, no: 2 }));
+        assert_eq!(index.find("bar"), Ok(SpaceAt { id, space_no: 2 }));
+        assert_eq!(index.find(&id.to_string()), Ok(SpaceAt { id, space_no: 2 }));
         assert_eq!(index.find("shop").expect_err("two of them").kind, Kind::AmbiguousSpace);
         assert_eq!(index.find(&"0".repeat(64)).expect_err("nobody's").kind, Kind::UnknownSpace);
         assert_eq!(index.find("none").expect_err("nobody's").kind, Kind::UnknownSpace);

@@ -56,7 +56,7 @@ pub(super) async fn transact(
     let mut writes = Vec::with_capacity(planned.len());
     for Planned { mut write, base } in planned {
         if let (Some(revision), Write::Put { base, .. }) = (base, &mut write.write) {
-            let found = write::base(&app, (space.no, &write.collection, &write.id), revision).await;
+            let found = write::base(&app, (space.space_no, &write.collection, &write.id), revision).await;
             *base = Some(rows::cared(&app, space.id, found).await?);
         }
         writes.push(write);

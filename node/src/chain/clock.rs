@@ -11,7 +11,7 @@ use tombolo_crdt::entity::{Change, Clock, Mark, heads_hash};
 use tombolo_crdt::{ChangeHash, FeedId};
 
 use super::{Budget, EntityKey, Entries, Walk, walk};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// Hashes that may be hashed, to see whether the walk can end, before the walk has earned more: enough for all heads of
 /// nearly all entities at every step.
@@ -99,14 +99,14 @@ pub enum ClockAt {
 /// # Errors
 /// [`StoreError`]: the chain cannot be read.
 pub fn clock_at<'c>(
-    (snapshot, entries): (&Snapshot, &mut Entries),
+    (reading, entries): (&Reading, &mut Entries),
     key: EntityKey<'_>,
     (present, newest): (&Clock, u64),
     heads: &[ChangeHash],
     known: &dyn Fn(ChangeHash) -> Option<&'c Clock>,
     budget: Budget,
 ) -> Result<ClockAt, StoreError> {
-    let links = walk(snapshot, entries, key, newest, budget);
+    let links = walk(reading, entries, key, newest, budget);
     clock_comparing(links, present, heads, known, &mut Comparable::new())
 }
 

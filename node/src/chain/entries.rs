@@ -12,7 +12,7 @@ use tombolo_crdt::feed::chain;
 use tombolo_crdt::{ChainHash, FeedId, Hlc};
 
 use super::{EntityKey, Link};
-use crate::store::{ChangeLink, Snapshot, StoreError};
+use crate::store::{ChangeLink, Reading, StoreError};
 
 /// Bytes that the kept entries may have in memory (32 MiB): some eighty transactions of 2,000 small changes each.
 const KEPT_BYTES_MAX: usize = 32 << 20;
@@ -102,7 +102,7 @@ impl Entries {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: there is none; any other: the store cannot be read.
-    pub fn link(&mut self, snapshot: &Snapshot, key: EntityKey<'_>, journal: u64) -> Result<Link, StoreError> {
+    pub fn link(&mut self, reading: &Reading, key: EntityKey<'_>, journal: u64) -> Result<Link, StoreError> {
         let broken = |what: &str| {
             let EntityKey { collection, id, .. } = key;
             let chain = format!("the chain of {collection}/{id} breaks at position {journal}: {what}");
@@ -111,8 +111,8 @@ impl Entries {
         let link = match self.take_kept(key, journal) {
             Some(found) => found,
             None => {
-                let at = snapshot.journal(key.space_no, journal)?.ok_or_else(|| broken("no such position"))?;
-                let whole = Whole::read(snapshot, at.feed, at.seq)?;
+                let at = reading.journal(key.space_no, journal)?.ok_or_else(|| broken("no such position"))?;
+                let whole = Whole::read(reading, at.feed, at.seq)?;
                 self.reads += 1;
                 self.read_bytes += whole.as_ref().map_or(0, |whole| whole.bytes);
                 if let Some(whole) = whole.as_ref().filter(|whole| whole.journal == journal) {
@@ -219,8 +219,8 @@ pub(super) struct Whole {
 
 impl Whole {
     /// Reads an entry. `None`: it is not here, or changes no entities.
-    pub(super) fn read(snapshot: &Snapshot, feed: FeedId, seq: u64) -> Result<Option<Self>, StoreError> {
-        let Some(row) = snapshot.entry(feed, seq)? else { return Ok(None) };
+    pub(super) fn read(reading: &Reading, feed: FeedId, seq: u64) -> Result<Option<Self>, StoreError> {
+        let Some(row) = reading.entry(feed, seq)? else { return Ok(None) };
         let entry = Entry::decode(&row.bytes)
             .map_err(|error| StoreError::corrupt("entries", format!("entry {feed}-{seq}: {error}")))?;
         let Body::Data(changes) = entry.body else { return Ok(None) };
@@ -263,17 +263,17 @@ const fn memory(text: usize, parts: usize) -> usize {
 /// Whether a settled entry that is not its feed's last has this chain hash. If that entry is damaged the one after it
 /// tells; `None`: both are.
 pub(crate) fn has_chain(
-    snapshot: &Snapshot,
+    reading: &Reading,
     feed: FeedId,
     seq: u64,
     claimed: ChainHash,
 ) -> Result<Option<bool>, StoreError> {
-    match snapshot.entry_chain(feed, seq) {
+    match reading.entry_chain(feed, seq) {
         Ok(Some(chain)) => return Ok(Some(chain == claimed)),
         Ok(None) | Err(StoreError::Corrupt { .. }) => {}
         Err(error) => return Err(error),
     }
-    match snapshot.entry(feed, seq + 1) {
+    match reading.entry(feed, seq + 1) {
         Ok(Some(next)) => Ok(Some(chain(feed, seq + 1, claimed, &next.bytes) == next.chain)),
         Ok(None) | Err(StoreError::Corrupt { .. }) => Ok(None),
         Err(error) => Err(error),

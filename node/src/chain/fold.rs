@@ -8,7 +8,7 @@ use tombolo_crdt::verdict::lies_in_past;
 use tombolo_crdt::{ChangeHash, FeedId};
 
 use super::Link;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// Changes after which a fold forgets where those came from that are overwritten: bounds its memory by the state's.
 const TIDY_CHANGES: usize = 1_024;
@@ -84,7 +84,7 @@ impl Fold {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`]: it lacks what it depends on; any other: the store cannot be read.
-    pub fn take(&mut self, snapshot: &Snapshot, link: &Link, change: &Change) -> Result<(), StoreError> {
+    pub fn take(&mut self, reading: &Reading, link: &Link, change: &Change) -> Result<(), StoreError> {
         let past = if change.deps() == self.state.heads() { self.state.clock().clone() } else { self.past(change)? };
         if self.checks && !lies_in_past(self.state.clock().get(&change.actor()), change, &past) {
             let detail = format!("{} was applied and names what is not in its past", link.receipt());
@@ -103,7 +103,7 @@ impl Fold {
             self.marks += after.len();
             self.clocks.insert(change.hash(), after);
         }
-        let rules_seq = self.rules_seq(snapshot, link)?;
+        let rules_seq = self.rules_seq(reading, link)?;
         let provenance = Provenance { entry_seq: link.seq, hlc: link.hlc, rules_seq };
         self.state.apply(change, &past, &provenance, link.journal);
         self.untidy += 1;
@@ -138,11 +138,11 @@ impl Fold {
     }
 
     /// Position of the entry in the link's feed that stated the rules heads it was written under.
-    fn rules_seq(&mut self, snapshot: &Snapshot, link: &Link) -> Result<u64, StoreError> {
+    fn rules_seq(&mut self, reading: &Reading, link: &Link) -> Result<u64, StoreError> {
         let stated = match self.rules.entry(link.feed) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(slot) => {
-                let row = snapshot.feed(link.feed)?;
+                let row = reading.feed(link.feed)?;
                 slot.insert(row.map(|row| row.rules.iter().map(|(seq, _)| *seq).collect()).unwrap_or_default())
             }
         };

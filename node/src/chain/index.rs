@@ -12,7 +12,7 @@ use tombolo_crdt::entity::{Clock, Mark, heads_hash};
 use tombolo_crdt::{ChangeHash, FeedId};
 
 use super::{Budget, EntityKey, Entries, PastError, walk};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// Changes that an index may have: some 70 bytes each, so 70 MB. An entity with more has none.
 pub const INDEX_CHANGES_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
@@ -94,11 +94,11 @@ fn prefix(hash: ChangeHash) -> u64 {
 
 /// Reads the hash of an entity's change at a journal position.
 fn hash_at(
-    (snapshot, entries): (&Snapshot, &mut Entries),
+    (reading, entries): (&Reading, &mut Entries),
     key: EntityKey<'_>,
     journal: u64,
 ) -> Result<ChangeHash, StoreError> {
-    Ok(entries.link(snapshot, key, journal)?.parse()?.hash())
+    Ok(entries.link(reading, key, journal)?.parse()?.hash())
 }
 
 impl Caught {
@@ -115,13 +115,13 @@ impl Caught {
     /// the index's newest change, because the row was built anew since. [`PastError::Store`]: the chain cannot be read.
     pub fn walk(
         &mut self,
-        (snapshot, entries): (&Snapshot, &mut Entries),
+        (reading, entries): (&Reading, &mut Entries),
         key: EntityKey<'_>,
         index: &Index,
         budget: Budget,
     ) -> Result<bool, PastError> {
         let top = index.newest();
-        let mut links = walk(snapshot, entries, key, self.next, budget);
+        let mut links = walk(reading, entries, key, self.next, budget);
         while links.rest() > top {
             let Some(link) = links.next().transpose()? else { break };
             self.after.get_or_insert(link.after);
@@ -191,14 +191,14 @@ impl Index {
     /// [`StoreError::Corrupt`]: a change rests on one that the chain has not before it; any other: it cannot be read.
     pub fn add(
         &mut self,
-        (snapshot, entries): (&Snapshot, &mut Entries),
+        (reading, entries): (&Reading, &mut Entries),
         key: EntityKey<'_>,
         caught: Caught,
     ) -> Result<(), StoreError> {
         for walked in caught.walked.into_iter().rev() {
             let deps = match &walked.deps {
                 None => None,
-                Some(deps) => Some(self.numbers((snapshot, &mut *entries), key, deps)?),
+                Some(deps) => Some(self.numbers((reading, &mut *entries), key, deps)?),
             };
             self.push(&walked, deps);
         }
@@ -209,14 +209,14 @@ impl Index {
 
     fn numbers(
         &self,
-        (snapshot, entries): (&Snapshot, &mut Entries),
+        (reading, entries): (&Reading, &mut Entries),
         key: EntityKey<'_>,
         deps: &[ChangeHash],
     ) -> Result<Vec<u32>, StoreError> {
         let number = |dep: &ChangeHash| {
             let missing =
                 || StoreError::corrupt("entries", format!("{dep} is not in the chain it belongs to, or not before"));
-            self.find((snapshot, &mut *entries), key, *dep)?.ok_or_else(missing)
+            self.find((reading, &mut *entries), key, *dep)?.ok_or_else(missing)
         };
         deps.iter().map(number).collect()
     }
@@ -270,14 +270,14 @@ impl Index {
     /// [`StoreError`]: that entry cannot be read.
     pub fn find(
         &self,
-        (snapshot, entries): (&Snapshot, &mut Entries),
+        (reading, entries): (&Reading, &mut Entries),
         key: EntityKey<'_>,
         hash: ChangeHash,
     ) -> Result<Option<u32>, StoreError> {
         let first = prefix(hash);
         for (_, number) in self.by_hash.range((first, 0)..=(first, NONE)) {
             let Some(place) = self.places.get(*number as usize) else { continue };
-            if hash_at((snapshot, &mut *entries), key, place.journal)? == hash {
+            if hash_at((reading, &mut *entries), key, place.journal)? == hash {
                 return Ok(Some(*number));
             }
         }

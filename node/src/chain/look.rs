@@ -10,7 +10,7 @@ use tombolo_crdt::entity::EntityState;
 use super::clock::{ClockAt, clock_at};
 use super::search::{Name, Search};
 use super::{Budget, Caught, EntityKey, Entries, Index, Past, PastError, Until};
-use crate::store::{Reader, Snapshot, StoreError};
+use crate::store::{Reader, Reading, StoreError};
 
 /// What is read of a chain with one snapshot: some 10 ms, so that none is held for long.
 const PIECE: Budget = Budget { changes: 2_048, bytes: 8 << 20 };
@@ -105,7 +105,7 @@ impl Look {
 }
 
 fn search(reader: &Reader, mut search: Search, wanted: &dyn Fn() -> bool) -> Result<Search, StoreError> {
-    while !search.step(&reader.snapshot()?)? {
+    while !search.step(&reader.reading()?)? {
         if !wanted() {
             return Err(StoreError::Closed);
         }
@@ -116,16 +116,16 @@ fn search(reader: &Reader, mut search: Search, wanted: &dyn Fn() -> bool) -> Res
 /// Folds an entity from its newest change, however many there are, and sees that it comes to the heads that change
 /// says.
 fn fold(reader: &Reader, key: EntityKey<'_>, newest: u64, wanted: &dyn Fn() -> bool) -> Result<EntityState, PastError> {
-    let snapshot = reader.snapshot()?;
+    let reading = reader.reading()?;
     let mut entries = Entries::passing();
-    let mut link = entries.link(&snapshot, key, newest)?;
+    let mut link = entries.link(&reading, key, newest)?;
     if link.previous > 0 && defect::is(Defect::RebuiltShort) {
-        link = entries.link(&snapshot, key, link.previous)?;
+        link = entries.link(&reading, key, link.previous)?;
     }
-    drop(snapshot);
+    drop(reading);
     let mut past = Past::new(key, link.journal, Until::Present).patient();
     loop {
-        match past.step(&reader.snapshot()?)? {
+        match past.step(&reader.reading()?)? {
             ControlFlow::Break(state) if state.heads_hash() == link.after => return Ok(state),
             ControlFlow::Break(_) => {
                 let detail = "its changes do not give the heads they are said to give";
@@ -145,29 +145,29 @@ fn clocks(
     wanted: &dyn Fn() -> bool,
 ) -> Result<Clocks, StoreError> {
     let mut entries = Entries::passing();
-    let mut snapshot = reader.snapshot()?;
-    let state = present(&snapshot, key)?;
+    let mut reading = reader.reading()?;
+    let state = present(&reading, key)?;
     let newest = state.journal();
     let mut caught = Caught::from(newest);
     loop {
-        match caught.walk((&snapshot, &mut entries), key, &index, PIECE) {
+        match caught.walk((&reading, &mut entries), key, &index, PIECE) {
             Ok(true) => break,
             Ok(false) => {}
             Err(PastError::Store(error)) => return Err(error),
             // The row was built anew: the index is of another chain. One of no changes is of any.
             Err(PastError::Unknown) => (index, caught) = (Index::default(), Caught::from(newest)),
             Err(_) => {
-                let clocks = each(asked, |heads| walked(&snapshot, key, &state, heads))?;
+                let clocks = each(asked, |heads| walked(&reading, key, &state, heads))?;
                 return Ok(Clocks { newest, clocks, index: None });
             }
         }
         if !wanted() {
             return Err(StoreError::Closed);
         }
-        snapshot = reader.snapshot()?;
+        reading = reader.reading()?;
     }
-    index.add((&snapshot, &mut entries), key, caught)?;
-    let clocks = each(asked, |heads| indexed((&snapshot, &mut entries), key, &index, heads, STEPS_MAX))?;
+    index.add((&reading, &mut entries), key, caught)?;
+    let clocks = each(asked, |heads| indexed((&reading, &mut entries), key, &index, heads, STEPS_MAX))?;
     Ok(Clocks { newest, clocks, index: Some(index) })
 }
 
@@ -178,19 +178,19 @@ fn each(
     asked.iter().map(|heads| Ok((heads.clone(), find(heads)?))).collect()
 }
 
-fn present(snapshot: &Snapshot, key: EntityKey<'_>) -> Result<EntityState, StoreError> {
-    let Some(row) = snapshot.row(key.space_no, key.collection, key.id)? else { return Ok(EntityState::new()) };
+fn present(reading: &Reading, key: EntityKey<'_>) -> Result<EntityState, StoreError> {
+    let Some(row) = reading.row(key.space_no, key.collection, key.id)? else { return Ok(EntityState::new()) };
     EntityState::decode(&row).map_err(|error| StoreError::corrupt("entities", error.to_string()))
 }
 
 fn walked(
-    snapshot: &Snapshot,
+    reading: &Reading,
     key: EntityKey<'_>,
     state: &EntityState,
     heads: &[ChangeHash],
 ) -> Result<ClockAt, StoreError> {
     let present = (state.clock(), state.journal());
-    clock_at((snapshot, &mut Entries::passing()), key, present, heads, &|_| None, Budget::UNBOUNDED)
+    clock_at((reading, &mut Entries::passing()), key, present, heads, &|_| None, Budget::UNBOUNDED)
 }
 
 /// The clock at `heads` from an index that has all changes there are. At most `steps` changes are gone over for it.
@@ -198,7 +198,7 @@ fn walked(
 /// # Errors
 /// As [`Index::find`].
 pub(crate) fn indexed(
-    (snapshot, entries): (&Snapshot, &mut Entries),
+    (reading, entries): (&Reading, &mut Entries),
     key: EntityKey<'_>,
     index: &Index,
     heads: &[ChangeHash],
@@ -206,7 +206,7 @@ pub(crate) fn indexed(
 ) -> Result<ClockAt, StoreError> {
     let mut numbers = Vec::with_capacity(heads.len());
     for head in heads {
-        match index.find((snapshot, &mut *entries), key, *head)? {
+        match index.find((reading, &mut *entries), key, *head)? {
             Some(number) => numbers.push(number),
             None => return Ok(ClockAt::Unknown(*head)),
         }

@@ -33,7 +33,7 @@ pub use past::{FOLD_BYTES_MAX, FOLD_CHANGES_MAX, Past, PastError, STEP_CHANGES, 
 pub use search::{Name, Search, Unread, names_at};
 pub use walk::{Budget, Walk, walk};
 
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 use entries::Whole;
 
 /// Changes that are walked back to find a revision: what a client may be behind. Final with the format.
@@ -99,13 +99,13 @@ pub fn revision_of(heads_hash: &[u8; 16]) -> Revision {
 ///
 /// # Errors
 /// [`StoreError`]: the store cannot be read, or the entry is damaged.
-pub fn link_of(snapshot: &Snapshot, key: EntityKey<'_>, receipt: Receipt) -> Result<Option<Link>, StoreError> {
-    let Some(link) = in_entry(snapshot, key, receipt.feed, receipt.seq)? else { return Ok(None) };
+pub fn link_of(reading: &Reading, key: EntityKey<'_>, receipt: Receipt) -> Result<Option<Link>, StoreError> {
+    let Some(link) = in_entry(reading, key, receipt.feed, receipt.seq)? else { return Ok(None) };
     // Another space may have an entity of that name.
-    let at = snapshot.journal(key.space_no, link.journal)?;
+    let at = reading.journal(key.space_no, link.journal)?;
     Ok(at.filter(|at| (at.feed, at.seq) == (receipt.feed, receipt.seq)).map(|_| link))
 }
 
-fn in_entry(snapshot: &Snapshot, key: EntityKey<'_>, feed: FeedId, seq: u64) -> Result<Option<Link>, StoreError> {
-    Ok(Whole::read(snapshot, feed, seq)?.and_then(|whole| whole.into_link(key)))
+fn in_entry(reading: &Reading, key: EntityKey<'_>, feed: FeedId, seq: u64) -> Result<Option<Link>, StoreError> {
+    Ok(Whole::read(reading, feed, seq)?.and_then(|whole| whole.into_link(key)))
 }

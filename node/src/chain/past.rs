@@ -14,7 +14,7 @@ use tombolo_crdt::{ChangeHash, FeedId, Receipt, Revision};
 
 use super::fold::{Fold, Needs};
 use super::{Budget, EntityKey, Entries, Link, link_of, revision_of, walk};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// Changes that are walked over for a state of the past: about ten seconds.
 pub const FOLD_CHANGES_MAX: usize = if cfg!(test) { 1 << 12 } else { 1 << 20 };
@@ -166,9 +166,9 @@ impl Past {
     ///
     /// # Errors
     /// See [`PastError`].
-    pub fn whole(mut self, snapshot: &Snapshot) -> Result<EntityState, PastError> {
+    pub fn whole(mut self, reading: &Reading) -> Result<EntityState, PastError> {
         loop {
-            if let ControlFlow::Break(state) = self.step(snapshot)? {
+            if let ControlFlow::Break(state) = self.step(reading)? {
                 return Ok(state);
             }
         }
@@ -178,8 +178,8 @@ impl Past {
     ///
     /// # Errors
     /// See [`PastError`].
-    pub fn step(&mut self, snapshot: &Snapshot) -> Result<ControlFlow<EntityState>, PastError> {
-        self.step_among(snapshot, &mut Entries::passing())
+    pub fn step(&mut self, reading: &Reading) -> Result<ControlFlow<EntityState>, PastError> {
+        self.step_among(reading, &mut Entries::passing())
     }
 
     /// A step ([`Past::step`]) beside other entities that were changed together with this one.
@@ -188,25 +188,25 @@ impl Past {
     /// See [`PastError`].
     pub fn step_among(
         &mut self,
-        snapshot: &Snapshot,
+        reading: &Reading,
         entries: &mut Entries,
     ) -> Result<ControlFlow<EntityState>, PastError> {
         if self.fold.is_none() {
-            self.walk(snapshot, entries)?;
+            self.walk(reading, entries)?;
             return Ok(ControlFlow::Continue(()));
         }
-        self.replay(snapshot, entries)
+        self.replay(reading, entries)
     }
 
     /// Backwards: which changes belong to the state.
-    fn walk(&mut self, snapshot: &Snapshot, entries: &mut Entries) -> Result<(), PastError> {
+    fn walk(&mut self, reading: &Reading, entries: &mut Entries) -> Result<(), PastError> {
         if let (Until::Entry(receipt), false) = (self.until, self.begun) {
-            self.next = link_of(snapshot, self.entity.key(), receipt)?.ok_or(PastError::Unknown)?.journal;
+            self.next = link_of(reading, self.entity.key(), receipt)?.ok_or(PastError::Unknown)?.journal;
             self.begun = true;
             self.feeds.insert(receipt.feed);
         }
         let entity = Arc::clone(&self.entity);
-        for link in walk(snapshot, entries, entity.key(), self.next, STEP) {
+        for link in walk(reading, entries, entity.key(), self.next, STEP) {
             let link = link?;
             self.bytes += link.change.len();
             self.look(&link)?;
@@ -273,7 +273,7 @@ impl Past {
     }
 
     /// Forward: folds what was chosen.
-    fn replay(&mut self, snapshot: &Snapshot, entries: &mut Entries) -> Result<ControlFlow<EntityState>, PastError> {
+    fn replay(&mut self, reading: &Reading, entries: &mut Entries) -> Result<ControlFlow<EntityState>, PastError> {
         let Some(fold) = &mut self.fold else { return Ok(ControlFlow::Continue(())) };
         let mut budget = STEP;
         while !budget.is_spent() {
@@ -281,8 +281,8 @@ impl Past {
                 let done = std::mem::replace(fold, Fold::new(Needs::default()));
                 return Ok(ControlFlow::Break(done.finish()));
             };
-            let link = budget.read(snapshot, entries, self.entity.key(), journal)?;
-            fold.take(snapshot, &link, &link.parse()?)?;
+            let link = budget.read(reading, entries, self.entity.key(), journal)?;
+            fold.take(reading, &link, &link.parse()?)?;
             if self.bounded && fold.marks() > NEEDS_MAX {
                 return Err(PastError::TooLong { what: "clock marks at a time", limit: NEEDS_MAX });
             }

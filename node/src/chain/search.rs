@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::entry::{Body, Entry};
 
-use crate::store::{JournalKind, Snapshot, StoreError};
+use crate::store::{JournalKind, Reading, StoreError};
 
 /// Collection and id.
 pub type Name = (String, String);
@@ -62,13 +62,13 @@ impl Search {
     ///
     /// # Errors
     /// [`StoreError`]: the store cannot be read. A damaged position is none: see [`Search::unread`].
-    pub fn step(&mut self, snapshot: &Snapshot) -> Result<bool, StoreError> {
+    pub fn step(&mut self, reading: &Reading) -> Result<bool, StoreError> {
         let mut bytes = 0;
         for _ in 0..PIECE_POSITIONS {
             if self.is_over() || bytes >= PIECE_BYTES {
                 break;
             }
-            match names_at(snapshot, self.space_no, self.below) {
+            match names_at(reading, self.space_no, self.below) {
                 Ok((names, length)) => {
                     bytes += length;
                     for name in names {
@@ -114,13 +114,13 @@ impl Search {
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: that cannot be told; any other: the store cannot be read.
-pub fn names_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Result<(Vec<Name>, usize), StoreError> {
+pub fn names_at(reading: &Reading, space_no: u32, position: u64) -> Result<(Vec<Name>, usize), StoreError> {
     let lost = || StoreError::corrupt("journal", format!("position {position} is missing"));
-    let at = snapshot.journal(space_no, position)?.ok_or_else(lost)?;
+    let at = reading.journal(space_no, position)?.ok_or_else(lost)?;
     if at.kind != JournalKind::Applied {
         return Ok((Vec::new(), 0));
     }
-    let row = snapshot.entry(at.feed, at.seq)?.ok_or_else(lost)?;
+    let row = reading.entry(at.feed, at.seq)?.ok_or_else(lost)?;
     let entry = Entry::decode(&row.bytes).map_err(|error| StoreError::corrupt("entries", error.to_string()))?;
     let Body::Data(changes) = entry.body else { return Ok((Vec::new(), row.bytes.len())) };
     Ok((changes.into_iter().map(|change| (change.collection, change.id)).collect(), row.bytes.len()))

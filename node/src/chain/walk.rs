@@ -4,7 +4,7 @@
 //! [`Walk`], or forward again through [`Budget::read`]. Nothing else follows a chain.
 
 use super::{EntityKey, Entries, Link};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// What reading an entity's past may still cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,14 +32,14 @@ impl Budget {
     /// As [`Entries::link`].
     pub fn read(
         &mut self,
-        snapshot: &Snapshot,
+        reading: &Reading,
         entries: &mut Entries,
         key: EntityKey<'_>,
         journal: u64,
     ) -> Result<Link, StoreError> {
         debug_assert!(!self.is_spent(), "whoever reads has looked at the budget");
         let before = entries.read_bytes();
-        let link = entries.link(snapshot, key, journal)?;
+        let link = entries.link(reading, key, journal)?;
         let read = entries.read_bytes() - before;
         self.changes = self.changes.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(read.max(link.change.len()));
@@ -50,7 +50,7 @@ impl Budget {
 /// A walk backwards. Ends at the entity's first change, at an error, or where the budget is spent.
 #[derive(Debug)]
 pub struct Walk<'a> {
-    snapshot: &'a Snapshot,
+    reading: &'a Reading,
     entries: &'a mut Entries,
     key: EntityKey<'a>,
     next: u64,
@@ -60,13 +60,13 @@ pub struct Walk<'a> {
 /// The changes of an entity from the one at journal position `newest` backwards; 0: there are none.
 #[must_use]
 pub const fn walk<'a>(
-    snapshot: &'a Snapshot,
+    reading: &'a Reading,
     entries: &'a mut Entries,
     key: EntityKey<'a>,
     newest: u64,
     budget: Budget,
 ) -> Walk<'a> {
-    Walk { snapshot, entries, key, next: newest, budget }
+    Walk { reading, entries, key, next: newest, budget }
 }
 
 impl Walk<'_> {
@@ -91,7 +91,7 @@ impl Iterator for Walk<'_> {
         if self.next == 0 || self.budget.is_spent() {
             return None;
         }
-        let link = self.budget.read(self.snapshot, self.entries, self.key, self.next);
+        let link = self.budget.read(self.reading, self.entries, self.key, self.next);
         let previous = link.as_ref().map_or(0, |link| link.previous);
         assert!(previous < self.next, "a walk leads backwards");
         self.next = previous;
@@ -107,17 +107,17 @@ mod tests {
     #[test]
     fn a_walk_goes_on_where_its_budget_ended_and_reads_every_change_once() {
         let bed = Bed::new(5, 3, 50);
-        let snapshot = bed.snapshot();
+        let reading = bed.reading();
         let mut entries = Entries::passing();
-        let whole: Vec<u64> = walk(&snapshot, &mut entries, KEY, bed.row().journal(), Budget::UNBOUNDED)
+        let whole: Vec<u64> = walk(&reading, &mut entries, KEY, bed.row().journal(), Budget::UNBOUNDED)
             .map(|link| link.unwrap().journal)
             .collect();
         assert_eq!((whole.len(), entries.reads()), (50, 50));
         for budget in [Budget { changes: 7, ..Budget::UNBOUNDED }, Budget { bytes: 300, ..Budget::UNBOUNDED }] {
             let (mut next, mut pieces, mut seen) = (bed.row().journal(), 0, Vec::new());
             while next > 0 {
-                let (snapshot, mut entries) = (bed.snapshot(), Entries::passing());
-                let mut walk = walk(&snapshot, &mut entries, KEY, next, budget);
+                let (reading, mut entries) = (bed.reading(), Entries::passing());
+                let mut walk = walk(&reading, &mut entries, KEY, next, budget);
                 seen.extend(walk.by_ref().map(|link| link.unwrap().journal));
                 next = walk.rest();
                 assert!(next == 0 || walk.left().is_spent());

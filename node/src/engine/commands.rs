@@ -79,7 +79,8 @@ impl Memory {
             Command::Damaged(space, collection, id) => {
                 // Reports are cheap to make: only what is damaged indeed is a suspect.
                 if let Some(space) = self.spaces.get_mut(&space)
-                    && let Err(RowFault::Damaged(_)) = work.rows.get(&mut work.batch, space.row.no, &collection, &id)
+                    && let Err(RowFault::Damaged(_)) =
+                        work.rows.get(&mut work.batch, space.row.space_no, &collection, &id)
                 {
                     space.care.damaged(&collection, &id);
                 }

@@ -100,15 +100,15 @@ impl Memory {
     /// An entity's past has been looked at: who waited for that is tried again.
     fn looked(&mut self, work: &mut Work<'_>, looked: Looked, after: &mut After) -> Result<(), StoreError> {
         let Some(answered) = work.looks.answered(looked, work.now.mono, work.pasts) else { return Ok(()) };
-        let (Answered::Entries(no, _) | Answered::Care(no, _)) = answered;
-        let Some(space) = self.spaces.by_no_mut(no) else { return Ok(()) };
+        let (Answered::Entries(space_no, _) | Answered::Care(space_no, _)) = answered;
+        let Some(space) = self.spaces.by_no_mut(space_no) else { return Ok(()) };
         let id = space.id;
         match answered {
             Answered::Entries(_, feeds) => {
                 for feed in feeds {
                     // An entry that asks for many is tried again after the last of them.
                     if let Some(Wait::Looked(collection, id)) = space.held.blocker(feed)
-                        && !work.looks.expects(&(no, collection.clone(), id.clone()))
+                        && !work.looks.expects(&(space_no, collection.clone(), id.clone()))
                     {
                         space.held.wake(feed);
                     }

@@ -282,9 +282,9 @@ impl Engine {
                 }
             }
             if space.held.len() > 0
-                && let Ok(snapshot) = self.store.reader().snapshot()
+                && let Ok(reading) = self.store.reader().reading()
             {
-                let first = |feed| space.held.of(feed).map(|(seq, _)| snapshot.held_entry(feed, seq));
+                let first = |feed| space.held.of(feed).map(|(seq, _)| reading.held_entry(feed, seq));
                 let gone = space.held.feeds().into_iter().find(|feed| matches!(first(*feed), Some(Ok(None))));
                 assert_eq!(gone, None, "what is held is in the store");
             }

@@ -303,7 +303,7 @@ fn write_back(batch: &mut Batch<'_>, spaces: &mut Spaces) -> Result<(), StoreErr
             }
         }
         for (feed, head) in space.heads.take_changed() {
-            batch.put_head(space.row.no, feed, head);
+            batch.put_head(space.row.space_no, feed, head);
         }
         if std::mem::take(&mut space.dirty) {
             batch.put_space(&space.row)?;
@@ -316,10 +316,10 @@ fn write_back(batch: &mut Batch<'_>, spaces: &mut Spaces) -> Result<(), StoreErr
 /// Writes what is remembered of peers and has changed.
 fn write_memories(batch: &mut Batch<'_>, spaces: &mut Spaces) -> Result<(), StoreError> {
     spaces.visit_remembering(|space| {
-        let no = space.row.no;
+        let space_no = space.row.space_no;
         for (node, memory) in &mut space.memory {
             if memory.take_dirty() {
-                batch.put_peer(no, *node, &memory.to_row())?;
+                batch.put_peer(space_no, *node, &memory.to_row())?;
             }
         }
         Ok(())

@@ -8,9 +8,9 @@ use super::Store;
 use super::codec::with_sum;
 use super::error::StoreError;
 use super::layout::Table;
-use super::snapshot::{Overlay, Snapshot};
+use super::reading::{Overlay, Reading};
 
-/// Writes to be committed together. Reads through it (it is a [`Snapshot`]) see them. Dropping it forgets them.
+/// Writes to be committed together. Reads through it (it is a [`Reading`]) see them. Dropping it forgets them.
 ///
 /// Writes are buffered, so a batch holds no lock and costs the file nothing before [`Batch::commit`]; keep it to what a
 /// step takes (4 MiB of entries).
@@ -18,7 +18,7 @@ use super::snapshot::{Overlay, Snapshot};
 #[must_use]
 pub struct Batch<'s> {
     store: &'s Store,
-    snapshot: Snapshot,
+    reading: Reading,
     /// Number of commits made when it was begun.
     begun: u64,
     /// Of the next entry, once there was one.
@@ -26,21 +26,21 @@ pub struct Batch<'s> {
 }
 
 impl Deref for Batch<'_> {
-    type Target = Snapshot;
+    type Target = Reading;
 
-    fn deref(&self) -> &Snapshot {
-        &self.snapshot
+    fn deref(&self) -> &Reading {
+        &self.reading
     }
 }
 
 impl<'s> Batch<'s> {
-    pub(super) const fn new(store: &'s Store, snapshot: Snapshot, begun: u64) -> Self {
-        Self { store, snapshot, begun, next_number: None }
+    pub(super) const fn new(store: &'s Store, reading: Reading, begun: u64) -> Self {
+        Self { store, reading, begun, next_number: None }
     }
 
     /// Writes bytes as they are.
     pub(super) fn put_raw(&mut self, table: Table, key: Vec<u8>, value: Vec<u8>) {
-        self.snapshot.overlay.set(table, key, Some(value));
+        self.reading.overlay.set(table, key, Some(value));
     }
 
     /// Writes a value under its sum.
@@ -51,13 +51,13 @@ impl<'s> Batch<'s> {
     }
 
     pub(super) fn remove(&mut self, table: Table, key: impl Into<Vec<u8>>) {
-        self.snapshot.overlay.set(table, key.into(), None);
+        self.reading.overlay.set(table, key.into(), None);
     }
 
     /// Whether anything was written: without it a commit does nothing.
     #[must_use]
     pub fn is_dirty(&self) -> bool {
-        !self.snapshot.overlay.is_empty()
+        !self.reading.overlay.is_empty()
     }
 
     /// Makes everything durable, in one two-phase commit. An empty batch costs nothing.
@@ -72,9 +72,9 @@ impl<'s> Batch<'s> {
     /// - [`StoreError::Corrupt`]: the file's structure is damaged; nothing was written.
     /// - [`StoreError::Defect`]: another batch was committed since this one was begun; nothing was written.
     pub fn commit(self) -> Result<(), StoreError> {
-        let Self { store, snapshot, begun, .. } = self;
+        let Self { store, reading, begun, .. } = self;
         // Lets go of the state beneath, so that this commit may use the pages freed since.
-        let overlay = snapshot.into_overlay();
+        let overlay = reading.into_overlay();
         if overlay.is_empty() {
             return Ok(());
         }

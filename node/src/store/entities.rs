@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use super::batch::Batch;
 use super::error::StoreError;
 use super::layout::{Table, beyond, entity, successor};
-use super::snapshot::Snapshot;
+use super::reading::Reading;
 
 /// Collection and id in a key.
 fn names(key: &[u8]) -> Result<(&str, &str), StoreError> {
@@ -18,7 +18,7 @@ fn names(key: &[u8]) -> Result<(&str, &str), StoreError> {
     Ok((text(collection)?, text(id.get(1..).unwrap_or_default())?))
 }
 
-impl Snapshot {
+impl Reading {
     /// An entity's row as it was put: checking it is up to its decoder.
     pub fn row(&self, space_no: u32, collection: &str, id: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.get_raw(Table::Entities, &entity(space_no, collection, id), |row| Ok(row.to_vec()))
@@ -47,7 +47,7 @@ impl Snapshot {
         })
     }
 
-    /// A page of what [`Snapshot::visit_rows`] visits: at most `limit` of (collection, id, row).
+    /// A page of what [`Reading::visit_rows`] visits: at most `limit` of (collection, id, row).
     pub fn rows(
         &self,
         space_no: u32,

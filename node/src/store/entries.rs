@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::codec::{Fields, put_length, without_sum};
 use super::error::StoreError;
 use super::layout::{Table, feed_seq, number as number_key};
-use super::snapshot::Snapshot;
+use super::reading::Reading;
 
 /// What an entry's change did to its entity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,7 +130,7 @@ pub(super) fn seq_of(table: Table, key: &[u8]) -> Result<u64, StoreError> {
 /// Positions of held entries by feed, each with the bytes of its entry; `None`: it cannot be read.
 pub type HeldByFeed = BTreeMap<FeedId, Vec<(u64, Option<usize>)>>;
 
-impl Snapshot {
+impl Reading {
     /// A settled entry.
     pub fn entry(&self, feed: FeedId, seq: u64) -> Result<Option<EntryRow>, StoreError> {
         self.settled(feed, seq, |mut fields| EntryRow::decode(&mut fields))

@@ -6,7 +6,7 @@ use super::batch::Batch;
 use super::codec::Fields;
 use super::error::StoreError;
 use super::layout::{self, IDEMPOTENCY_ORDER, Table, beyond};
-use super::snapshot::Snapshot;
+use super::reading::Reading;
 
 /// An answer is kept at least this long (24 h, in ms) ...
 pub const IDEMPOTENCY_MILLIS: u64 = 24 * 60 * 60 * 1000;
@@ -30,7 +30,7 @@ fn decode(key: &[u8], body: &[u8]) -> Result<(u64, IdempotencyRow), StoreError> 
     Ok((number, IdempotencyRow { body: fields.array()?, outcome: fields.rest().to_vec(), at_millis }))
 }
 
-impl Snapshot {
+impl Reading {
     /// The answer given to a request.
     pub fn idempotency(&self, key: &[u8; 32]) -> Result<Option<IdempotencyRow>, StoreError> {
         let key = layout::idempotency(key);

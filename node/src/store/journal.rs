@@ -9,7 +9,7 @@ use super::batch::Batch;
 use super::codec::{Fields, put_length};
 use super::error::StoreError;
 use super::layout::{Table, beyond, journal};
-use super::snapshot::Snapshot;
+use super::reading::Reading;
 
 /// What a journal row tells of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,7 +112,7 @@ impl JournalRow {
     }
 }
 
-impl Snapshot {
+impl Reading {
     /// The row at a position of a space's journal.
     pub fn journal(&self, space_no: u32, position: u64) -> Result<Option<JournalRow>, StoreError> {
         let key = journal(space_no, position);

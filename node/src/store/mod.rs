@@ -2,7 +2,7 @@
 //!
 //! One writer, many readers. The writer owns the [`Store`] and takes a [`Batch`] per step: it reads through it, writes
 //! into it, and commits it as a whole, durably (two-phase commit, quick repair). Readers hold a [`Reader`] and take
-//! [`Snapshot`]s, short ones, on any thread.
+//! [`Reading`]s, short ones, on any thread.
 //!
 //! redb is crash-safe, not bit-rot-safe: every value carries a checksum of ours that is checked on every read. And
 //! redb refuses everything after a failed write or read: [`StoreError::needs_reopen`] tells, [`Store::reopen`] heals,
@@ -25,9 +25,9 @@ mod layout;
 mod open;
 mod probe;
 mod quarantine;
+mod reading;
 mod resting;
 mod runs;
-mod snapshot;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -51,8 +51,8 @@ pub use layout::FORMAT_VERSION;
 pub use open::{CACHE_BYTES, OpenError, StoreOptions};
 pub use probe::{Endless, RESERVE_BYTES_MAX, RESERVE_BYTES_MIN, RESERVE_DIVISOR, SpaceProbe, Volume};
 pub use quarantine::QuarantineRow;
+pub use reading::Reading;
 pub use resting::Resting;
-pub use snapshot::Snapshot;
 pub use state::{Counted, FeedRow, PeerRow, SpaceRow, StoredHead};
 
 /// The database, which a reopen replaces under readers and writer alike.
@@ -75,8 +75,8 @@ impl Shared {
         guarded(|| guard.as_ref().ok_or(StoreError::Closed).and_then(run))
     }
 
-    fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.with(|database| Ok(Snapshot::new(database.begin_read()?)))
+    fn reading(&self) -> Result<Reading, StoreError> {
+        self.with(|database| Ok(Reading::new(database.begin_read()?)))
     }
 
     fn commits(&self) -> u64 {
@@ -215,7 +215,7 @@ impl Store {
     /// [`StoreError::Latched`], [`StoreError::Closed`], [`StoreError::Io`]: reopen.
     pub fn begin(&self) -> Result<Batch<'_>, StoreError> {
         let begun = self.shared.commits();
-        Ok(Batch::new(self, self.shared.snapshot()?, begun))
+        Ok(Batch::new(self, self.shared.reading()?, begun))
     }
 
     /// Closes the file and opens it again, in this process: what a latched store needs. Snapshots taken before answer
@@ -272,11 +272,11 @@ impl Reader {
         })
     }
 
-    /// The last committed state. Short-lived: see [`Snapshot`].
+    /// The last committed state. Short-lived: see [`Reading`].
     ///
     /// # Errors
     /// [`StoreError::Latched`], [`StoreError::Closed`], [`StoreError::Io`]: until the writer has reopened the store.
-    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.0.snapshot()
+    pub fn reading(&self) -> Result<Reading, StoreError> {
+        self.0.reading()
     }
 }

@@ -10,7 +10,7 @@ use super::batch::Batch;
 use super::codec::{Fields, pack, unpack};
 use super::error::StoreError;
 use super::layout::{self, Table, beyond, successor};
-use super::snapshot::Snapshot;
+use super::reading::Reading;
 
 /// Why an entry was refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,7 +23,7 @@ pub struct QuarantineRow {
     pub hlc: u64,
 }
 
-impl Snapshot {
+impl Reading {
     /// Why an entry was refused.
     pub fn quarantined(&self, space_no: u32, feed: FeedId, seq: u64) -> Result<Option<QuarantineRow>, StoreError> {
         let key = layout::quarantine(space_no, feed, seq);

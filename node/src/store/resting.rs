@@ -7,7 +7,7 @@ use redb::{ReadOnlyDatabase, ReadableDatabase};
 
 use super::guard::guarded;
 use super::open::{self, OpenError, StoreOptions};
-use super::{Snapshot, Store, StoreError};
+use super::{Reading, Store, StoreError};
 
 /// A store at rest. Nothing is written to it but what redb writes when it opens and closes a file that it may write.
 pub struct Resting(Inner);
@@ -49,10 +49,10 @@ impl Resting {
     ///
     /// # Errors
     /// [`StoreError`]: it cannot be read.
-    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+    pub fn reading(&self) -> Result<Reading, StoreError> {
         match &self.0 {
-            Inner::Writable(store) => store.reader().snapshot(),
-            Inner::ReadOnly(database) => guarded(|| Ok::<_, StoreError>(Snapshot::new(database.begin_read()?))),
+            Inner::Writable(store) => store.reader().reading(),
+            Inner::ReadOnly(database) => guarded(|| Ok::<_, StoreError>(Reading::new(database.begin_read()?))),
         }
     }
 }

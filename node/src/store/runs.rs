@@ -15,7 +15,7 @@ use super::entries::{place, seq_of};
 use super::error::StoreError;
 use super::guard::guarded;
 use super::layout::{Table, beyond, number as number_key, run as run_key, state};
-use super::snapshot::Snapshot;
+use super::reading::Reading;
 
 /// Numbers that are left out behind an entry that cannot be read, because its number cannot be believed either: more
 /// than a store has entries, and few enough for four thousand million such gaps.
@@ -70,7 +70,7 @@ impl LastRun {
     }
 }
 
-impl Snapshot {
+impl Reading {
     /// The run that a position is in or behind. Some 20 ns if it is in the one that was asked for last.
     pub(super) fn run(&self, feed: FeedId, seq: u64) -> Result<Option<Run>, StoreError> {
         if let Some(run) = self.last_run.with(feed, seq) {

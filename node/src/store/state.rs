@@ -12,7 +12,7 @@ use super::batch::Batch;
 use super::codec::{Fields, pack, unpack, without_sum};
 use super::error::StoreError;
 use super::layout::{self, Table, beyond};
-use super::snapshot::Snapshot;
+use super::reading::Reading;
 
 /// A feed: how far it is settled and sealed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub struct SpaceRow {
     /// Its id.
     pub space: SpaceId,
     /// Its local number, in keys.
-    pub no: u32,
+    pub space_no: u32,
     /// Its name.
     pub name: String,
     /// The founding record, encoded.
@@ -95,7 +95,7 @@ pub struct PeerRow {
 /// A head of a space's data entries: its feed, position and chain hash; `None`: the value is damaged.
 pub type StoredHead = (FeedId, Option<(u64, ChainHash)>);
 
-impl Snapshot {
+impl Reading {
     /// The row of a feed.
     pub fn feed(&self, feed: FeedId) -> Result<Option<FeedRow>, StoreError> {
         let key = layout::feed(feed);
@@ -115,7 +115,7 @@ impl Snapshot {
     }
 
     /// All feeds of a space, by id. Reads every feed of the store: whoever needs those of several spaces takes
-    /// [`Snapshot::feeds_by_space`].
+    /// [`Reading::feeds_by_space`].
     pub fn feeds(&self, space_no: u32) -> Result<Vec<(FeedId, FeedRow)>, StoreError> {
         Ok(self.feeds_by_space()?.remove(&space_no).unwrap_or_default())
     }
@@ -148,7 +148,7 @@ impl Snapshot {
     pub fn spaces(&self) -> Result<Vec<SpaceRow>, StoreError> {
         let mut spaces: Vec<SpaceRow> =
             self.all(Table::State, &[layout::state::SPACE], |_, key, body| unpack(Table::State, key, body))?;
-        spaces.sort_by_key(|row| row.no);
+        spaces.sort_by_key(|row| row.space_no);
         Ok(spaces)
     }
 
@@ -216,7 +216,7 @@ impl Batch<'_> {
     /// # Errors
     /// [`StoreError::Defect`]: it cannot be encoded.
     pub fn put_space(&mut self, row: &SpaceRow) -> Result<(), StoreError> {
-        assert!(row.no > 0, "local numbers of spaces begin at 1");
+        assert!(row.space_no > 0, "local numbers of spaces begin at 1");
         let (key, body) = (layout::space(row.space), pack(row)?);
         debug_assert!(unpack(Table::State, &key, &body).as_ref() == Ok(row), "a space is read as it was written");
         self.put(Table::State, key, body);

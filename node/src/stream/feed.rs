@@ -9,7 +9,7 @@ use super::StreamError;
 use super::cursor::{Cursor, Mark};
 use super::event::{Event, Kind};
 use super::walk::{Walk, decode};
-use crate::store::{JournalKind, JournalRow, Reader, Snapshot};
+use crate::store::{JournalKind, JournalRow, Reader, Reading};
 
 /// Journal rows, or rows of a listing, that a turn looks at: 3 µs each where the filter leaves nothing of them.
 pub(super) const TURN_ROWS: usize = 512;
@@ -74,15 +74,15 @@ impl Feed {
     /// The store or a row cannot be read. Everything before it has been given by then, and it is tried again the next
     /// time.
     pub(crate) fn turn(&mut self, reader: &Reader) -> Result<Turn, StreamError> {
-        let snapshot = reader.snapshot()?;
+        let reading = reader.reading()?;
         let mut made = Made::default();
         let more = if std::mem::take(&mut self.reset_due) {
-            made.events.push(self.reset(&snapshot)?);
+            made.events.push(self.reset(&reading)?);
             true
         } else {
             match self.cursor.clone() {
-                Cursor::Listing(mark, after) => self.list(&snapshot, mark, after, &mut made)?,
-                Cursor::At(mark, done) => self.read(&snapshot, mark, done, &mut made)?,
+                Cursor::Listing(mark, after) => self.list(&reading, mark, after, &mut made)?,
+                Cursor::At(mark, done) => self.read(&reading, mark, done, &mut made)?,
             }
         };
         Ok(match (made.events.is_empty(), more) {
@@ -93,8 +93,8 @@ impl Feed {
     }
 
     /// Begins anew: whoever reads has to forget what it knows.
-    fn reset(&mut self, snapshot: &Snapshot) -> Result<Event, StreamError> {
-        let row = snapshot.space(self.space)?;
+    fn reset(&mut self, reading: &Reading) -> Result<Event, StreamError> {
+        let row = reading.space(self.space)?;
         let mark = row.map_or_else(Mark::default, |row| Mark::new(row.journal, &row.running));
         self.cursor = Cursor::Listing(mark, None);
         Ok(Event::new(Kind::Reset, self.cursor.clone()))
@@ -103,17 +103,17 @@ impl Feed {
     /// Goes on with the listing after a reset. There is always more: the journal follows.
     fn list(
         &mut self,
-        snapshot: &Snapshot,
+        reading: &Reading,
         mark: Mark,
         after: Option<(String, String)>,
         made: &mut Made,
     ) -> Result<bool, StreamError> {
         let (space_no, mut walk) = (self.space_no, Walk::new(self.space_no, self.collection.clone(), after));
-        let walked = walk.turn(snapshot, |collection, id, state, length| {
+        let walked = walk.turn(reading, |collection, id, state, length| {
             if state.is_present() {
                 made.event_bytes += length;
                 let cursor = Cursor::Listing(mark, Some((collection.to_owned(), id.to_owned())));
-                let receipt = receipt_at(snapshot, space_no, state.journal());
+                let receipt = receipt_at(reading, space_no, state.journal());
                 let event = Event::new(Kind::Changed, cursor);
                 made.events.push(event.entity(collection, id, Some(&state)).receipt(receipt));
             }
@@ -130,14 +130,14 @@ impl Feed {
     }
 
     /// Goes on with the journal. `false`: it is at its end.
-    fn read(&mut self, snapshot: &Snapshot, mark: Mark, mut done: usize, made: &mut Made) -> Result<bool, StreamError> {
-        if !stands(snapshot, self.space_no, mark)? {
+    fn read(&mut self, reading: &Reading, mark: Mark, mut done: usize, made: &mut Made) -> Result<bool, StreamError> {
+        if !stands(reading, self.space_no, mark)? {
             self.reset_due = true;
             return Ok(true);
         }
         let mut before = mark;
         while !made.is_full() {
-            let batch = snapshot.journal_range(self.space_no, before.position + 1, BATCH_ROWS)?;
+            let batch = reading.journal_range(self.space_no, before.position + 1, BATCH_ROWS)?;
             if batch.is_empty() {
                 self.end = before.position;
                 return Ok(false);
@@ -151,7 +151,7 @@ impl Feed {
                 }
                 made.rows += 1;
                 let kept = made.events.len();
-                match self.events_of(snapshot, &row, (before, here), done, made) {
+                match self.events_of(reading, &row, (before, here), done, made) {
                     Ok(cursor) => self.cursor = cursor,
                     Err(error) if kept == 0 => return Err(error),
                     // Of an entry all that the turn takes is given, or nothing; and what comes before it first.
@@ -176,7 +176,7 @@ impl Feed {
     /// feed is then.
     fn events_of(
         &self,
-        snapshot: &Snapshot,
+        reading: &Reading,
         row: &JournalRow,
         (before, here): (Mark, Mark),
         done: usize,
@@ -186,7 +186,7 @@ impl Feed {
         // A row that was built anew is no entry's doing.
         let of_entry = row.kind != JournalKind::Repaired;
         let receipt = of_entry.then_some(Receipt { feed: row.feed, seq: row.seq });
-        let stored = snapshot.entry(row.feed, row.seq)?;
+        let stored = reading.entry(row.feed, row.seq)?;
         made.read_bytes += stored.as_ref().map_or(0, |stored| stored.bytes.len());
         let verdict = stored.as_ref().and_then(|stored| Verdict::from_code(stored.verdict)).map(Verdict::name);
         let entry = stored.and_then(|stored| Entry::decode(&stored.bytes).ok());
@@ -214,7 +214,7 @@ impl Feed {
                 let undone = names.iter().enumerate().skip(done).filter(|(_, (collection, _))| wanted(collection));
                 let mut undone = undone.peekable();
                 while let Some((index, (collection, id))) = undone.next() {
-                    let (event, length) = changed(snapshot, self.space_no, collection, id)?;
+                    let (event, length) = changed(reading, self.space_no, collection, id)?;
                     made.event_bytes += length;
                     made.read_bytes += length;
                     made.rows += 1;
@@ -234,8 +234,8 @@ impl Feed {
 }
 
 /// An entity as it is now. Its cursor is set by the caller.
-fn changed(snapshot: &Snapshot, space_no: u32, collection: &str, id: &str) -> Result<(Event, usize), StreamError> {
-    let row = snapshot.row(space_no, collection, id)?;
+fn changed(reading: &Reading, space_no: u32, collection: &str, id: &str) -> Result<(Event, usize), StreamError> {
+    let row = reading.row(space_no, collection, id)?;
     let length = row.as_ref().map_or(0, Vec::len);
     let state = row.map(|row| decode(collection, id, &row)).transpose()?;
     let kind = match state.as_ref().is_some_and(EntityState::is_present) {
@@ -247,15 +247,15 @@ fn changed(snapshot: &Snapshot, space_no: u32, collection: &str, id: &str) -> Re
 }
 
 /// Whether the journal still is what it was when the mark was given.
-fn stands(snapshot: &Snapshot, space_no: u32, mark: Mark) -> Result<bool, StreamError> {
+fn stands(reading: &Reading, space_no: u32, mark: Mark) -> Result<bool, StreamError> {
     if mark.position == 0 {
         return Ok(mark.hash == [0; 8]);
     }
-    let row = snapshot.journal(space_no, mark.position)?;
+    let row = reading.journal(space_no, mark.position)?;
     Ok(row.is_some_and(|row| Mark::new(mark.position, &row.running) == mark))
 }
 
-fn receipt_at(snapshot: &Snapshot, space_no: u32, position: u64) -> Option<Receipt> {
-    let row = snapshot.journal(space_no, position).ok()??;
+fn receipt_at(reading: &Reading, space_no: u32, position: u64) -> Option<Receipt> {
+    let row = reading.journal(space_no, position).ok()??;
     Some(Receipt { feed: row.feed, seq: row.seq })
 }

@@ -6,7 +6,7 @@ use tombolo_crdt::entity::EntityState;
 
 use super::StreamError;
 use super::feed::{TURN_READ_BYTES, TURN_ROWS};
-use crate::store::Snapshot;
+use crate::store::Reading;
 
 /// A walk over the entities of a space, or of one of its collections.
 #[derive(Debug)]
@@ -56,14 +56,14 @@ impl Walk {
     /// comes to before such a row is handed over first.
     pub(crate) fn turn(
         &mut self,
-        snapshot: &Snapshot,
+        reading: &Reading,
         mut take: impl FnMut(&str, &str, EntityState, usize) -> bool,
     ) -> Result<bool, StreamError> {
         let (mut rows, mut bytes, mut wants_more, mut more) = (0, 0, true, false);
         let (mut last, mut fault) = (None, None);
         let behind = self.after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
         let (within, prefix) = (self.collection.as_deref(), self.prefix.as_str());
-        let visited = snapshot.visit_rows(self.space_no, within, prefix, behind, |collection, id, row| {
+        let visited = reading.visit_rows(self.space_no, within, prefix, behind, |collection, id, row| {
             if !wants_more || rows >= self.most_rows || bytes >= self.most_bytes {
                 more = true;
                 return ControlFlow::Break(());

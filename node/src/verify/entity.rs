@@ -9,7 +9,7 @@ use tombolo_crdt::{Revision, SpaceId};
 
 use super::{Finding, Progress, VerifyError};
 use crate::chain::{EntityKey, Past, Search, Unread, Until};
-use crate::store::{Resting, Snapshot, SpaceRow, StoreOptions};
+use crate::store::{Reading, Resting, SpaceRow, StoreOptions};
 
 /// Names an entity of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,24 +45,20 @@ pub struct EntityReport {
 /// [`VerifyError`]: the store cannot be opened or read, or there is no such entity. Differences are no errors.
 pub fn entity(path: &Path, name: EntityName<'_>, progress: Progress<'_>) -> Result<EntityReport, VerifyError> {
     let store = Resting::open(StoreOptions::new(path))?;
-    entity_of(&store.snapshot()?, name, progress)
+    entity_of(&store.reading()?, name, progress)
 }
 
 /// Verifies one entity of a store that is open, as it is in `snapshot`.
 ///
 /// # Errors
 /// As [`entity`].
-pub fn entity_of(
-    snapshot: &Snapshot,
-    name: EntityName<'_>,
-    progress: Progress<'_>,
-) -> Result<EntityReport, VerifyError> {
-    let space = space(snapshot, name.space)?;
-    let key = EntityKey { space_no: space.no, collection: name.collection, id: name.id };
+pub fn entity_of(reading: &Reading, name: EntityName<'_>, progress: Progress<'_>) -> Result<EntityReport, VerifyError> {
+    let space = space(reading, name.space)?;
+    let key = EntityKey { space_no: space.space_no, collection: name.collection, id: name.id };
     let mut report = EntityReport::default();
     let place = format!("entity {}/{}/{}", space.name, name.collection, name.id);
     let mut finding = |detail: String| report.findings.push(Finding { place: place.clone(), detail });
-    let row = snapshot.row(space.no, name.collection, name.id);
+    let row = reading.row(space.space_no, name.collection, name.id);
     let stored = match &row {
         Ok(Some(row)) => EntityState::decode(row).map(Some).map_err(|error| error.to_string()),
         Ok(None) => Ok(None),
@@ -73,8 +69,8 @@ pub fn entity_of(
         _ => 0,
     };
     let wanted = (name.collection.to_owned(), name.id.to_owned());
-    let mut search = Search::new(space.no, BTreeSet::from([wanted.clone()]), space.journal, end);
-    while !search.step(snapshot)? {
+    let mut search = Search::new(space.space_no, BTreeSet::from([wanted.clone()]), space.journal, end);
+    while !search.step(reading)? {
         progress("journal", space.journal - search.below(), space.journal);
     }
     let (position, unread) = (search.found().get(&wanted).copied(), search.unread());
@@ -100,7 +96,7 @@ pub fn entity_of(
     }
     let mut past = Past::new(key, last, Until::Present).unbounded();
     let again = loop {
-        match past.step(snapshot) {
+        match past.step(reading) {
             Ok(ControlFlow::Continue(())) => progress("changes", past.changes() as u64, 0),
             Ok(ControlFlow::Break(state)) => break state,
             Err(error) => {
@@ -120,13 +116,13 @@ pub fn entity_of(
     Ok(report)
 }
 
-fn space(snapshot: &Snapshot, name: &str) -> Result<SpaceRow, VerifyError> {
+fn space(reading: &Reading, name: &str) -> Result<SpaceRow, VerifyError> {
     if let Ok(id) = name.parse::<SpaceId>()
-        && let Some(row) = snapshot.space(id)?
+        && let Some(row) = reading.space(id)?
     {
         return Ok(row);
     }
-    let mut named: Vec<SpaceRow> = snapshot.spaces()?.into_iter().filter(|row| row.name == name).collect();
+    let mut named: Vec<SpaceRow> = reading.spaces()?.into_iter().filter(|row| row.name == name).collect();
     match (named.pop(), named.is_empty()) {
         (Some(row), true) => Ok(row),
         (None, _) => Err(VerifyError::NoSpace(name.to_owned())),

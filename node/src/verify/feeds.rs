@@ -36,7 +36,7 @@ impl Check<'_, '_> {
         let (mut next, mut changes) = (1, 0);
         while next <= row.seq {
             (self.progress)("entries", self.report.entries, 0);
-            let page = pages::entries(self.snapshot, id, next, row.seq)?;
+            let page = pages::entries(self.reading, id, next, row.seq)?;
             if page.first().is_none_or(|(seq, _)| *seq != next) {
                 self.finding(place(id, next), "is missing");
                 self.unread = true;
@@ -94,7 +94,7 @@ impl Check<'_, '_> {
                 self.unread = true;
             }
         }
-        match self.snapshot.journal(space.no, entry.journal) {
+        match self.reading.journal(space.space_no, entry.journal) {
             Ok(Some(at)) if at.feed == id && at.seq == seq => {}
             // That is a finding of its own.
             Err(StoreError::Corrupt { .. }) => {}
@@ -111,7 +111,7 @@ impl Check<'_, '_> {
         let mut next = 1;
         let mut all = Vec::new();
         loop {
-            match self.snapshot.seal_at_or_after(id, next) {
+            match self.reading.seal_at_or_after(id, next) {
                 Ok(Some((seq, seal))) => {
                     all.push((seq, seal));
                     next = seq + 1;
@@ -131,7 +131,7 @@ impl Check<'_, '_> {
         }
         all.extend(row.sealed);
         for (seq, seal) in all {
-            let chain = match self.snapshot.entry_chain(id, seq) {
+            let chain = match self.reading.entry_chain(id, seq) {
                 // What it seals is a finding of its own.
                 Err(StoreError::Corrupt { .. }) => continue,
                 chain => chain?.unwrap_or(ChainHash::from_bytes([0; 32])),

@@ -18,7 +18,7 @@ impl Check<'_, '_> {
         let place = |position: u64| format!("journal position {position} of {}", space.name);
         while next <= space.journal {
             (self.progress)("journal", next, space.journal);
-            let page = pages::journal(self.snapshot, space.no, next, space.journal)?;
+            let page = pages::journal(self.reading, space.space_no, next, space.journal)?;
             if page.first().is_none_or(|(position, _)| *position != next) {
                 self.finding(place(next), "is missing");
                 return Ok(());

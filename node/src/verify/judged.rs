@@ -11,7 +11,7 @@ use tombolo_crdt::{ChainHash, ChangeHash, FeedId};
 use super::feeds::place;
 use super::{Check, pages};
 use crate::chain::{Budget, ClockAt, EntityKey, Entries, clock_at, walk};
-use crate::store::{EntryRow, FeedRow, Snapshot, SpaceRow, StoreError};
+use crate::store::{EntryRow, FeedRow, Reading, SpaceRow, StoreError};
 
 /// What is known of a feed's author as its entries are judged one after the other.
 #[derive(Debug, Default)]
@@ -36,7 +36,7 @@ impl Check<'_, '_> {
             let Ok(opening) = Opening::decode(&feed.opening) else { continue };
             let mut next = 1;
             while opening.kind == FeedKind::Rules && next <= feed.seq {
-                let page = pages::entries(self.snapshot, *id, next, feed.seq)?;
+                let page = pages::entries(self.reading, *id, next, feed.seq)?;
                 let Some((last, _)) = page.last() else { break };
                 next = last + 1;
                 let read = page.into_iter().filter_map(|(seq, row)| Some((seq, row.ok()?)));
@@ -80,9 +80,9 @@ impl Check<'_, '_> {
         let situation = Situation { feed, author: opening.node, rules: &self.rules, before: &author.before };
         let applied = Verdict::from_code(row.verdict) == Some(Verdict::Applied);
         let mut stored = Stored {
-            snapshot: self.snapshot,
+            reading: self.reading,
             entries: &mut self.entries,
-            space_no: space.no,
+            space_no: space.space_no,
             at: (feed, seq),
             applied,
         };
@@ -110,7 +110,7 @@ impl Check<'_, '_> {
 
 /// The past of a settled entry, in a store.
 struct Stored<'s> {
-    snapshot: &'s Snapshot,
+    reading: &'s Reading,
     entries: &'s mut Entries,
     space_no: u32,
     at: (FeedId, u64),
@@ -122,7 +122,7 @@ impl Past for Stored<'_> {
     type Fault = StoreError;
 
     fn dep(&mut self, dep: &Dep) -> Result<Option<Wait>, StoreError> {
-        match self.snapshot.entry_chain(dep.feed, dep.seq) {
+        match self.reading.entry_chain(dep.feed, dep.seq) {
             Ok(Some(chain)) if chain == dep.chain => Ok(None),
             Ok(Some(_)) => Ok(Some(Wait::Fork(dep.feed, dep.seq))),
             Ok(None) => Ok(Some(Wait::Entry(dep.feed, dep.seq))),
@@ -132,7 +132,7 @@ impl Past for Stored<'_> {
     }
 
     fn refused(&mut self, entity: &EntityChange, hash: ChangeHash) -> Result<Known<bool>, StoreError> {
-        match self.snapshot.refused_change(self.space_no, &entity.collection, &entity.id, hash) {
+        match self.reading.refused_change(self.space_no, &entity.collection, &entity.id, hash) {
             // An entry is not refused for what it carries itself.
             Ok(refused) => Ok(Known::Is(refused.is_some_and(|(feed, seq)| feed != self.at.0 || seq < self.at.1))),
             Err(error) => damaged(entity, error),
@@ -154,12 +154,12 @@ impl Stored<'_> {
     /// Where a refused change was made: the history of its entity is walked back.
     fn found(&mut self, entity: &EntityChange, change: &Change) -> Result<Base, StoreError> {
         let key = EntityKey { space_no: self.space_no, collection: &entity.collection, id: &entity.id };
-        let row = self.snapshot.row(self.space_no, &entity.collection, &entity.id)?;
+        let row = self.reading.row(self.space_no, &entity.collection, &entity.id)?;
         let state = row.as_deref().map(tombolo_crdt::entity::EntityState::decode).transpose();
         let state = state.map_err(|error| StoreError::corrupt("entities", error.to_string()))?.unwrap_or_default();
         let at = (state.clock(), state.journal());
         let all = Budget::UNBOUNDED;
-        let past = match clock_at((self.snapshot, self.entries), key, at, change.deps(), &|_| None, all)? {
+        let past = match clock_at((self.reading, self.entries), key, at, change.deps(), &|_| None, all)? {
             ClockAt::Known(past) => past,
             ClockAt::Unknown(absent) => return Ok(Base::Absent(absent)),
             ClockAt::NotYet => {
@@ -168,7 +168,7 @@ impl Stored<'_> {
         };
         // What its feed had done to the entity before.
         let mut here = Mark::default();
-        for link in walk(self.snapshot, self.entries, key, state.journal(), all) {
+        for link in walk(self.reading, self.entries, key, state.journal(), all) {
             let link = link?;
             if link.feed == self.at.0 && link.seq < self.at.1 {
                 let before = link.parse()?;

@@ -25,7 +25,7 @@ use tombolo_crdt::rules::RulesDag;
 pub use entity::{EntityName, EntityReport, entity, entity_of};
 
 use crate::chain::{EntityKey, Entries, Past, Until};
-use crate::store::{OpenError, Resting, Snapshot, SpaceRow, StoreError, StoreOptions};
+use crate::store::{OpenError, Reading, Resting, SpaceRow, StoreError, StoreOptions};
 
 /// Entries or rows read at a time.
 const PAGE: usize = 1024;
@@ -93,18 +93,18 @@ pub type Progress<'p> = &'p mut dyn FnMut(&str, u64, u64);
 /// [`VerifyError`]: the store cannot be opened or read. Differences are no errors: they are in the report.
 pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyError> {
     let store = Resting::open(StoreOptions::new(path))?;
-    Ok(snapshot(&store.snapshot()?, progress)?)
+    Ok(reading(&store.reading()?, progress)?)
 }
 
 /// Verifies a store that is open, as it is in `snapshot`.
 ///
 /// # Errors
 /// [`StoreError`]: it cannot be read.
-pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyReport, StoreError> {
+pub fn reading(reading: &Reading, progress: Progress<'_>) -> Result<VerifyReport, StoreError> {
     let entries = Entries::shared();
     let rules = RulesDag::new(SpaceId::from_bytes([0; 32]));
-    let mut check = Check { snapshot, entries, rules, report: VerifyReport::default(), unread: false, progress };
-    for space in snapshot.spaces()? {
+    let mut check = Check { reading, entries, rules, report: VerifyReport::default(), unread: false, progress };
+    for space in reading.spaces()? {
         check.rules = RulesDag::new(space.space);
         check.space(&space)?;
     }
@@ -112,7 +112,7 @@ pub fn snapshot(snapshot: &Snapshot, progress: Progress<'_>) -> Result<VerifyRep
 }
 
 struct Check<'a, 'p> {
-    snapshot: &'a Snapshot,
+    reading: &'a Reading,
     entries: Entries,
     /// The rules of the space, judged again.
     rules: RulesDag,
@@ -137,7 +137,7 @@ impl Check<'_, '_> {
         let mut sums = StateSums::default();
         let mut changes = 0;
         let mut frontier = Vec::new();
-        let feeds = match self.snapshot.feeds(space.no) {
+        let feeds = match self.reading.feeds(space.space_no) {
             Err(error @ StoreError::Corrupt { .. }) => {
                 self.finding(format!("space {}", space.name), format!("its feeds cannot all be read: {error}"));
                 self.unread = true;
@@ -165,7 +165,7 @@ impl Check<'_, '_> {
         loop {
             let mut page = Vec::new();
             let from = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
-            let visited = self.snapshot.visit_rows(space.no, None, "", from, |collection, id, row| {
+            let visited = self.reading.visit_rows(space.space_no, None, "", from, |collection, id, row| {
                 page.push((collection.to_owned(), id.to_owned(), row.to_vec()));
                 if page.len() < PAGE { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
             });
@@ -176,7 +176,7 @@ impl Check<'_, '_> {
                 if seen.rows % PAGE as u64 == 0 {
                     (self.progress)("entities", seen.rows, space.entities);
                 }
-                let key = EntityKey { space_no: space.no, collection: &collection, id: &id };
+                let key = EntityKey { space_no: space.space_no, collection: &collection, id: &id };
                 if let Err(detail) = self.row(key, &row, &mut sums.rows, &mut seen) {
                     self.finding(format!("entity {}/{collection}/{id}", space.name), detail);
                 }
@@ -218,7 +218,7 @@ impl Check<'_, '_> {
         seen.present += u64::from(stored.is_present());
         let mut past = Past::new(key, stored.journal(), Until::Present).unbounded();
         let again = loop {
-            match past.step_among(self.snapshot, &mut self.entries).map_err(|error| error.to_string())? {
+            match past.step_among(self.reading, &mut self.entries).map_err(|error| error.to_string())? {
                 ControlFlow::Continue(()) => {}
                 ControlFlow::Break(state) => break state,
             }

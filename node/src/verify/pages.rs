@@ -5,31 +5,26 @@ use std::ops::RangeInclusive;
 use tombolo_crdt::FeedId;
 
 use super::{PAGE, PAGE_BYTES};
-use crate::store::{EntryRow, JournalRow, Snapshot, StoreError};
+use crate::store::{EntryRow, JournalRow, Reading, StoreError};
 
 /// Positions, each with its row or why that cannot be read.
 pub(super) type Each<T> = Vec<(u64, Result<T, String>)>;
 
 /// The entries of a feed from `next` up to `last`, as many as are read at a time. Empty: `next` is missing.
-pub(super) fn entries(snapshot: &Snapshot, feed: FeedId, next: u64, last: u64) -> Result<Each<EntryRow>, StoreError> {
+pub(super) fn entries(reading: &Reading, feed: FeedId, next: u64, last: u64) -> Result<Each<EntryRow>, StoreError> {
     let seqs = next..=last.min(next + PAGE as u64);
-    match snapshot.entries(feed, seqs.clone(), PAGE_BYTES) {
-        Err(StoreError::Corrupt { .. }) => each(seqs, |seq| snapshot.entry(feed, seq), |row| row.bytes.len()),
+    match reading.entries(feed, seqs.clone(), PAGE_BYTES) {
+        Err(StoreError::Corrupt { .. }) => each(seqs, |seq| reading.entry(feed, seq), |row| row.bytes.len()),
         page => Ok(sound(page?)),
     }
 }
 
 /// The rows of a journal from `next` up to `last`, as many as are read at a time. Empty: there is none any more.
-pub(super) fn journal(
-    snapshot: &Snapshot,
-    space_no: u32,
-    next: u64,
-    last: u64,
-) -> Result<Each<JournalRow>, StoreError> {
-    match snapshot.journal_range(space_no, next, PAGE) {
+pub(super) fn journal(reading: &Reading, space_no: u32, next: u64, last: u64) -> Result<Each<JournalRow>, StoreError> {
+    match reading.journal_range(space_no, next, PAGE) {
         Err(StoreError::Corrupt { .. }) => {
             let positions = next..=last.min(next + PAGE as u64);
-            each(positions, |position| snapshot.journal(space_no, position), |_| 0)
+            each(positions, |position| reading.journal(space_no, position), |_| 0)
         }
         page => Ok(sound(page?)),
     }

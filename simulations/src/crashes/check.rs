@@ -25,8 +25,8 @@ pub(super) fn expected(steps: &[Step]) -> BTreeMap<String, String> {
 pub(super) fn verified(node: &Node) -> Result<(), Wrong> {
     node.engine.check_invariants();
     let unreadable = |error| wrong("the store cannot be verified", error);
-    let snapshot = node.engine.reader().snapshot().map_err(unreadable)?;
-    let report = verify::snapshot(&snapshot, &mut |_, _, _| {}).map_err(unreadable)?;
+    let reading = node.engine.reader().reading().map_err(unreadable)?;
+    let report = verify::reading(&reading, &mut |_, _, _| {}).map_err(unreadable)?;
     if report.differences > 0 { Err(wrong("verification found differences", report.findings)) } else { Ok(()) }
 }
 

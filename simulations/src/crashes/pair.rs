@@ -98,10 +98,10 @@ impl Node {
     pub(super) fn views(&self) -> Result<BTreeMap<String, String>, Wrong> {
         let Some((space, _)) = self.engine.spaces().next() else { return Ok(BTreeMap::new()) };
         let unreadable = |error| wrong("the store cannot be read", error);
-        let snapshot = self.engine.reader().snapshot().map_err(unreadable)?;
-        let Some(row) = snapshot.space(space).map_err(unreadable)? else { return Ok(BTreeMap::new()) };
+        let reading = self.engine.reader().reading().map_err(unreadable)?;
+        let Some(row) = reading.space(space).map_err(unreadable)? else { return Ok(BTreeMap::new()) };
         let mut views = BTreeMap::new();
-        for (_, id, row) in snapshot.rows(row.no, None, "", None, usize::MAX).map_err(unreadable)? {
+        for (_, id, row) in reading.rows(row.space_no, None, "", None, usize::MAX).map_err(unreadable)? {
             let state = EntityState::decode(&row).map_err(|error| wrong("a row does not decode", error))?;
             if state.is_present() {
                 views.insert(id, String::from_utf8_lossy(&state.view_bytes()).into_owned());

@@ -92,9 +92,9 @@ impl World {
     /// If the store cannot be read.
     #[must_use]
     pub fn export(&self, node: NodeNo, space: SpaceId) -> Vec<String> {
-        let snapshot = self.engine(node).reader().snapshot().expect("a snapshot");
-        let no = snapshot.space(space).expect("readable").expect("held").no;
-        let rows = snapshot.rows(no, None, "", None, usize::MAX).expect("readable");
+        let reading = self.engine(node).reader().reading().expect("a snapshot");
+        let no = reading.space(space).expect("readable").expect("held").space_no;
+        let rows = reading.rows(no, None, "", None, usize::MAX).expect("readable");
         let lines = rows.into_iter().filter_map(|(collection, id, row)| {
             let state = EntityState::decode(&row).expect("rows decode");
             let view = String::from_utf8(state.view_bytes()).expect("JSON is UTF-8");

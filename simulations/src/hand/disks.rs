@@ -70,9 +70,9 @@ impl World {
     /// If there is none.
     #[must_use]
     pub fn row(&self, node: NodeNo, space: SpaceId, collection: &str, id: &str) -> Vec<u8> {
-        let snapshot = self.engine(node).reader().snapshot().expect("a snapshot");
-        let no = snapshot.space(space).expect("readable").expect("held").no;
-        snapshot.row(no, collection, id).expect("readable").expect("there is a row")
+        let reading = self.engine(node).reader().reading().expect("a snapshot");
+        let no = reading.space(space).expect("readable").expect("held").space_no;
+        reading.row(no, collection, id).expect("readable").expect("there is a row")
     }
 
     /// Fills a node's disk, or gives it room again.

@@ -75,14 +75,14 @@ impl Acks {
 
     /// What a step acknowledges is in the store by then.
     pub(super) fn stepped(engine: &Engine, outputs: &Outputs) -> Result<(), Fault> {
-        let mut snapshot = None;
+        let mut reading = None;
         for output in &outputs.list {
             let Output::Reply(_, Reply::Written(Ok(outcome))) = output else { continue };
             let Some(receipt) = receipt_of(outcome)? else { continue };
-            if snapshot.is_none() {
-                snapshot = engine.reader().snapshot().ok();
+            if reading.is_none() {
+                reading = engine.reader().reading().ok();
             }
-            let stored = snapshot.as_ref().map(|snapshot| snapshot.entry_journal(receipt.feed, receipt.seq));
+            let stored = reading.as_ref().map(|reading| reading.entry_journal(receipt.feed, receipt.seq));
             if let Some(Ok(None)) = stored {
                 let detail = format!("entry {receipt} was acknowledged and is not in the store");
                 return Err(Fault::new(Oracle::Durability, "acknowledged before it was stored", detail));
@@ -93,12 +93,12 @@ impl Acks {
 
     /// A process was started on what its disk kept: everything it had acknowledged is there. O(feeds it wrote).
     pub(super) fn crashed(&self, node: NodeNo, engine: &Engine, spaces: &[SpaceId]) -> Result<(), Fault> {
-        let snapshot = engine.reader().snapshot().map_err(|error| Fault::unreadable(&error).at(node))?;
+        let reading = engine.reader().reading().map_err(|error| Fault::unreadable(&error).at(node))?;
         for ((_, space), feeds) in self.last.range((node, 0)..=(node, usize::MAX)) {
             let frontier = spaces.get(*space).and_then(|space| engine.frontier(*space));
             for (feed, seq) in feeds {
                 let settled = frontier.map_or(0, |frontier| frontier.seq(*feed));
-                let stored = snapshot.entry_journal(*feed, *seq).map_err(|error| Fault::unreadable(&error).at(node))?;
+                let stored = reading.entry_journal(*feed, *seq).map_err(|error| Fault::unreadable(&error).at(node))?;
                 if settled < *seq || stored.is_none() {
                     let detail = format!("entry {feed}-{seq} was acknowledged; the feed ends at {settled}");
                     return Err(Fault::new(Oracle::Durability, "lost in a crash", detail).at(node));
@@ -121,11 +121,11 @@ impl Acks {
     /// frontier must not shrink. O(writes it acknowledged).
     pub(super) fn restored(&mut self, node: NodeNo, engine: &Engine) -> Result<(), Fault> {
         self.forgetful.insert(node);
-        let snapshot = engine.reader().snapshot().map_err(|error| Fault::unreadable(&error).at(node))?;
+        let reading = engine.reader().reading().map_err(|error| Fault::unreadable(&error).at(node))?;
         self.last.retain(|(at, _), _| *at != node);
         for ack in self.writes.values_mut().filter(|ack| ack.node == node) {
             let Some(receipt) = ack.receipt else { continue };
-            let stored = snapshot.entry_journal(receipt.feed, receipt.seq);
+            let stored = reading.entry_journal(receipt.feed, receipt.seq);
             if stored.map_err(|error| Fault::unreadable(&error).at(node))?.is_none() {
                 ack.excused = true;
                 continue;

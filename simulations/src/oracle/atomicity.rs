@@ -5,7 +5,7 @@ use tombolo_crdt::entry::{Body, Entry};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_node::chain::{Budget, EntityKey, Entries, Past, PastError, Until, walk};
-use tombolo_node::store::{JournalKind, Snapshot, StoreError};
+use tombolo_node::store::{JournalKind, Reading, StoreError};
 
 use super::fault::Fault;
 use crate::outcome::Oracle;
@@ -16,30 +16,30 @@ const LINKS_MAX: usize = 64;
 
 /// Looks at the newest entries of a space in a store. O([`ROWS`] entries, and the histories of their entities). Rows
 /// that are `damaged` need not be readable.
-pub(super) fn check(snapshot: &Snapshot, space: SpaceId, damaged: &dyn Fn(&str, &str) -> bool) -> Result<(), Fault> {
+pub(super) fn check(reading: &Reading, space: SpaceId, damaged: &dyn Fn(&str, &str) -> bool) -> Result<(), Fault> {
     let unreadable = |error: StoreError| Fault::unreadable(&error);
-    let Some(row) = snapshot.space(space).map_err(unreadable)? else { return Ok(()) };
+    let Some(row) = reading.space(space).map_err(unreadable)? else { return Ok(()) };
     let read = |collection: &str, id: &str| {
-        let stored = snapshot.row(row.no, collection, id).ok()??;
+        let stored = reading.row(row.space_no, collection, id).ok()??;
         EntityState::decode(&stored).ok()
     };
     let from = row.journal.saturating_sub(ROWS - 1).max(1);
-    let rows = snapshot.journal_range(row.no, from, usize::try_from(ROWS).unwrap_or(1)).map_err(unreadable)?;
+    let rows = reading.journal_range(row.space_no, from, usize::try_from(ROWS).unwrap_or(1)).map_err(unreadable)?;
     for (_, journal) in rows.into_iter().filter(|(_, journal)| journal.kind == JournalKind::Applied) {
-        whole(snapshot, row.no, (journal.feed, journal.seq), &read, damaged)?;
+        whole(reading, row.space_no, (journal.feed, journal.seq), &read, damaged)?;
     }
     Ok(())
 }
 
 /// All changes of an applied entry are in the rows that `read` gives, and these hold nothing but applied entries.
 pub(super) fn whole(
-    snapshot: &Snapshot,
+    reading: &Reading,
     space_no: u32,
     (feed, seq): (FeedId, u64),
     read: &dyn Fn(&str, &str) -> Option<EntityState>,
     damaged: &dyn Fn(&str, &str) -> bool,
 ) -> Result<(), Fault> {
-    let entry = snapshot.entry(feed, seq).map_err(|error| Fault::unreadable(&error))?;
+    let entry = reading.entry(feed, seq).map_err(|error| Fault::unreadable(&error))?;
     let applied = entry.filter(|entry| Verdict::from_code(entry.verdict) == Some(Verdict::Applied));
     let entry = applied.and_then(|entry| Entry::decode(&entry.bytes).ok());
     let Some(Entry { body: Body::Data(changes), .. }) = entry else {
@@ -60,14 +60,14 @@ pub(super) fn whole(
         if state.clock().get(&feed).seq < parsed.seq() {
             return Err(partly("its change is not in the row"));
         }
-        only_applied(snapshot, EntityKey { space_no, collection, id }, &state)?;
+        only_applied(reading, EntityKey { space_no, collection, id }, &state)?;
     }
     Ok(())
 }
 
 /// A row holds the changes of entries that are in, and no others.
-fn only_applied(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) -> Result<(), Fault> {
-    if is_history(snapshot, key, state).map_err(|error| Fault::unreadable(&error))? {
+fn only_applied(reading: &Reading, key: EntityKey<'_>, state: &EntityState) -> Result<(), Fault> {
+    if is_history(reading, key, state).map_err(|error| Fault::unreadable(&error))? {
         return Ok(());
     }
     let fault = Fault::new(Oracle::Atomicity, "a row holds what no entry brought", "");
@@ -75,10 +75,10 @@ fn only_applied(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) ->
 }
 
 /// Whether a row is what its own chain gives; a chain of more than [`LINKS_MAX`] changes is not looked at.
-pub(super) fn is_history(snapshot: &Snapshot, key: EntityKey<'_>, state: &EntityState) -> Result<bool, StoreError> {
+pub(super) fn is_history(reading: &Reading, key: EntityKey<'_>, state: &EntityState) -> Result<bool, StoreError> {
     let budget = Budget { changes: LINKS_MAX + 1, ..Budget::UNBOUNDED };
     let mut entries = Entries::passing();
-    let mut links = walk(snapshot, &mut entries, key, state.journal(), budget);
+    let mut links = walk(reading, &mut entries, key, state.journal(), budget);
     let count = links.by_ref().try_fold(0, |count, link| link.map(|_| count + 1))?;
     if count > LINKS_MAX {
         return Ok(true);
@@ -86,7 +86,7 @@ pub(super) fn is_history(snapshot: &Snapshot, key: EntityKey<'_>, state: &Entity
     if count == 0 {
         return Ok(*state == EntityState::new());
     }
-    match Past::new(key, state.journal(), Until::Present).unbounded().whole(snapshot) {
+    match Past::new(key, state.journal(), Until::Present).unbounded().whole(reading) {
         Ok(folded) => Ok(folded == *state),
         Err(PastError::Store(error)) => Err(error),
         Err(error) => Err(StoreError::Corrupt { table: "entries", key: Vec::new(), detail: error.to_string() }),

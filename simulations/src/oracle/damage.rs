@@ -29,23 +29,23 @@ impl Seen {
     /// Reads what can be read. Errors are what damage should give.
     pub(super) fn of(node: NodeNo, space: SpaceId, engine: &Engine) -> Self {
         let mut seen = Self { node, space, rows: Vec::new(), entries: Vec::new() };
-        let Ok(snapshot) = engine.reader().snapshot() else { return seen };
-        let Ok(Some(row)) = snapshot.space(space) else { return seen };
+        let Ok(reading) = engine.reader().reading() else { return seen };
+        let Ok(Some(row)) = reading.space(space) else { return seen };
         let rows = &mut seen.rows;
         // A scan that ends early has met an error: what came before it counts.
-        let _ = snapshot.visit_rows(row.no, None, "", None, |collection, id, bytes| {
+        let _ = reading.visit_rows(row.space_no, None, "", None, |collection, id, bytes| {
             if let Ok(state) = EntityState::decode(bytes) {
                 let name = (collection.to_owned(), id.to_owned());
                 rows.push((name, state.heads().to_vec(), state.contribution(collection, id)));
             }
             if rows.len() < ROWS_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
-        for (feed, settled) in snapshot.feeds(row.no).unwrap_or_default() {
+        for (feed, settled) in reading.feeds(row.space_no).unwrap_or_default() {
             for seq in 1..=settled.seq {
                 if seen.entries.len() >= ROWS_MAX {
                     return seen;
                 }
-                if let Ok(Some(entry)) = snapshot.entry(feed, seq) {
+                if let Ok(Some(entry)) = reading.entry(feed, seq) {
                     seen.entries.push((feed, seq, entry.chain, blake3::hash(&entry.bytes)));
                 }
             }

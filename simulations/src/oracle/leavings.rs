@@ -2,7 +2,7 @@
 
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{FeedId, SpaceId};
-use tombolo_node::store::Snapshot;
+use tombolo_node::store::Reading;
 
 use super::fault::Fault;
 use super::ledger::Ledger;
@@ -15,12 +15,12 @@ use crate::world::EPOCH_MILLIS;
 const SLACK_MILLIS: u64 = 60_000;
 
 /// A store keeps no feed of which it holds nothing: such feeds cost nothing to make.
-pub(super) fn feeds((node, engine): Survivor<'_>, store: &Snapshot, space: SpaceId) -> Result<(), Fault> {
+pub(super) fn feeds((node, engine): Survivor<'_>, store: &Reading, space: SpaceId) -> Result<(), Fault> {
     let unreadable = |error| Fault::unreadable(&error);
     let Some(row) = store.space(space).map_err(unreadable)? else { return Ok(()) };
     let held = engine.held_by_feed(space);
     let holds = |id: FeedId| held.iter().any(|held| held.feed == id.to_string());
-    for (id, feed) in store.feeds(row.no).map_err(unreadable)? {
+    for (id, feed) in store.feeds(row.space_no).map_err(unreadable)? {
         if feed.seq == 0 && !holds(id) {
             let fault = Fault::new(Oracle::Bounds, "a feed of which nothing is held", id.to_string());
             return Err(fault.at(node));

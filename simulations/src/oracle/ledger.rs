@@ -7,7 +7,7 @@ use tombolo_crdt::feed::{FeedKind, Opening};
 use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, FeedId, NodeId, SpaceId};
-use tombolo_node::store::Snapshot;
+use tombolo_node::store::Reading;
 
 use super::fault::Fault;
 use super::model::Cut;
@@ -62,12 +62,12 @@ pub(super) struct Ledger {
 
 impl Ledger {
     /// Reads a store. O(entries × feeds).
-    pub(super) fn read(snapshot: &Snapshot, space: SpaceId) -> Result<Self, Fault> {
+    pub(super) fn read(reading: &Reading, space: SpaceId) -> Result<Self, Fault> {
         let mut ledger = Self::default();
         let unreadable = |error| Fault::unreadable(&error);
-        let Some(row) = snapshot.space(space).map_err(unreadable)? else { return Ok(ledger) };
+        let Some(row) = reading.space(space).map_err(unreadable)? else { return Ok(ledger) };
         let mut found = Vec::new();
-        for (id, feed) in snapshot.feeds(row.no).map_err(unreadable)? {
+        for (id, feed) in reading.feeds(row.space_no).map_err(unreadable)? {
             let Ok(opening) = Opening::decode(&feed.opening) else {
                 return Err(Fault::new(Oracle::Frontier, "an opening does not decode", id.to_string()));
             };
@@ -78,7 +78,7 @@ impl Ledger {
             ledger.index.insert(id, number);
             let rules = feed.rules.iter().map(|(seq, _)| *seq).collect();
             ledger.feeds.push(Feed { id, author: opening.node, rules, seq: feed.seq });
-            for (seq, row) in snapshot.entries(id, 1..=feed.seq, usize::MAX).map_err(unreadable)? {
+            for (seq, row) in reading.entries(id, 1..=feed.seq, usize::MAX).map_err(unreadable)? {
                 let known = (Content::decode(&row.bytes, FeedKind::Data, seq), Verdict::from_code(row.verdict));
                 let (Ok(Content::Known(entry)), Some(verdict)) = known else {
                     return Err(Fault::new(Oracle::Frontier, "an entry does not decode", format!("{id}-{seq}")));

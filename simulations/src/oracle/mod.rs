@@ -251,10 +251,10 @@ impl Oracles {
         let Some(space) = outputs.list.iter().find_map(grew) else { return Ok(()) };
         self.grown += 1;
         if self.grown.is_multiple_of(ATOMICITY_EVERY)
-            && let Ok(snapshot) = engine.reader().snapshot()
+            && let Ok(reading) = engine.reader().reading()
         {
             let damaged = |collection: &str, id: &str| self.rot.excuses(node, space, collection, id);
-            atomicity::check(&snapshot, space, &damaged)?;
+            atomicity::check(&reading, space, &damaged)?;
         }
         if self.grown.is_multiple_of(CLIENT_EVERY) {
             let reader = engine.reader();

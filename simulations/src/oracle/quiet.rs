@@ -4,7 +4,7 @@ use tombolo_crdt::SpaceId;
 
 use super::fault::Fault;
 use super::ledger::Ledger;
-use super::survivors::{Survivor, groups, snapshot};
+use super::survivors::{Survivor, groups, reading};
 use super::values::{Model, Rows};
 use super::{Oracles, Traffic, assertion, atomicity, leavings, permission, replay, survivors, traffic};
 use crate::outcome::{Oracle, Stats};
@@ -42,7 +42,7 @@ impl Oracles {
         let (index, space) = of;
         survivors::digests(space, group)?;
         let Some(reference) = group.first().copied() else { return Ok(()) };
-        let store = snapshot(reference)?;
+        let store = reading(reference)?;
         let ledger = Ledger::read(&store, space).map_err(|fault| fault.at(reference.0))?;
         let nodes: Vec<_> = group.iter().map(|(node, _)| *node).collect();
         self.acks.quiet(index, &nodes, &ledger)?;
@@ -56,7 +56,7 @@ impl Oracles {
         let rows = survivors::rows(&store, space).map_err(|fault| fault.at(reference.0))?;
         self.values(index, &ledger, &rows, &nodes, stats)?;
         for other in group.iter().skip(1) {
-            let store = snapshot(*other)?;
+            let store = reading(*other)?;
             let theirs = survivors::rows(&store, space).map_err(|fault| fault.at(other.0))?;
             leavings::feeds(*other, &store, space)?;
             survivors::equal(reference.0, &rows, &theirs).map_err(|fault| fault.at(other.0))?;

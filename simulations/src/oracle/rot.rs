@@ -9,7 +9,7 @@ use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::EntityState;
 use tombolo_node::chain::EntityKey;
 use tombolo_node::engine::Engine;
-use tombolo_node::store::{Snapshot, StoreError};
+use tombolo_node::store::{Reading, StoreError};
 
 use super::Start;
 use super::atomicity;
@@ -82,10 +82,10 @@ impl Rot {
             return Ok(());
         };
         // A store that cannot be read now is asked again after the next step.
-        let Ok(snapshot) = engine.reader().snapshot() else { return Ok(()) };
+        let Ok(reading) = engine.reader().reading() else { return Ok(()) };
         let mut left = BTreeSet::new();
         for row in std::mem::take(damaged) {
-            let found = found(&snapshot, &row).map_err(|error| Fault::unreadable(&error).at(process))?;
+            let found = found(&reading, &row).map_err(|error| Fault::unreadable(&error).at(process))?;
             match found {
                 Found::Sound => {}
                 Found::Damaged => drop(left.insert(row)),
@@ -101,12 +101,12 @@ impl Rot {
     }
 }
 
-fn found(snapshot: &Snapshot, (space, collection, id): &Row) -> Result<Found, StoreError> {
-    let Some(space) = snapshot.space(*space)? else { return Ok(Found::Sound) };
-    let Some(stored) = snapshot.row(space.no, collection, id)? else { return Ok(Found::Sound) };
+fn found(reading: &Reading, (space, collection, id): &Row) -> Result<Found, StoreError> {
+    let Some(space) = reading.space(*space)? else { return Ok(Found::Sound) };
+    let Some(stored) = reading.row(space.space_no, collection, id)? else { return Ok(Found::Sound) };
     let Ok(state) = EntityState::decode(&stored) else { return Ok(Found::Damaged) };
-    let key = EntityKey { space_no: space.no, collection, id };
-    match atomicity::is_history(snapshot, key, &state) {
+    let key = EntityKey { space_no: space.space_no, collection, id };
+    match atomicity::is_history(reading, key, &state) {
         Ok(true) => Ok(Found::Sound),
         // What it says of its own history leads nowhere.
         Ok(false) | Err(StoreError::Corrupt { .. }) => Ok(Found::Wrong),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use tombolo_crdt::{FeedId, Receipt, SpaceId};
-use tombolo_node::store::{JournalKind, JournalRow, Reader, Snapshot, StoreError};
+use tombolo_node::store::{JournalKind, JournalRow, Reader, Reading, StoreError};
 use tombolo_node::stream::{ChangeReader, Told};
 
 use super::Start;
@@ -59,9 +59,9 @@ impl Journal {
         Ok(())
     }
 
-    fn read(&mut self, snapshot: &Snapshot, space_no: u32, last: u64) -> Result<(), Fault> {
+    fn read(&mut self, reading: &Reading, space_no: u32, last: u64) -> Result<(), Fault> {
         loop {
-            let page = snapshot.journal_range(space_no, self.position + 1, PAGE);
+            let page = reading.journal_range(space_no, self.position + 1, PAGE);
             let page = page.map_err(|error| Fault::unreadable(&error))?;
             if page.is_empty() {
                 break;
@@ -75,8 +75,8 @@ impl Journal {
     }
 
     /// Whether the store still has what was read.
-    fn stands(&self, snapshot: &Snapshot, space_no: u32) -> Result<bool, StoreError> {
-        let row = snapshot.journal(space_no, self.position)?;
+    fn stands(&self, reading: &Reading, space_no: u32) -> Result<bool, StoreError> {
+        let row = reading.journal(space_no, self.position)?;
         Ok(self.position == 0 || row.is_some_and(|row| row.running == self.running))
     }
 }
@@ -102,9 +102,9 @@ impl Consumer {
     /// The node was started anew; the client has nothing but its cursor.
     pub(super) fn started(&mut self, start: Start, reader: &Reader) -> Result<(), Fault> {
         self.changes = None;
-        let Ok(snapshot) = reader.snapshot() else { return Ok(()) };
-        let no = snapshot.space(self.space).ok().flatten().map_or(0, |row| row.no);
-        let stands = self.journal.stands(&snapshot, no).unwrap_or(false);
+        let Ok(reading) = reader.reading() else { return Ok(()) };
+        let no = reading.space(self.space).ok().flatten().map_or(0, |row| row.space_no);
+        let stands = self.journal.stands(&reading, no).unwrap_or(false);
         match (start, stands) {
             (_, true) => Ok(()),
             (Start::Crash, false) => {
@@ -120,12 +120,12 @@ impl Consumer {
 
     /// Reads everything there is. A store that cannot be read now is asked again later.
     pub(super) fn poll(&mut self, reader: &Reader) -> Result<(), Fault> {
-        let Ok(snapshot) = reader.snapshot() else { return Ok(()) };
-        let Ok(Some(row)) = snapshot.space(self.space) else { return Ok(()) };
-        self.journal.read(&snapshot, row.no, row.journal)?;
-        drop(snapshot);
+        let Ok(reading) = reader.reading() else { return Ok(()) };
+        let Ok(Some(row)) = reading.space(self.space) else { return Ok(()) };
+        self.journal.read(&reading, row.space_no, row.journal)?;
+        drop(reading);
         if self.changes.is_none() {
-            let begun = ChangeReader::new(self.space, row.no, &self.cursor);
+            let begun = ChangeReader::new(self.space, row.space_no, &self.cursor);
             let begun = begun.ok_or_else(|| wrong("a cursor that is none", self.cursor.clone()))?;
             self.changes = Some(begun);
         }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entity::EntityState;
 use tombolo_node::engine::Engine;
-use tombolo_node::store::Snapshot;
+use tombolo_node::store::Reading;
 use tombolo_node::verify;
 
 use super::fault::Fault;
@@ -83,8 +83,8 @@ pub(crate) fn difference<'e>(
 }
 
 /// The last committed state of a survivor.
-pub(super) fn snapshot((node, engine): Survivor<'_>) -> Result<Snapshot, Fault> {
-    engine.reader().snapshot().map_err(|error| Fault::unreadable(&error).at(node))
+pub(super) fn reading((node, engine): Survivor<'_>) -> Result<Reading, Fault> {
+    engine.reader().reading().map_err(|error| Fault::unreadable(&error).at(node))
 }
 
 /// Frontiers and digests, as the engines keep them.
@@ -109,13 +109,13 @@ pub(super) fn digests(space: SpaceId, group: &[Survivor<'_>]) -> Result<(), Faul
 }
 
 /// All rows of a space, decoded.
-pub(super) fn rows(snapshot: &Snapshot, space: SpaceId) -> Result<Rows, Fault> {
+pub(super) fn rows(reading: &Reading, space: SpaceId) -> Result<Rows, Fault> {
     let mut rows = Rows::new();
     let mut broken = None;
     let unreadable = |error| Fault::unreadable(&error);
-    let Some(row) = snapshot.space(space).map_err(unreadable)? else { return Ok(rows) };
+    let Some(row) = reading.space(space).map_err(unreadable)? else { return Ok(rows) };
     let visited =
-        snapshot.visit_rows(row.no, None, "", None, |collection, id, bytes| match EntityState::decode(bytes) {
+        reading.visit_rows(row.space_no, None, "", None, |collection, id, bytes| match EntityState::decode(bytes) {
             Ok(state) => {
                 rows.insert((collection.to_owned(), id.to_owned()), state);
                 ControlFlow::Continue(())
@@ -167,7 +167,7 @@ pub(super) fn equal(first: NodeNo, rows: &Rows, others: &Rows) -> Result<(), Fau
 pub(super) fn verified(group: &[Survivor<'_>]) -> Result<(), Fault> {
     let stride = group.len().div_ceil(VERIFIED_MAX).max(1);
     for survivor in group.iter().step_by(stride) {
-        let report = verify::snapshot(&snapshot(*survivor)?, &mut |_, _, _| {});
+        let report = verify::reading(&reading(*survivor)?, &mut |_, _, _| {});
         let report = report.map_err(|error| Fault::unreadable(&error).at(survivor.0))?;
         if let Some(finding) = report.findings.first() {
             let (oracle, place) = match finding.place.split(' ').next() {

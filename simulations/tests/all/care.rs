@@ -53,8 +53,8 @@ fn sound(world: &mut World, space: SpaceId) {
     for node in 0..2 {
         let status = status(world, node, space);
         assert!(status.frozen.is_empty() && status.disputed.is_empty() && status.held.is_empty(), "{status:?}");
-        let snapshot = world.engine(node).reader().snapshot().expect("a snapshot");
-        let report = tombolo_node::verify::snapshot(&snapshot, &mut |_, _, _| {}).expect("readable");
+        let reading = world.engine(node).reader().reading().expect("a snapshot");
+        let report = tombolo_node::verify::reading(&reading, &mut |_, _, _| {}).expect("readable");
         assert_eq!(report.findings, Vec::new());
     }
 }
@@ -114,7 +114,8 @@ fn a_writer_is_refused_and_a_reader_need_not_wait_for_the_next_pass() {
 #[test]
 fn a_client_of_the_changes_is_told_what_comes_before_a_damaged_row_and_everything_once() {
     let (mut world, space) = pair(88);
-    let no = world.engine(0).reader().snapshot().expect("a snapshot").space(space).expect("readable").expect("held").no;
+    let no =
+        world.engine(0).reader().reading().expect("a snapshot").space(space).expect("readable").expect("held").space_no;
     let mut client = ChangeReader::new(space, no, "").expect("the beginning");
     while client.next(&world.engine(0).reader()).expect("readable").is_some() {}
     for ids in [&["e4"][..], &["e5", "e6"]] {
@@ -151,10 +152,10 @@ fn a_client_of_the_changes_is_told_what_comes_before_a_damaged_row_and_everythin
 /// The position in its feed and the bytes of an entity's newest entry.
 fn newest_entry(world: &World, node: usize, space: SpaceId, id: &str) -> Vec<u8> {
     let state = EntityState::decode(&world.row(node, space, "x", id)).expect("sound");
-    let snapshot = world.engine(node).reader().snapshot().expect("a snapshot");
-    let no = snapshot.space(space).expect("readable").expect("held").no;
-    let at = snapshot.journal(no, state.journal()).expect("readable").expect("there");
-    snapshot.entry(at.feed, at.seq).expect("readable").expect("there").bytes
+    let reading = world.engine(node).reader().reading().expect("a snapshot");
+    let no = reading.space(space).expect("readable").expect("held").space_no;
+    let at = reading.journal(no, state.journal()).expect("readable").expect("there");
+    reading.entry(at.feed, at.seq).expect("readable").expect("there").bytes
 }
 
 #[test]
@@ -198,9 +199,9 @@ fn a_rotten_last_entry_ends_no_exchange() {
 /// the rows still, unless it was the disk that forgot.
 fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str, disk: bool) {
     let mut row = batch.space(space).expect("readable").expect("held");
-    let stored = batch.row(row.no, "x", id).expect("readable").expect("there");
+    let stored = batch.row(row.space_no, "x", id).expect("readable").expect("there");
     let state = EntityState::decode(&stored).expect("sound");
-    let key = EntityKey { space_no: row.no, collection: "x", id };
+    let key = EntityKey { space_no: row.space_no, collection: "x", id };
     let newest = Entries::passing().link(batch, key, state.journal()).expect("readable");
     let older = match newest.previous {
         0 => EntityState::new(),
@@ -210,7 +211,7 @@ fn forget_the_newest_change(batch: &mut Batch<'_>, space: SpaceId, id: &str, dis
         row.sums.rows.remove(&state.contribution("x", id));
         row.sums.rows.add(&older.contribution("x", id));
     }
-    batch.put_row(row.no, "x", id, older.encode()).expect("a row");
+    batch.put_row(row.space_no, "x", id, older.encode()).expect("a row");
     batch.put_space(&row).expect("a space");
 }
 
@@ -247,12 +248,12 @@ fn a_row_that_is_missing_and_one_that_nobody_wrote_are_found() {
     let (mut world, space) = pair(86);
     world.tamper(1, |batch| {
         let mut row = batch.space(space).expect("readable").expect("held");
-        let stored = batch.row(row.no, "x", "e7").expect("readable").expect("there");
+        let stored = batch.row(row.space_no, "x", "e7").expect("readable").expect("there");
         let state = EntityState::decode(&stored).expect("sound");
         row.sums.rows.remove(&state.contribution("x", "e7"));
         row.sums.rows.add(&state.contribution("x", "stranger"));
-        batch.remove_row(row.no, "x", "e7").expect("removed");
-        batch.put_row(row.no, "x", "stranger", stored).expect("a row");
+        batch.remove_row(row.space_no, "x", "e7").expect("removed");
+        batch.put_row(row.space_no, "x", "stranger", stored).expect("a row");
         batch.put_space(&row).expect("a space");
     });
     sound(&mut world, space);
@@ -285,7 +286,7 @@ fn many(seed: u64) -> (World, SpaceId) {
     write_all(&mut world, 0, space, 0);
     world.settle();
     world.tamper(0, |batch| {
-        let no = batch.space(space).expect("readable").expect("held").no;
+        let no = batch.space(space).expect("readable").expect("held").space_no;
         for of in 0..MANY {
             let id = format!("e{of:04}");
             let mut row = batch.row(no, "x", &id).expect("readable").expect("there");

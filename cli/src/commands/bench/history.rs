@@ -11,7 +11,7 @@ use automerge::Automerge;
 use tombolo_crdt::entity::{Change, Clock, EntityState, Provenance};
 use tombolo_node::chain::{Budget, ClockAt, Entries, Past, Until, clock_at};
 use tombolo_node::history::{Asked, page};
-use tombolo_node::store::Snapshot;
+use tombolo_node::store::Reading;
 
 use super::chained::{Chained, KEY, feed, hlc, make, set_field};
 use super::report::{Figure, Report, Times};
@@ -48,19 +48,19 @@ fn measure(ui: &Ui, rounds: u64, histories: &[u64], behind: &[u64]) -> Result<Re
     let bar = ui.count_bar(longest, "changes made");
     let chained = make(longest, &kept, &mut |done| bar.set_position(done))?;
     bar.finish_and_clear();
-    let snapshot = chained.store.reader().snapshot().map_err(failed)?;
+    let reading = chained.store.reader().reading().map_err(failed)?;
     let mut figures = Vec::new();
     for history in histories {
         ui.note(format!("{} changes …", human::count(*history)));
         let document = document(&chained, *history)?;
         for by in behind.iter().filter(|by| *by < history) {
             let case = Case::new(&chained, *history, *by)?;
-            let times = case.measure(&snapshot, &document, rounds)?;
+            let times = case.measure(&reading, &document, rounds)?;
             figures.extend(times.figures(*history, *by));
         }
     }
-    figures.extend(against(&chained, &snapshot, longest, rounds)?);
-    figures.extend(past(&chained, &snapshot, longest, rounds)?);
+    figures.extend(against(&chained, &reading, longest, rounds)?);
+    figures.extend(past(&chained, &reading, longest, rounds)?);
     Ok(Report::of("history", figures))
 }
 
@@ -108,15 +108,15 @@ impl<'a> Case<'a> {
         Ok(Self { state, row: state.encode(), change: change.bytes().to_vec(), writer })
     }
 
-    fn measure(&self, snapshot: &Snapshot, document: &Automerge, rounds: u64) -> Result<Measured, CliError> {
+    fn measure(&self, reading: &Reading, document: &Automerge, rounds: u64) -> Result<Measured, CliError> {
         let mut times = Measured::default();
         let saved = document.save();
         for _ in 0..rounds {
-            let first = self.ours(snapshot)?;
+            let first = self.ours(reading)?;
             let repeats = if first < REPEAT_BELOW { REPEATS } else { 1 };
             for _ in 0..repeats {
-                times.ours.add(self.ours(snapshot)?);
-                times.ours_whole.add(self.ours_whole(snapshot)?);
+                times.ours.add(self.ours(reading)?);
+                times.ours_whole.add(self.ours_whole(reading)?);
             }
             let mut live = document.clone();
             let begin = Instant::now();
@@ -133,29 +133,28 @@ impl<'a> Case<'a> {
     }
 
     /// With the state in memory.
-    fn ours(&self, snapshot: &Snapshot) -> Result<Duration, CliError> {
+    fn ours(&self, reading: &Reading) -> Result<Duration, CliError> {
         let mut state = self.state.clone();
         let begin = Instant::now();
-        self.apply(&mut state, snapshot)?;
+        self.apply(&mut state, reading)?;
         let taken = begin.elapsed();
         black_box(state);
         Ok(taken)
     }
 
     /// From row to row.
-    fn ours_whole(&self, snapshot: &Snapshot) -> Result<Duration, CliError> {
+    fn ours_whole(&self, reading: &Reading) -> Result<Duration, CliError> {
         let begin = Instant::now();
         let mut state = EntityState::decode(&self.row).map_err(failed)?;
-        self.apply(&mut state, snapshot)?;
+        self.apply(&mut state, reading)?;
         black_box(state.encode());
         Ok(begin.elapsed())
     }
 
     /// As the engine does it: decode, the clock at the dependencies, the gate, apply.
-    fn apply(&self, state: &mut EntityState, snapshot: &Snapshot) -> Result<(), CliError> {
+    fn apply(&self, state: &mut EntityState, reading: &Reading) -> Result<(), CliError> {
         let change = Change::parse(&self.change, feed(self.writer)).map_err(failed)?;
-        let past =
-            if change.deps() == state.heads() { state.clock().clone() } else { clock(snapshot, state, &change)? };
+        let past = if change.deps() == state.heads() { state.clock().clone() } else { clock(reading, state, &change)? };
         state.gate(&change, &past).map_err(failed)?;
         let provenance = Provenance { entry_seq: change.seq(), hlc: hlc(change.seq()), rules_seq: 0 };
         state.apply(&change, &past, &provenance, state.journal() + 1);
@@ -163,9 +162,9 @@ impl<'a> Case<'a> {
     }
 }
 
-fn clock(snapshot: &Snapshot, state: &EntityState, change: &Change) -> Result<Clock, CliError> {
+fn clock(reading: &Reading, state: &EntityState, change: &Change) -> Result<Clock, CliError> {
     let present = (state.clock(), state.journal());
-    let read = (snapshot, &mut Entries::passing());
+    let read = (reading, &mut Entries::passing());
     match clock_at(read, KEY, present, change.deps(), &|_| None, Budget::UNBOUNDED).map_err(failed)? {
         ClockAt::Known(clock) => Ok(clock),
         missing => Err(failed(format!("a change it rests on is not there: {missing:?}"))),
@@ -191,15 +190,15 @@ impl Measured {
 
 /// The longest history against the shortest, in turn. After one change all fields have one origin in the row, later
 /// each has its own, so the row is longer: its length is told.
-fn against(chained: &Chained, snapshot: &Snapshot, longest: u64, rounds: u64) -> Result<Vec<Figure>, CliError> {
+fn against(chained: &Chained, reading: &Reading, longest: u64, rounds: u64) -> Result<Vec<Figure>, CliError> {
     let (one, many) = (Case::new(chained, 1, 0)?, Case::new(chained, longest, 0)?);
     let mut times: [Times; 4] = Default::default();
     let [one_alone, many_alone, one_whole, many_whole] = &mut times;
     for _ in 0..rounds as usize * REPEATS {
-        one_alone.add(one.ours(snapshot)?);
-        many_alone.add(many.ours(snapshot)?);
-        one_whole.add(one.ours_whole(snapshot)?);
-        many_whole.add(many.ours_whole(snapshot)?);
+        one_alone.add(one.ours(reading)?);
+        many_alone.add(many.ours(reading)?);
+        one_whole.add(one.ours_whole(reading)?);
+        many_whole.add(many.ours_whole(reading)?);
     }
     let longest = human::count(longest);
     let alone = format!("a change alone: {longest} changes of history against 1");
@@ -215,7 +214,7 @@ fn against(chained: &Chained, snapshot: &Snapshot, longest: u64, rounds: u64) ->
 }
 
 /// What looking back costs.
-fn past(chained: &Chained, snapshot: &Snapshot, history: u64, rounds: u64) -> Result<Vec<Figure>, CliError> {
+fn past(chained: &Chained, reading: &Reading, history: u64, rounds: u64) -> Result<Vec<Figure>, CliError> {
     let present = chained.states.get(&history).ok_or_else(|| failed("a state was not kept"))?;
     let (mut folds, mut half, mut pages) = (Times::default(), Times::default(), Times::default());
     for _ in 0..rounds {
@@ -224,12 +223,12 @@ fn past(chained: &Chained, snapshot: &Snapshot, history: u64, rounds: u64) -> Re
         {
             let begin = Instant::now();
             let mut past = Past::new(KEY, history, until);
-            while let ControlFlow::Continue(()) = past.step(snapshot).map_err(failed)? {}
+            while let ControlFlow::Continue(()) = past.step(reading).map_err(failed)? {}
             times.add(begin.elapsed());
         }
         let begin = Instant::now();
         let asked = Asked { limit: PAGE, ..Asked::default() };
-        black_box(page(snapshot, KEY, present, &asked).map_err(failed)?);
+        black_box(page(reading, KEY, present, &asked).map_err(failed)?);
         pages.add(begin.elapsed());
     }
     let of = |what: &str| format!("{} changes: {what}", human::count(history));
@@ -257,10 +256,10 @@ mod tests {
     #[test]
     fn ours_and_automerge_come_to_the_same() {
         let chained = make(30, &[20, 30], &mut |_| {}).expect("made");
-        let snapshot = chained.store.reader().snapshot().expect("a snapshot");
+        let reading = chained.store.reader().reading().expect("a snapshot");
         let case = Case::new(&chained, 30, 10).expect("a case");
         let mut state = case.state.clone();
-        case.apply(&mut state, &snapshot).expect("applies");
+        case.apply(&mut state, &reading).expect("applies");
         let mut document = document(&chained, 30).expect("a document");
         document.apply_changes([foreign(&case.change).expect("a change")]).expect("applies");
         let mut heads: Vec<[u8; 32]> = document.get_heads().iter().map(|head| head.0).collect();

@@ -11,7 +11,7 @@ use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, ChangeHash, FeedId, Hlc, NodeId, SpaceId};
 
 use crate::chain::EntityKey;
-use crate::store::{ChangeLink, Endless, EntryRow, FeedRow, JournalKind, JournalRow, Snapshot, Store, StoreOptions};
+use crate::store::{ChangeLink, Endless, EntryRow, FeedRow, JournalKind, JournalRow, Reading, Store, StoreOptions};
 
 pub(crate) const KEY: EntityKey<'_> = EntityKey { space_no: 1, collection: "c", id: "e" };
 
@@ -49,9 +49,9 @@ impl Dice {
     }
 }
 
-pub(crate) fn author(no: u8) -> (Opening, FeedId) {
+pub(crate) fn author(space_no: u8) -> (Opening, FeedId) {
     let space = SpaceId::from_bytes([9; 32]);
-    let opening = Opening::new(NodeId::from_bytes([no; 32]), space, 1, FeedKind::Data, Vec::new());
+    let opening = Opening::new(NodeId::from_bytes([space_no; 32]), space, 1, FeedKind::Data, Vec::new());
     let feed = opening.feed();
     (opening, feed)
 }
@@ -86,8 +86,8 @@ impl Bed {
         let mut replicas = vec![(EntityState::new(), 0_usize, 0_u64); usize::from(authors)];
         let (mut made, mut clocks): (Vec<Made>, BTreeMap<ChangeHash, Clock>) = (Vec::new(), BTreeMap::new());
         while made.len() < count {
-            let no = dice.below(replicas.len());
-            let (row, heard, seq) = &mut replicas[no];
+            let space_no = dice.below(replicas.len());
+            let (row, heard, seq) = &mut replicas[space_no];
             if dice.below(3) == 0 {
                 // Everything so far: made in an order in which each comes after what it was made on.
                 for one in &made[*heard..] {
@@ -97,7 +97,7 @@ impl Bed {
             }
             // Clocks of authors differ by up to a second.
             let hlc = Hlc::from_millis(1_000_000 + made.len() as u64 * 100 + dice.below(1_000) as u64);
-            let mut writer = Writer::new(row, author(no as u8).1, hlc);
+            let mut writer = Writer::new(row, author(space_no as u8).1, hlc);
             if writer.write(&some_write(&mut dice, row.is_present())).is_err() {
                 continue;
             }
@@ -151,8 +151,8 @@ impl Bed {
             running = row.running;
             batch.put_journal(KEY.space_no, journal, &row).unwrap();
         }
-        for no in 0..=u8::MAX {
-            let (opening, feed) = author(no);
+        for space_no in 0..=u8::MAX {
+            let (opening, feed) = author(space_no);
             let row = FeedRow {
                 opening: opening.encode(),
                 space_no: KEY.space_no,
@@ -171,8 +171,8 @@ impl Bed {
         Self { store, made, clocks, rows }
     }
 
-    pub(crate) fn snapshot(&self) -> Snapshot {
-        self.store.reader().snapshot().unwrap()
+    pub(crate) fn reading(&self) -> Reading {
+        self.store.reader().reading().unwrap()
     }
 
     /// The present row.

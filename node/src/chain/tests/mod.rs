@@ -14,7 +14,7 @@ const SEEDS: u64 = 12;
 const COUNT: usize = 60;
 
 fn at(bed: &Bed, until: Until) -> Result<EntityState, PastError> {
-    Past::new(KEY, bed.row().journal(), until).whole(&bed.snapshot())
+    Past::new(KEY, bed.row().journal(), until).whole(&bed.reading())
 }
 
 /// The rows are equal but for the journal position, which is local.
@@ -46,9 +46,9 @@ fn the_chain_folds_to_the_row() {
     for seed in 0..SEEDS {
         let bed = Bed::new(seed, 4, COUNT);
         assert_eq!(at(&bed, Until::Present).unwrap().encode(), bed.row().encode(), "seed {seed}");
-        let snapshot = bed.snapshot();
+        let reading = bed.reading();
         let newest = bed.row().journal();
-        assert_eq!(walk(&snapshot, &mut Entries::shared(), KEY, newest, Budget::UNBOUNDED).count(), COUNT);
+        assert_eq!(walk(&reading, &mut Entries::shared(), KEY, newest, Budget::UNBOUNDED).count(), COUNT);
     }
 }
 
@@ -99,10 +99,10 @@ fn a_moment_shows_what_had_been_written_and_what_that_was_made_on() {
 fn clocks_at_older_heads_are_those_of_the_whole_past() {
     for seed in 0..SEEDS {
         let bed = Bed::new(seed, 5, COUNT);
-        let (snapshot, mut dice) = (bed.snapshot(), Dice(seed));
+        let (reading, mut dice) = (bed.reading(), Dice(seed));
         let present = (bed.row().clock(), bed.row().journal());
         let ask = |heads: &[ChangeHash]| {
-            clock_at((&snapshot, &mut Entries::shared()), KEY, present, heads, &|_| None, Budget::UNBOUNDED).unwrap()
+            clock_at((&reading, &mut Entries::shared()), KEY, present, heads, &|_| None, Budget::UNBOUNDED).unwrap()
         };
         for row in &bed.rows {
             assert_eq!(ask(row.heads()), ClockAt::Known(row.clock().clone()), "heads that the node had, seed {seed}");
@@ -122,7 +122,7 @@ fn clocks_at_older_heads_are_those_of_the_whole_past() {
             assert_eq!(ask(&heads), ClockAt::Known(both.clone()), "seed {seed}");
             let known = |hash: ChangeHash| bed.clocks.get(&hash).filter(|_| hash == other.hash());
             assert_eq!(
-                clock_at((&snapshot, &mut Entries::shared()), KEY, present, &heads, &known, Budget::UNBOUNDED).unwrap(),
+                clock_at((&reading, &mut Entries::shared()), KEY, present, &heads, &known, Budget::UNBOUNDED).unwrap(),
                 ClockAt::Known(both),
                 "seed {seed}"
             );
@@ -137,9 +137,9 @@ fn clocks_at_older_heads_are_those_of_the_whole_past() {
 fn an_entry_taken_out_and_put_back_gives_the_same_row() {
     for seed in 0..SEEDS / 3 {
         let bed = Bed::new(seed, 4, COUNT);
-        let snapshot = bed.snapshot();
+        let reading = bed.reading();
         let mut entries = Entries::shared();
-        let links = walk(&snapshot, &mut entries, KEY, bed.row().journal(), Budget::UNBOUNDED);
+        let links = walk(&reading, &mut entries, KEY, bed.row().journal(), Budget::UNBOUNDED);
         let mut links = links.collect::<Result<Vec<_>, _>>().unwrap();
         links.reverse();
         for refused in 0..COUNT {
@@ -156,13 +156,13 @@ fn an_entry_taken_out_and_put_back_gives_the_same_row() {
                     gone.insert(change.hash());
                     out.push((link, change));
                 } else {
-                    kept.take(&snapshot, link, &change).unwrap();
-                    back.take(&snapshot, link, &change).unwrap();
+                    kept.take(&reading, link, &change).unwrap();
+                    back.take(&reading, link, &change).unwrap();
                 }
             }
             same(&kept.finish(), &closure(&bed, |at| !gone.contains(&bed.made[at].change.hash())));
             for (link, change) in &out {
-                back.take(&snapshot, link, change).unwrap();
+                back.take(&reading, link, change).unwrap();
             }
             same(&back.finish(), bed.row());
         }
@@ -176,7 +176,7 @@ fn steps_may_be_taken_on_different_snapshots() {
     let mut steps = 0;
     let state = loop {
         steps += 1;
-        if let std::ops::ControlFlow::Break(state) = past.step(&bed.snapshot()).unwrap() {
+        if let std::ops::ControlFlow::Break(state) = past.step(&bed.reading()).unwrap() {
             break state;
         }
     };
@@ -189,18 +189,17 @@ fn steps_may_be_taken_on_different_snapshots() {
 fn an_index_knows_the_clocks_that_walks_find() {
     for seed in 0..SEEDS {
         let bed = Bed::new(seed, 5, COUNT);
-        let (snapshot, mut dice) = (bed.snapshot(), Dice(seed));
+        let (reading, mut dice) = (bed.reading(), Dice(seed));
         let mut entries = Entries::passing();
         let mut index = Index::default();
         let budget = Budget { changes: 7, ..Budget::UNBOUNDED };
         for upto in [1, 2, COUNT / 2, COUNT] {
             let mut caught = Caught::from(upto as u64);
-            while !caught.walk((&snapshot, &mut entries), KEY, &index, budget).unwrap() {}
-            index.add((&snapshot, &mut entries), KEY, caught).unwrap();
+            while !caught.walk((&reading, &mut entries), KEY, &index, budget).unwrap() {}
+            index.add((&reading, &mut entries), KEY, caught).unwrap();
             assert_eq!((index.len(), index.newest()), (upto, upto as u64));
         }
-        let mut ask =
-            |heads: &[ChangeHash]| indexed((&snapshot, &mut entries), KEY, &index, heads, usize::MAX).unwrap();
+        let mut ask = |heads: &[ChangeHash]| indexed((&reading, &mut entries), KEY, &index, heads, usize::MAX).unwrap();
         for row in &bed.rows {
             assert_eq!(ask(row.heads()), ClockAt::Known(row.clock().clone()), "heads that the node had, seed {seed}");
         }
@@ -224,13 +223,13 @@ fn an_index_knows_the_clocks_that_walks_find() {
 fn a_clock_far_into_an_index_is_that_of_the_row_then() {
     let count = 3 * 1_024 + 5;
     let bed = Bed::new(2, 3, count);
-    let (snapshot, mut entries) = (bed.snapshot(), Entries::passing());
+    let (reading, mut entries) = (bed.reading(), Entries::passing());
     let mut caught = Caught::from(bed.row().journal());
     let mut index = Index::default();
-    assert!(caught.walk((&snapshot, &mut entries), KEY, &index, Budget::UNBOUNDED).unwrap());
-    index.add((&snapshot, &mut entries), KEY, caught).unwrap();
+    assert!(caught.walk((&reading, &mut entries), KEY, &index, Budget::UNBOUNDED).unwrap());
+    index.add((&reading, &mut entries), KEY, caught).unwrap();
     for row in bed.rows.iter().step_by(97) {
-        let clock = indexed((&snapshot, &mut entries), KEY, &index, row.heads(), 0).unwrap();
+        let clock = indexed((&reading, &mut entries), KEY, &index, row.heads(), 0).unwrap();
         assert_eq!(clock, ClockAt::Known(row.clock().clone()));
     }
     assert!((count * 48..count * 200).contains(&index.memory()), "{} bytes", index.memory());

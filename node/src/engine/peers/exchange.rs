@@ -20,7 +20,7 @@ use crate::engine::peers::session::talk::Talk;
 use crate::engine::peers::transfer::STEP_READ_BYTES;
 use crate::engine::space::Space;
 use crate::engine::space::news::NEWS_MAX;
-use crate::store::Snapshot;
+use crate::store::Reading;
 
 /// First wait before a session that neither moves nor agrees is begun anew; doubles up to [`STALL_WAIT_MAX`].
 const STALL_WAIT_MIN: Duration = Duration::from_secs(30);
@@ -39,14 +39,14 @@ impl Engine {
         if visits.is_empty() && after.owed.is_empty() && after.roomy.is_empty() && told.is_empty() {
             return;
         }
-        let snapshot = match self.store.reader().snapshot() {
-            Ok(snapshot) => snapshot,
+        let reading = match self.store.reader().reading() {
+            Ok(reading) => reading,
             Err(error) => return tracing::error!(%error, "no snapshot; peers wait"),
         };
-        if let Err(error) = self.owed_rules(&snapshot, after) {
+        if let Err(error) = self.owed_rules(&reading, after) {
             tracing::error!(%error, "rules could not be read");
         }
-        for id in self.visit(visits, now, have_wait, &snapshot, after) {
+        for id in self.visit(visits, now, have_wait, &reading, after) {
             self.drop_conn(id);
             let reason = "frontiers differ and nothing moves: starting over".to_owned();
             after.outputs.push(Output::Close(id, CloseCode::Done, reason));
@@ -62,7 +62,7 @@ impl Engine {
         visits: BTreeSet<SessionId>,
         now: Now,
         have_wait: Duration,
-        snapshot: &Snapshot,
+        reading: &Reading,
         after: &mut After,
     ) -> BTreeSet<ConnId> {
         let mut memory_moved = false;
@@ -87,7 +87,7 @@ impl Engine {
                 peer,
                 now,
                 have_wait,
-                snapshot,
+                reading,
                 out: &mut *outputs,
                 acks: &mut *acks,
                 left: &mut left,

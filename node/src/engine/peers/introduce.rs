@@ -18,7 +18,7 @@ use crate::engine::memory::Memory;
 use crate::engine::peers::conn::Conn;
 use crate::engine::peers::pages::Pages;
 use crate::engine::space::Space;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// The first frame on a connection.
 pub(in crate::engine) fn hello(contact: &Contact, process: [u8; 16], counter: u64, now: Now) -> Frame {
@@ -107,11 +107,11 @@ impl Engine {
     }
 
     /// Sends the rules entries of a space to peers that are owed them, as their control streams have room.
-    pub(in crate::engine) fn owed_rules(&mut self, snapshot: &Snapshot, after: &mut After) -> Result<(), StoreError> {
+    pub(in crate::engine) fn owed_rules(&mut self, reading: &Reading, after: &mut After) -> Result<(), StoreError> {
         let Memory { conns, spaces, .. } = &mut self.memory;
         for (conn, id) in std::mem::take(&mut after.owed) {
             let (Some(space), Some(known)) = (spaces.get(&id), conns.get_mut(&conn)) else { continue };
-            known.door.owed.insert(id, Pages::of(space, snapshot)?);
+            known.door.owed.insert(id, Pages::of(space, reading)?);
             after.roomy.insert(conn);
         }
         for id in std::mem::take(&mut after.roomy) {
@@ -121,7 +121,7 @@ impl Engine {
             {
                 let (space_id, frame, last) = match spaces.get(space_id) {
                     Some(space) => {
-                        let (frame, last) = pages.page(space, snapshot)?;
+                        let (frame, last) = pages.page(space, reading)?;
                         (*space_id, Some(frame), last)
                     }
                     None => (*space_id, None, true),

@@ -10,7 +10,7 @@ use tombolo_transport::limits::GUEST_FRAME_BYTES_MAX;
 
 use crate::engine::peers::transfer::{next_range, unless_damaged};
 use crate::engine::space::Space;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// Bytes around the entries and the opening of a range: hashes, seal, lengths.
 const RANGE_BYTES: usize = 160;
@@ -33,11 +33,11 @@ pub(in crate::engine) struct Pages {
 
 impl Pages {
     /// All of a space. O(rules feeds).
-    pub(in crate::engine) fn of(space: &Space, snapshot: &Snapshot) -> Result<Self, StoreError> {
+    pub(in crate::engine) fn of(space: &Space, reading: &Reading) -> Result<Self, StoreError> {
         let mut next = BinaryHeap::new();
         let rules = space.feeds.iter().filter(|(_, feed)| feed.opening.kind == FeedKind::Rules && feed.applied > 0);
         for (id, _) in rules {
-            if let Some(journal) = unless_damaged(snapshot.entry_journal(*id, 1))? {
+            if let Some(journal) = unless_damaged(reading.entry_journal(*id, 1))? {
                 next.push(Reverse((journal, *id, 1)));
             }
         }
@@ -45,11 +45,11 @@ impl Pages {
     }
 
     /// The next page; the last one says so, and may be empty.
-    pub(in crate::engine) fn page(&mut self, space: &Space, snapshot: &Snapshot) -> Result<(Frame, bool), StoreError> {
+    pub(in crate::engine) fn page(&mut self, space: &Space, reading: &Reading) -> Result<(Frame, bool), StoreError> {
         let (mut ranges, mut bytes) = (Vec::new(), 0);
         while let Some(Reverse((journal, id, from))) = self.next.pop() {
             let Some(feed) = space.feeds.get(&id) else { continue };
-            let Some((range, last)) = unless_damaged(next_range(feed, from, snapshot))? else { continue };
+            let Some((range, last)) = unless_damaged(next_range(feed, from, reading))? else { continue };
             let weight = weight(&range);
             if bytes + weight > RULES_PAGE_BYTES && !ranges.is_empty() {
                 self.next.push(Reverse((journal, id, from)));
@@ -58,7 +58,7 @@ impl Pages {
             bytes += weight;
             ranges.push(range);
             if last < feed.applied
-                && let Some(journal) = unless_damaged(snapshot.entry_journal(id, last + 1))?
+                && let Some(journal) = unless_damaged(reading.entry_journal(id, last + 1))?
             {
                 self.next.push(Reverse((journal, id, last + 1)));
             }

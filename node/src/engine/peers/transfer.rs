@@ -13,7 +13,7 @@ use crate::engine::interface::{ConnId, Now, Output};
 use crate::engine::peers::session::Session;
 use crate::engine::peers::session::sending::{Flight, IN_FLIGHT_MAX};
 use crate::engine::space::{Feed, Space};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// A transfer frame is closed when it holds this many bytes (512 KiB).
 const FRAME_BYTES: usize = 512 * 1024;
@@ -34,7 +34,7 @@ pub(in crate::engine) fn pump(
     space: &Space,
     session: &mut Session,
     (now, conn): (Now, ConnId),
-    (snapshot, left): (&Snapshot, &mut usize),
+    (reading, left): (&Reading, &mut usize),
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
     session.sending.hungry_at = None;
@@ -48,7 +48,7 @@ pub(in crate::engine) fn pump(
         session.sending.hungry_at = Some(now.mono);
         return Ok(());
     }
-    let mut heap = if endless || has_room(session) { cursors(space, session, snapshot, left)? } else { return Ok(()) };
+    let mut heap = if endless || has_room(session) { cursors(space, session, reading, left)? } else { return Ok(()) };
     while endless || has_room(session) {
         let mut ranges = Vec::new();
         let mut carried: Vec<(FeedId, u64)> = Vec::new();
@@ -62,7 +62,7 @@ pub(in crate::engine) fn pump(
             let reached = session.reached(space, feed);
             let off = defect::is(Defect::RangeOffByOne) && reached > 0 && feed != space.own_data_feed;
             let from = reached + 1 + u64::from(off);
-            let range = space.feeds.get(&feed).map(|f| unless_damaged(next_range(f, from, snapshot))).transpose()?;
+            let range = space.feeds.get(&feed).map(|f| unless_damaged(next_range(f, from, reading))).transpose()?;
             let Some((range, last)) = range.flatten() else {
                 session.sending.lag.remove(&feed);
                 continue;
@@ -72,7 +72,7 @@ pub(in crate::engine) fn pump(
             ranges.push(range);
             carried.push((feed, last));
             session.sending.cursor.insert(feed, last);
-            match unless_damaged(snapshot.entry_journal(feed, last + 1))? {
+            match unless_damaged(reading.entry_journal(feed, last + 1))? {
                 Some(journal) => heap.push(Reverse((kind, journal, feed))),
                 None => drop(session.sending.lag.remove(&feed)),
             }
@@ -109,7 +109,7 @@ type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
 
 /// The next entry of lagging feeds: of all, or of as many as half of what the step may read allows. At least one: whose
 /// turn is first gets further.
-fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, left: &mut usize) -> Result<Cursors, StoreError> {
+fn cursors(space: &Space, session: &mut Session, reading: &Reading, left: &mut usize) -> Result<Cursors, StoreError> {
     let mut heap = BinaryHeap::new();
     let enough = *left / 2;
     for feed in session.sending.lag.clone() {
@@ -120,7 +120,7 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, left: &mut
             continue;
         }
         *left = left.saturating_sub(LOOK_BYTES);
-        match unless_damaged(snapshot.entry_journal(feed, session.reached(space, feed) + 1))? {
+        match unless_damaged(reading.entry_journal(feed, session.reached(space, feed) + 1))? {
             Some(journal) => {
                 let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);
                 heap.push(Reverse((u8::from(!rules), journal, feed)));
@@ -133,9 +133,9 @@ fn cursors(space: &Space, session: &mut Session, snapshot: &Snapshot, left: &mut
 
 /// The held entries of a feed right after its settled ones, up to the first seal among them: what has to go along where
 /// a sealed run is settled in part only. `None`: none of them is sealed.
-fn held_run(id: FeedId, settled: u64, snapshot: &Snapshot) -> Result<Option<(Vec<ByteBuf>, Signature)>, StoreError> {
+fn held_run(id: FeedId, settled: u64, reading: &Reading) -> Result<Option<(Vec<ByteBuf>, Signature)>, StoreError> {
     let mut entries = Vec::new();
-    while let Some(row) = snapshot.held_entry(id, settled + 1 + entries.len() as u64)? {
+    while let Some(row) = reading.held_entry(id, settled + 1 + entries.len() as u64)? {
         entries.push(ByteBuf::from(row.bytes));
         match row.seal {
             Some(seal) => return Ok(Some((entries, seal))),
@@ -150,17 +150,17 @@ fn held_run(id: FeedId, settled: u64, snapshot: &Snapshot) -> Result<Option<(Vec
 pub(in crate::engine) fn next_range(
     feed: &Feed,
     from: u64,
-    snapshot: &Snapshot,
+    reading: &Reading,
 ) -> Result<Option<(Range, u64)>, StoreError> {
     let id = feed.opening.feed();
     let settled = feed.row.seq;
     let (last, held, seal) = match feed.row.sealed.filter(|(seq, _)| *seq >= from) {
         Some(latest) => {
-            let kept = snapshot.seal_at_or_after(id, from)?.filter(|(seq, _)| *seq <= latest.0);
+            let kept = reading.seal_at_or_after(id, from)?.filter(|(seq, _)| *seq <= latest.0);
             let (last, seal) = kept.unwrap_or(latest);
             (last, Vec::new(), seal)
         }
-        None if settled >= from => match held_run(id, settled, snapshot)? {
+        None if settled >= from => match held_run(id, settled, reading)? {
             Some((held, seal)) => (settled, held, seal),
             None => return Ok(None),
         },
@@ -169,12 +169,12 @@ pub(in crate::engine) fn next_range(
     debug_assert!(from > 0 && from <= last && last <= settled, "what is sent is settled, and so it is durable");
     let previous = match from {
         1 => feed.opening.chain(),
-        _ => match snapshot.entry(id, from - 1)? {
+        _ => match reading.entry(id, from - 1)? {
             Some(row) => row.chain,
             None => return Ok(None),
         },
     };
-    let rows = snapshot.entries(id, from..=last, usize::MAX)?;
+    let rows = reading.entries(id, from..=last, usize::MAX)?;
     if rows.len() as u64 != last + 1 - from {
         return Err(StoreError::corrupt("entries", "a settled entry is missing"));
     }
@@ -186,9 +186,9 @@ pub(in crate::engine) fn next_range(
 
 /// How far a feed was settled when the journal stood at `journal`: its entries have ascending journal positions. Not so
 /// far, where entries there cannot be read: then something is sent twice.
-pub(in crate::engine) fn seq_at(snapshot: &Snapshot, position: Position, journal: u64) -> Result<u64, StoreError> {
+pub(in crate::engine) fn seq_at(reading: &Reading, position: Position, journal: u64) -> Result<u64, StoreError> {
     let (mut low, mut high) = (0, position.seq);
-    let settled = |seq| settled_at(snapshot, Position { seq, ..position }, position.seq, journal);
+    let settled = |seq| settled_at(reading, Position { seq, ..position }, position.seq, journal);
     if settled(high)? {
         return Ok(high);
     }
@@ -208,9 +208,9 @@ pub(in crate::engine) fn seq_at(snapshot: &Snapshot, position: Position, journal
 
 /// Whether an entry is known to have been settled when the journal stood at `journal`. Of one that cannot be read the
 /// next that can tells, up to `last`.
-fn settled_at(snapshot: &Snapshot, position: Position, last: u64, journal: u64) -> Result<bool, StoreError> {
+fn settled_at(reading: &Reading, position: Position, last: u64, journal: u64) -> Result<bool, StoreError> {
     for seq in position.seq..=last.min(position.seq.saturating_add(ROTTEN_MAX)) {
-        match snapshot.entry_journal(position.feed, seq) {
+        match reading.entry_journal(position.feed, seq) {
             Err(StoreError::Corrupt { .. }) => {}
             at => return Ok(at?.is_some_and(|at| at <= journal)),
         }

@@ -42,7 +42,7 @@ impl Work<'_> {
         let read = read.into_iter().map(Some).collect();
         let asker = Asker { author: of.opening.node, feed };
         let refusals = row.refused > 0;
-        let mut here = Here { work: self, space: (*id, row.no), asker, refusals, feeds, care, read };
+        let mut here = Here { work: self, space: (*id, row.space_no), asker, refusals, feeds, care, read };
         let judgement = judge(entry, &situation, &mut here);
         self.poison.end();
         judgement
@@ -107,9 +107,9 @@ impl Past for Here<'_, '_> {
 
     fn base(&mut self, entity: &EntityChange, change: &Change) -> Result<Known<Base>, StoreError> {
         let (collection, id) = (entity.collection.as_str(), entity.id.as_str());
-        let no = self.space.1;
+        let space_no = self.space.1;
         let Work { rows, batch, entries, pasts, looks, .. } = &mut *self.work;
-        let row = match rows.get(batch, no, collection, id) {
+        let row = match rows.get(batch, space_no, collection, id) {
             Ok(row) => row,
             Err(RowFault::Store(error)) => return Err(error),
             Err(RowFault::Damaged(_)) => {
@@ -123,8 +123,14 @@ impl Past for Here<'_, '_> {
         }
         // What is damaged is not looked at again and again.
         let asker = (!self.care.rests(collection, id)).then_some(self.asker);
-        match past::clock_at((&*batch, entries), (pasts, looks), (no, collection, id), &row.state, change.deps(), asker)
-        {
+        match past::clock_at(
+            (&*batch, entries),
+            (pasts, looks),
+            (space_no, collection, id),
+            &row.state,
+            change.deps(),
+            asker,
+        ) {
             Ok(ClockAt::Known(past)) => Ok(Known::Is(Base::At { here, past })),
             Ok(ClockAt::Unknown(absent)) => Ok(Known::Is(Base::Absent(absent))),
             Ok(ClockAt::NotYet) => {

@@ -148,7 +148,7 @@ impl Work<'_> {
         let mut touched: BTreeMap<(&str, &str), Touched<'_>> = BTreeMap::new();
         for write in writes {
             self.poison.begin(space.id, &write.collection, &write.id);
-            let row = self.rows.peek(space.row.no, &write.collection, &write.id);
+            let row = self.rows.peek(space.row.space_no, &write.collection, &write.id);
             let planned = plan(row.map(|row| &row.state), (feed, hlc), write, &mut touched);
             self.poison.end();
             planned?;
@@ -214,7 +214,7 @@ impl Work<'_> {
             let (collection, id) = (collection.to_owned(), id.to_owned());
             return Err(Refusal::Damaged { collection, id, reason: poison::REASON.to_owned() }.into());
         }
-        match self.rows.get(&mut self.batch, space.row.no, collection, id) {
+        match self.rows.get(&mut self.batch, space.row.space_no, collection, id) {
             Ok(_) => Ok(()),
             Err(RowFault::Store(error)) => Err(error.into()),
             Err(RowFault::Damaged(reason)) => {
@@ -272,7 +272,7 @@ impl Work<'_> {
         let verdict = self.judge_own(space, feed, &entry, read)?;
         let mut links = Vec::with_capacity(states.len());
         for (collection, id, state) in states {
-            let row = self.rows.get(&mut self.batch, space.row.no, &collection, &id);
+            let row = self.rows.get(&mut self.batch, space.row.space_no, &collection, &id);
             let Ok(row) = row else { return Err(StoreError::corrupt("entities", "a row changed under a step").into()) };
             links.push(ChangeLink { previous: row.state.journal(), after: state.heads_hash() });
             *row.change(&collection, &id) = state;
@@ -330,9 +330,9 @@ impl Work<'_> {
 
     /// This process's feed of an opening, made known at its first use.
     pub(in crate::engine) fn own_feed(&self, space: &mut Space, opening: &Opening) -> FeedId {
-        let no = space.row.no;
+        let space_no = space.row.space_no;
         let feed = opening.feed();
-        space.feeds.entry(feed).or_insert_with(|| Feed::new(opening.clone(), no));
+        space.feeds.entry(feed).or_insert_with(|| Feed::new(opening.clone(), space_no));
         feed
     }
 
@@ -353,7 +353,7 @@ impl Work<'_> {
         let mut answers = Vec::with_capacity(writes.len());
         for write in writes {
             let Some(before) = seen.get(&(write.collection.as_str(), write.id.as_str())) else { continue };
-            let Some(row) = self.rows.peek(space.row.no, &write.collection, &write.id) else { continue };
+            let Some(row) = self.rows.peek(space.row.space_no, &write.collection, &write.id) else { continue };
             let (revision, present) = (row.state.revision(), row.state.is_present());
             let changed = changed.contains(&(write.collection.clone(), write.id.clone()));
             let receipt = if changed { receipt } else { before.receipt };
@@ -378,7 +378,7 @@ impl Work<'_> {
         if journal == 0 {
             return Ok(None);
         }
-        match self.batch.journal(space.row.no, journal) {
+        match self.batch.journal(space.row.space_no, journal) {
             Ok(row) => Ok(row.map(|row| Receipt { feed: row.feed, seq: row.seq })),
             Err(StoreError::Corrupt { detail, .. }) => {
                 let reason = format!("the receipt of its last change cannot be read: {detail}");

@@ -392,13 +392,13 @@ mod tests {
     #[test]
     fn indexes_that_take_too_much_memory_go_the_longest_unused_first() {
         let bed = Bed::new(3, 2, 3_000);
-        let (snapshot, mut entries) = (bed.snapshot(), Entries::passing());
+        let (reading, mut entries) = (bed.reading(), Entries::passing());
         let mut indexes = Indexes::default();
         for id in 0..12 {
             let mut index = Index::default();
             let mut caught = Caught::from(bed.row().journal());
-            assert!(caught.walk((&snapshot, &mut entries), KEY, &index, Budget::UNBOUNDED).unwrap());
-            index.add((&snapshot, &mut entries), KEY, caught).unwrap();
+            assert!(caught.walk((&reading, &mut entries), KEY, &index, Budget::UNBOUNDED).unwrap());
+            index.add((&reading, &mut entries), KEY, caught).unwrap();
             indexes.insert(name(id), index);
             assert!(indexes.get(&name(0), u64::MAX).is_some(), "used all the time");
             assert!(indexes.memory() <= INDEX_BYTES_MAX);

@@ -82,10 +82,10 @@ impl Work<'_> {
         &mut self,
         found: &Found,
         founder: &SigningKey,
-        no: u32,
+        space_no: u32,
         author: Author,
     ) -> Result<Space, Fault> {
-        let mut space = Space::new(found, no, author);
+        let mut space = Space::new(found, space_no, author);
         let opening = Opening::new(found.founder, space.id, author.epoch, FeedKind::Rules, Vec::new());
         let feed = self.own_feed(&mut space, &opening);
         let Own { node, contact, .. } = &*self.own;
@@ -145,14 +145,14 @@ impl Work<'_> {
     pub(in crate::engine) fn enter(
         &mut self,
         offer: Offer,
-        no: u32,
+        space_no: u32,
         author: Author,
     ) -> Result<Option<Space>, StoreError> {
         if !offer.admits(self.own.node) {
             return Ok(None);
         }
         let (Some(found), ranges) = offer.into_parts() else { return Ok(None) };
-        let mut entered = Space::new(&found, no, author);
+        let mut entered = Space::new(&found, space_no, author);
         let mut taken = crate::engine::space::settle::Taken::default();
         // Once per space, and asked for by this node: an offer is taken whole, however much work it is.
         self.budget.whole(true);

@@ -145,11 +145,11 @@ pub(in crate::engine) struct Author {
 
 impl Space {
     /// A space of which nothing but the founding record is known.
-    pub(in crate::engine) fn new(found: &Found, no: u32, author: Author) -> Self {
+    pub(in crate::engine) fn new(found: &Found, space_no: u32, author: Author) -> Self {
         let id = found.space();
         let row = SpaceRow {
             space: id,
-            no,
+            space_no,
             name: found.name.clone(),
             founding: found.encode(),
             journal: 0,
@@ -221,9 +221,9 @@ impl Space {
         batch: &mut Batch<'_>,
         author: Author,
     ) -> Result<Self, StoreError> {
-        let no = row.no;
+        let space_no = row.space_no;
         let mut feeds = BTreeMap::new();
-        for (id, row) in stored.feeds.remove(&no).unwrap_or_default() {
+        for (id, row) in stored.feeds.remove(&space_no).unwrap_or_default() {
             feeds.insert(id, Feed::load(row)?);
         }
         let mut space = Self::over(row, feeds, author);
@@ -244,7 +244,7 @@ impl Space {
         }
         // What was held may be understood, or its row be whole, by now.
         space.held.wake_all();
-        for (node, row) in peers(batch, no)? {
+        for (node, row) in peers(batch, space_no)? {
             space.memory.insert(node, Remembered::load(row));
         }
         Ok(space)
@@ -253,7 +253,7 @@ impl Space {
     /// Heads that cannot be read are where their feeds end: to name an entry more as a dependency is always right.
     fn load_heads(&mut self, batch: &Batch<'_>) -> Result<(), StoreError> {
         let mut heads = Vec::new();
-        for (feed, head) in batch.heads(self.row.no)? {
+        for (feed, head) in batch.heads(self.row.space_no)? {
             let end = self.feeds.get(&feed).map(|known| (known.row.seq, known.row.chain));
             if head.is_none() {
                 tracing::error!(%feed, "a head is damaged; the end of its feed is taken for it");
@@ -354,11 +354,11 @@ impl Space {
         let position = self.row.journal + 1;
         let row = JournalRow::next(&self.row.running, position, kind, feed, seq, entities);
         debug_assert!(
-            !matches!(batch.journal(self.row.no, position), Ok(Some(_))),
+            !matches!(batch.journal(self.row.space_no, position), Ok(Some(_))),
             "nothing is written over in the journal"
         );
         if !position.is_multiple_of(16) || !defect::is(Defect::JournalRowLeftOut) {
-            batch.put_journal(self.row.no, position, &row)?;
+            batch.put_journal(self.row.space_no, position, &row)?;
         }
         self.row.journal = position;
         self.row.running = row.running;
@@ -406,14 +406,14 @@ impl Space {
 }
 
 /// What is remembered of peers. What cannot be read is forgotten: it costs a longer frontier.
-fn peers(batch: &mut Batch<'_>, no: u32) -> Result<Vec<(NodeId, PeerRow)>, StoreError> {
+fn peers(batch: &mut Batch<'_>, space_no: u32) -> Result<Vec<(NodeId, PeerRow)>, StoreError> {
     loop {
-        let (key, detail) = match batch.peers(no) {
+        let (key, detail) = match batch.peers(space_no) {
             Err(StoreError::Corrupt { key, detail, .. }) => (key, detail),
             rows => return rows,
         };
         tracing::error!(?key, %detail, "what is remembered of a peer is damaged and forgotten");
-        if !batch.drop_peer(no, &key) {
+        if !batch.drop_peer(space_no, &key) {
             return Err(StoreError::corrupt_at("state", &key, detail));
         }
     }

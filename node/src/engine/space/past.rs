@@ -10,7 +10,7 @@ use tombolo_crdt::hash::Tagged;
 use crate::chain::{self, Budget, Caught, EntityKey, Entries, Index, PastError};
 use crate::engine::space::looks::{Asker, Looks, name_of};
 use crate::engine::space::rows::{EntityOf, Pasts};
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 pub(in crate::engine) use crate::chain::ClockAt;
 
@@ -28,7 +28,7 @@ const INLINE_STEPS: usize = 4_096;
 /// # Errors
 /// [`StoreError::Corrupt`]: the entity's history is damaged where it is needed; any other: the store cannot be read.
 pub(in crate::engine) fn clock_at(
-    (batch, entries): (&Snapshot, &mut Entries),
+    (batch, entries): (&Reading, &mut Entries),
     (pasts, looks): (&mut Pasts, &mut Looks),
     entity: EntityOf<'_>,
     state: &EntityState,
@@ -56,7 +56,7 @@ pub(in crate::engine) fn clock_at(
 }
 
 fn find(
-    (batch, entries): (&Snapshot, &mut Entries),
+    (batch, entries): (&Reading, &mut Entries),
     (pasts, looks): (&Pasts, &mut Looks),
     entity: EntityOf<'_>,
     state: &EntityState,
@@ -76,7 +76,7 @@ fn find(
 
 /// Adds to an index what has been written since. `false`: that is too much for a step.
 fn caught_up(
-    (batch, entries): (&Snapshot, &mut Entries),
+    (batch, entries): (&Reading, &mut Entries),
     key: EntityKey<'_>,
     index: &mut Index,
     state: &EntityState,
@@ -95,7 +95,7 @@ fn caught_up(
 /// Whether what was told of a state of the store that lies `newest` back holds now: a clock always does, and that a
 /// change is unknown if it has not come since.
 fn still_holds(
-    (batch, entries): (&Snapshot, &mut Entries),
+    (batch, entries): (&Reading, &mut Entries),
     (space_no, collection, id): EntityOf<'_>,
     state: &EntityState,
     (heads, told, newest): (&[ChangeHash], &ClockAt, u64),

@@ -143,14 +143,14 @@ impl Work<'_> {
             if !named || self.poison.holds(space.id, collection, id) || space.care.rests(collection, id) {
                 return Ok(Err(command));
             }
-            bytes += self.rows.stored(&self.batch, space.row.no, collection, id)?.map_or(0, <[u8]>::len);
+            bytes += self.rows.stored(&self.batch, space.row.space_no, collection, id)?.map_or(0, <[u8]>::len);
         }
         if bytes <= PLANNED_HERE_BYTES {
             return Ok(Err(command));
         }
         let mut rows = BTreeMap::new();
         for (collection, id) in names {
-            let row = self.rows.stored(&self.batch, space.row.no, collection, id)?.map(<[u8]>::to_vec);
+            let row = self.rows.stored(&self.batch, space.row.space_no, collection, id)?.map(<[u8]>::to_vec);
             rows.insert((collection.clone(), id.clone()), row);
         }
         Ok(Ok(Plan { command, rows, feed: space.own_data_feed, hlc: Hlc::from_millis(self.now.wall_millis) }))
@@ -165,13 +165,15 @@ impl Work<'_> {
         if let Some(outcome) = self.admitted(space, &planned.command)? {
             return Ok(Ok(outcome));
         }
-        let no = space.row.no;
+        let space_no = space.row.space_no;
         if planned.feed != space.own_data_feed {
             return Ok(Err(planned.command));
         }
         for ((collection, id), entity) in &planned.entities {
-            let busy = self.poison.holds(space.id, collection, id) || self.rows.peek(no, collection, id).is_some();
-            if busy || self.rows.stored(&self.batch, no, collection, id)?.map(version) != entity.version.map(Some) {
+            let busy =
+                self.poison.holds(space.id, collection, id) || self.rows.peek(space_no, collection, id).is_some();
+            if busy || self.rows.stored(&self.batch, space_no, collection, id)?.map(version) != entity.version.map(Some)
+            {
                 return Ok(Err(planned.command));
             }
         }
@@ -179,7 +181,7 @@ impl Work<'_> {
         let mut drafts = Vec::with_capacity(entities.len());
         for ((collection, id), Entity { original, counted, draft, .. }) in &mut entities {
             let before = Seen::of(original);
-            self.rows.adopt((no, collection, id), std::mem::take(original), counted.take());
+            self.rows.adopt((space_no, collection, id), std::mem::take(original), counted.take());
             drafts.push(Drafted { collection, id, draft: draft.take(), before });
         }
         let hlc = self.next_hlc();

@@ -123,12 +123,12 @@ impl Rows {
     ) -> Result<(), StoreError> {
         let mut second = false;
         let half = defect::is(Defect::HalfTransaction) && self.rows.values().filter(|row| row.dirty).count() == 2;
-        for ((no, collection, id), row) in self.rows {
+        for ((space_no, collection, id), row) in self.rows {
             if !row.dirty {
                 continue;
             }
             let left_out = std::mem::replace(&mut second, true) && half;
-            let Some(space) = spaces.by_no_mut(no) else { continue };
+            let Some(space) = spaces.by_no_mut(space_no) else { continue };
             poison.begin(space.id, &collection, &id);
             let counted = (row.state.contribution(&collection, &id), row.state.is_present());
             space.care.scrub.moved((&collection, &id), row.counted.as_ref(), Some(&counted));
@@ -141,7 +141,7 @@ impl Rows {
             );
             poison.end();
             if !left_out {
-                batch.put_row(no, &collection, &id, bytes)?;
+                batch.put_row(space_no, &collection, &id, bytes)?;
             }
         }
         Ok(())

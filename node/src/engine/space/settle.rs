@@ -77,13 +77,13 @@ impl Work<'_> {
 
     /// Whether a range continues the chain that is settled here, or repeats it. Seals what it vouches for.
     fn begin_range(&mut self, space: &mut Space, range: &VerifiedRange, taken: &mut Taken) -> Result<bool, StoreError> {
-        let no = space.row.no;
+        let space_no = space.row.space_no;
         let Some(first) = range.entries().first().map(|entry| entry.seq) else { return Ok(false) };
         let id = range.feed();
-        let feed = space.feeds.entry(id).or_insert_with(|| Feed::new(range.opening().clone(), no));
+        let feed = space.feeds.entry(id).or_insert_with(|| Feed::new(range.opening().clone(), space_no));
         // Only a range from the beginning proves the opening's hash; until then it is hearsay.
         if feed.row.seq == 0 && first == 1 && feed.opening != *range.opening() {
-            *feed = Feed::new(range.opening().clone(), no);
+            *feed = Feed::new(range.opening().clone(), space_no);
         }
         let settled = feed.row.seq;
         if feed.fork.is_some() {
@@ -166,17 +166,17 @@ impl Work<'_> {
         entry: &Entry,
         verdict: Verdict,
     ) -> Result<(), StoreError> {
-        let no = space.row.no;
+        let space_no = space.row.space_no;
         let reason = format!("{} ({} by {})", verdict.name(), candidate.seq, candidate.feed);
         let row = QuarantineRow { verdict: verdict.code(), reason, hlc: entry.hlc.raw() };
-        self.batch.put_quarantine(no, candidate.feed, candidate.seq, &row)?;
+        self.batch.put_quarantine(space_no, candidate.feed, candidate.seq, &row)?;
         let Body::Data(changes) = &entry.body else { return Ok(()) };
         for change in changes {
             // By its hash alone: a change that is refused unread stays unread.
             let Some(hash) = Change::hash_of(&change.change) else { continue };
             let (collection, id) = (change.collection.as_str(), change.id.as_str());
-            if matches!(self.batch.refused_change(no, collection, id, hash), Ok(None)) {
-                self.batch.put_refused_change(no, collection, id, hash, (candidate.feed, candidate.seq))?;
+            if matches!(self.batch.refused_change(space_no, collection, id, hash), Ok(None)) {
+                self.batch.put_refused_change(space_no, collection, id, hash, (candidate.feed, candidate.seq))?;
             }
             space.held.came(collection, id, hash);
         }
@@ -198,7 +198,7 @@ impl Work<'_> {
         let provenance = Provenance { entry_seq: candidate.seq, hlc: entry.hlc, rules_seq };
         let mut links = Vec::with_capacity(changes.len());
         for (EntityChange { collection, id, .. }, Ready { change, past }) in changes.iter().zip(ready) {
-            let row = match self.rows.get(&mut self.batch, space.row.no, collection, id) {
+            let row = match self.rows.get(&mut self.batch, space.row.space_no, collection, id) {
                 Ok(row) => row,
                 Err(RowFault::Store(error)) => return Err(error),
                 Err(RowFault::Damaged(_)) => return Err(StoreError::corrupt("entities", "a row changed under a step")),
@@ -212,7 +212,7 @@ impl Work<'_> {
             links.push(ChangeLink { previous, after: state.heads_hash() });
             space.held.came(collection, id, change.hash());
             if concurrent || state.heads().len() > 1 {
-                self.pasts.insert((space.row.no, collection, id), change.hash(), past.with(&change));
+                self.pasts.insert((space.row.space_no, collection, id), change.hash(), past.with(&change));
             }
         }
         Ok(links)

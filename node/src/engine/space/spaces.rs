@@ -57,7 +57,7 @@ impl Spaces {
     /// Adds a space that is not here yet.
     pub(in crate::engine) fn insert(&mut self, id: SpaceId, space: Space) {
         assert_eq!(id, space.id, "a space is filed under its id");
-        let number = self.by_no.insert(space.row.no, id);
+        let number = self.by_no.insert(space.row.space_no, id);
         assert_eq!(number, None, "no two spaces have one number");
         let before = self.by_id.insert(id, space);
         assert!(before.is_none(), "a space is added once");
@@ -80,8 +80,8 @@ impl Spaces {
     }
 
     /// The space with a local number, to be changed.
-    pub(in crate::engine) fn by_no_mut(&mut self, no: u32) -> Option<&mut Space> {
-        let id = *self.by_no.get(&no)?;
+    pub(in crate::engine) fn by_no_mut(&mut self, space_no: u32) -> Option<&mut Space> {
+        let id = *self.by_no.get(&space_no)?;
         self.get_mut(&id)
     }
 
@@ -104,7 +104,7 @@ impl Spaces {
 
     /// The local number of the next space. O(log spaces).
     pub(in crate::engine) fn next_no(&self) -> u32 {
-        self.by_no.last_key_value().map_or(1, |(no, _)| no + 1)
+        self.by_no.last_key_value().map_or(1, |(space_no, _)| space_no + 1)
     }
 
     /// Visits the spaces that were touched since [`Spaces::settle`].

@@ -75,7 +75,7 @@ fn a_step_reads_so_much_for_all_sessions_and_the_next_goes_on_where_it_stopped()
     }
     bed.take((0..COUNT as usize).map(|n| pen.part(n, 1)));
     let space = &bed.engine.memory.spaces[&bed.space];
-    let snapshot = bed.engine.reader().snapshot().unwrap();
+    let reading = bed.engine.reader().reading().unwrap();
     let session = || {
         let mut session = Session::with_room(usize::MAX);
         session.phase = Phase::Streaming(Known::nothing(&space.frontier));
@@ -88,12 +88,12 @@ fn a_step_reads_so_much_for_all_sessions_and_the_next_goes_on_where_it_stopped()
     while !first.sending.lag.is_empty() {
         let mut left = 1_000_000;
         steps += 1;
-        transfer::pump(space, &mut first, (now, ConnId(1)), (&snapshot, &mut left), &mut out).unwrap();
+        transfer::pump(space, &mut first, (now, ConnId(1)), (&reading, &mut left), &mut out).unwrap();
         let more = !first.sending.lag.is_empty();
         assert_eq!(first.sending.hungry_at.is_some(), more, "step {steps}");
         assert!(left == 0 || !more, "step {steps}");
         let before = out.len();
-        transfer::pump(space, &mut second, (now, ConnId(2)), (&snapshot, &mut 0), &mut out).unwrap();
+        transfer::pump(space, &mut second, (now, ConnId(2)), (&reading, &mut 0), &mut out).unwrap();
         assert_eq!((out.len(), second.sending.hungry_at), (before, Some(now.mono)), "nothing is left for the other");
     }
     assert_eq!((steps, first.sending.cursor.get(&pen.feed())), (3, Some(&COUNT)));
@@ -149,8 +149,8 @@ fn no_step_does_more_than_its_work_and_one_entry() {
 fn feeds_of_which_nothing_settles_are_bounded_and_go_with_what_is_held_of_them() {
     let mut bed = Bed::new();
     let feeds = |bed: &Bed| {
-        let no = bed.engine.memory.spaces[&bed.space].row.no;
-        let stored = bed.engine.reader().snapshot().unwrap().feeds(no).unwrap().len();
+        let space_no = bed.engine.memory.spaces[&bed.space].row.space_no;
+        let stored = bed.engine.reader().reading().unwrap().feeds(space_no).unwrap().len();
         (bed.engine.memory.spaces[&bed.space].feeds.len(), stored)
     };
     bed.write("o", [0]);

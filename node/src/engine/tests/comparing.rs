@@ -19,12 +19,12 @@ fn peer() -> NodeId {
 fn talk(bed: &mut Bed, session: &mut Session) -> (Vec<Frame>, u64) {
     let Engine { store, memory, .. } = &mut bed.engine;
     let spaces = &mut memory.spaces;
-    let snapshot = store.reader().snapshot().unwrap();
+    let reading = store.reader().reading().unwrap();
     let now = Now { mono: bed.mono, wall_millis: WALL };
     let (mut out, mut acks, mut looked) = (Vec::new(), Acks::default(), 0);
     let (conn, peer, have_wait) = (ConnId(1), peer(), Duration::ZERO);
-    let (snapshot, out_now, acks, left) = (&snapshot, &mut out, &mut acks, &mut { STEP_READ_BYTES });
-    let mut talk = Talk { conn, peer, now, have_wait, snapshot, out: out_now, acks, left, looked: &mut looked };
+    let (reading, out_now, acks, left) = (&reading, &mut out, &mut acks, &mut { STEP_READ_BYTES });
+    let mut talk = Talk { conn, peer, now, have_wait, reading, out: out_now, acks, left, looked: &mut looked };
     let space = spaces.get_mut(&bed.space).unwrap();
     talk.session(space, session).unwrap();
     session.check_bounds(space);

@@ -128,7 +128,7 @@ fn feeds_that_wait_for_a_frozen_entity_say_so_and_the_others_go_on() {
     other.entries.push(bed.entry(&other, "e7", &other.change(&e7, &by)));
     let spoilt = e5.encode();
     bed.work(|work, space| {
-        work.batch.put_row(space.row.no, "x", "e5", vec![1; spoilt.len()]).unwrap();
+        work.batch.put_row(space.row.space_no, "x", "e5", vec![1; spoilt.len()]).unwrap();
         space.care.history_damaged(("x".to_owned(), "e5".to_owned()), "its history is damaged".to_owned());
     });
     bed.take([rests_on_it.range(), writes_to_it.range(), other.range()]);
@@ -145,7 +145,7 @@ fn feeds_that_wait_for_a_frozen_entity_say_so_and_the_others_go_on() {
     assert_eq!(told(&other), None);
     // Built anew, it stops nobody any more.
     bed.work(|work, space| {
-        work.batch.put_row(space.row.no, "x", "e5", spoilt).unwrap();
+        work.batch.put_row(space.row.space_no, "x", "e5", spoilt).unwrap();
         space.care = crate::engine::space::care::Care::default();
         space.held.healed(|_, _| false);
     });
@@ -162,8 +162,8 @@ fn an_entry_that_rests_on_a_damaged_one_is_settled() {
     bed.write("f", [0]);
     let f = bed.row("f");
     let first = |bed: &Bed, seq: u64| {
-        let snapshot = bed.engine.reader().snapshot().unwrap();
-        Dep { feed: bed.own_feed(), seq, chain: snapshot.entry_chain(bed.own_feed(), seq).unwrap().unwrap() }
+        let reading = bed.engine.reader().reading().unwrap();
+        Dep { feed: bed.own_feed(), seq, chain: reading.entry_chain(bed.own_feed(), seq).unwrap().unwrap() }
     };
     let deps = [first(&bed, 2), first(&bed, 3)];
     // All of the row, so that not even its chain hash can be read.
@@ -202,8 +202,8 @@ fn a_feed_with_a_damaged_entry_is_not_sent_and_the_others_are() {
         session.sending.lag = space.feeds.keys().copied().collect();
         let now = Now { mono: bed.mono, wall_millis: WALL };
         let mut out = Vec::new();
-        let (snapshot, mut left) = (bed.engine.reader().snapshot().unwrap(), transfer::STEP_READ_BYTES);
-        transfer::pump(space, &mut session, (now, ConnId(1)), (&snapshot, &mut left), &mut out).unwrap();
+        let (reading, mut left) = (bed.engine.reader().reading().unwrap(), transfer::STEP_READ_BYTES);
+        transfer::pump(space, &mut session, (now, ConnId(1)), (&reading, &mut left), &mut out).unwrap();
         session.sending.cursor.into_iter().filter(|(feed, _)| [own, other.feed()].contains(feed)).collect::<Vec<_>>()
     };
     let mut both = vec![(own, 4), (other.feed(), 1)];

@@ -100,7 +100,7 @@ fn verification_judges_again_and_tells_a_verdict_that_is_not_the_entrys() {
     assert_eq!(bed.engine.memory.spaces[&bed.space].row.refused, 3, "{:?}", bed.held());
     // What was taken outside of a step is written with the next.
     bed.write("z", [0]);
-    let check = |bed: &Bed| verify::snapshot(&bed.engine.reader().snapshot().unwrap(), &mut |_, _, _| {}).unwrap();
+    let check = |bed: &Bed| verify::reading(&bed.engine.reader().reading().unwrap(), &mut |_, _, _| {}).unwrap();
     assert_eq!(check(&bed).findings, Vec::new());
 
     let set = |bed: &mut Bed, feed, seq, verdict: Verdict| {

@@ -73,10 +73,10 @@ impl Bed {
         // A step writes the feeds' rows that were changed beside one.
         self.mono += Duration::from_millis(1);
         drop(self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![Input::Timer]));
-        let key = EntityKey { space_no: self.engine.memory.spaces[&self.space].row.no, collection: "x", id };
+        let key = EntityKey { space_no: self.engine.memory.spaces[&self.space].row.space_no, collection: "x", id };
         let row = self.row(id);
-        let snapshot = self.engine.reader().snapshot().unwrap();
-        let folded = Past::new(key, row.journal(), Until::Present).whole(&snapshot).unwrap();
+        let reading = self.engine.reader().reading().unwrap();
+        let folded = Past::new(key, row.journal(), Until::Present).whole(&reading).unwrap();
         assert_eq!((folded.clock(), folded.heads()), (row.clock(), row.heads()));
         assert_eq!(folded.view_bytes(), row.view_bytes());
         assert_eq!(folded.blame(&[], 1_000), row.blame(&[], 1_000));

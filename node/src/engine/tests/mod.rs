@@ -110,9 +110,9 @@ impl Bed {
     }
 
     fn row(&self, id: &str) -> EntityState {
-        let no = self.engine.memory.spaces[&self.space].row.no;
-        let snapshot = self.engine.reader().snapshot().unwrap();
-        EntityState::decode(&snapshot.row(no, "x", id).unwrap().unwrap()).unwrap()
+        let space_no = self.engine.memory.spaces[&self.space].row.space_no;
+        let reading = self.engine.reader().reading().unwrap();
+        EntityState::decode(&reading.row(space_no, "x", id).unwrap().unwrap()).unwrap()
     }
 
     fn view(&self, id: &str) -> String {

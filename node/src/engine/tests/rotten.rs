@@ -38,8 +38,8 @@ impl Bed {
         assert_eq!((self.engine.counters().failures, self.own_feed()), (0, own));
     }
 
-    fn no(&self) -> u32 {
-        self.engine.memory.spaces[&self.space].row.no
+    fn space_no(&self) -> u32 {
+        self.engine.memory.spaces[&self.space].row.space_no
     }
 }
 
@@ -62,8 +62,8 @@ fn the_receipt_of_a_rotten_entry_is_the_matter_of_who_asks_for_it() {
 fn a_write_that_changes_nothing_and_whose_receipt_is_rotten_is_refused_alone() {
     let mut bed = Bed::new();
     bed.write("e", [0]);
-    let (own, journal, no) = (bed.own_feed(), bed.row("e").journal(), bed.no());
-    bed.work(|work, _| work.batch.spoil_journal(no, journal));
+    let (own, journal, space_no) = (bed.own_feed(), bed.row("e").journal(), bed.space_no());
+    bed.work(|work, _| work.batch.spoil_journal(space_no, journal));
     let reply = bed.command("e", [0, 0]);
     let Reply::Written(Ok(outcome)) = &reply else { panic!("{reply:?}") };
     assert!(outcome.writes.iter().all(|write| matches!(write, Err(Refusal::Damaged { .. }))), "{outcome:?}");
@@ -102,8 +102,8 @@ fn a_rotten_last_entry_keeps_nobody_from_writing() {
     let mut bed = Bed::new();
     bed.write("e", 0..3);
     let own = bed.own_feed();
-    let no = bed.no();
-    let last = bed.engine.reader().snapshot().unwrap().journal(no, bed.row("e").journal()).unwrap().unwrap().seq;
+    let space_no = bed.space_no();
+    let last = bed.engine.reader().reading().unwrap().journal(space_no, bed.row("e").journal()).unwrap().unwrap().seq;
     bed.work(|work, _| work.batch.rot_entry(own, last));
     bed.write("f", 0..2);
     assert_eq!(bed.view("f"), r#"{"n":1}"#);
@@ -149,16 +149,16 @@ fn what_is_remembered_of_a_peer_or_held_is_dropped_at_the_start_if_it_is_rotten(
     pen.entries[0].deps = vec![Dep { feed: bed.own_feed(), seq: 99, chain: pen.opening.chain() }];
     let feed = pen.feed();
     bed.take([pen.range()]);
-    let (no, peers) = (bed.no(), [7, 8].map(|byte| NodeId::from_bytes([byte; 32])));
+    let (space_no, peers) = (bed.space_no(), [7, 8].map(|byte| NodeId::from_bytes([byte; 32])));
     assert_eq!(bed.engine.held(bed.space).unwrap().0, 3);
     bed.work(|work, space| {
         for peer in peers {
             let mut memory = crate::engine::space::remembered::Remembered::default();
             memory.shared(space.frontier_digest(), 1);
-            work.batch.put_peer(no, peer, &memory.to_row()).unwrap();
+            work.batch.put_peer(space_no, peer, &memory.to_row()).unwrap();
         }
         work.batch.put_feed(feed, &space.feeds[&feed].row).unwrap();
-        work.batch.spoil_peer(no, peers[0]);
+        work.batch.spoil_peer(space_no, peers[0]);
         work.batch.spoil_held(feed, 2);
     });
     for _ in 0..2 {
@@ -166,8 +166,8 @@ fn what_is_remembered_of_a_peer_or_held_is_dropped_at_the_start_if_it_is_rotten(
         let space = &bed.engine.memory.spaces[&bed.space];
         assert_eq!(space.memory.keys().copied().collect::<Vec<_>>(), [peers[1]]);
         assert_eq!(space.held.runs(feed), [(1, 1), (3, 3)]);
-        let snapshot = bed.engine.reader().snapshot().unwrap();
-        assert_eq!((snapshot.peer(no, peers[0]), snapshot.held_entry(feed, 2)), (Ok(None), Ok(None)));
+        let reading = bed.engine.reader().reading().unwrap();
+        assert_eq!((reading.peer(space_no, peers[0]), reading.held_entry(feed, 2)), (Ok(None), Ok(None)));
     }
     bed.write("e", [1]);
     assert_eq!(bed.engine.counters().failures, 0);

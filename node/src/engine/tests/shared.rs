@@ -65,12 +65,13 @@ fn a_transaction_from_before_a_partition_reads_each_entry_behind_it_once() {
 
 /// Folds every entity, one after the other.
 fn fold_all(bed: &Bed, entries: &mut Entries, each: &mut dyn FnMut(&Entries)) -> Result<(), PastError> {
-    let (snapshot, space_no) = (bed.engine.reader().snapshot().unwrap(), bed.engine.memory.spaces[&bed.space].row.no);
+    let (reading, space_no) =
+        (bed.engine.reader().reading().unwrap(), bed.engine.memory.spaces[&bed.space].row.space_no);
     for id in names() {
         let row = bed.row(&id);
         let mut past = Past::new(EntityKey { space_no, collection: "x", id: &id }, row.journal(), Until::Present);
         let again = loop {
-            if let ControlFlow::Break(state) = past.step_among(&snapshot, entries)? {
+            if let ControlFlow::Break(state) = past.step_among(&reading, entries)? {
                 break state;
             }
         };

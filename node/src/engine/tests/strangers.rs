@@ -162,10 +162,10 @@ fn what_was_refused_is_offered_to_nobody() {
     let feed = refused.feed();
     bed.take([refused]);
     assert_eq!(bed.engine.frontier(bed.space).unwrap().seq(feed), 2, "it is kept");
-    let snapshot = bed.engine.reader().snapshot().unwrap();
+    let reading = bed.engine.reader().reading().unwrap();
     let space = &bed.engine.memory.spaces[&bed.space];
-    let mut pages = crate::engine::peers::pages::Pages::of(space, &snapshot).unwrap();
-    let (frame, last) = pages.page(space, &snapshot).unwrap();
+    let mut pages = crate::engine::peers::pages::Pages::of(space, &reading).unwrap();
+    let (frame, last) = pages.page(space, &reading).unwrap();
     let Frame::RulesRanges(page) = frame else { panic!("{frame:?}") };
     assert!(last && page.last && !page.ranges.is_empty());
     assert!(page.ranges.into_iter().all(|range| range.verify().unwrap().feed() != feed));

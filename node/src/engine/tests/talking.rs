@@ -18,13 +18,13 @@ fn peer() -> NodeId {
 fn talk(bed: &mut Bed, session: &mut Session) -> Vec<Frame> {
     let Engine { store, memory, .. } = &mut bed.engine;
     let spaces = &mut memory.spaces;
-    let snapshot = store.reader().snapshot().unwrap();
+    let reading = store.reader().reading().unwrap();
     let now = Now { mono: bed.mono, wall_millis: WALL };
     let mut out = Vec::new();
     let (conn, peer, have_wait) = (ConnId(1), peer(), Duration::ZERO);
     let (mut acks, mut looked) = (Acks::default(), 0);
     let (acks, left, looked) = (&mut acks, &mut { STEP_READ_BYTES }, &mut looked);
-    let mut talk = Talk { conn, peer, now, have_wait, snapshot: &snapshot, out: &mut out, acks, left, looked };
+    let mut talk = Talk { conn, peer, now, have_wait, reading: &reading, out: &mut out, acks, left, looked };
     talk.session(spaces.get_mut(&bed.space).unwrap(), session).unwrap();
     let frame = |out| match out {
         Output::Control(_, frame) | Output::Transfer(_, _, frame) => Some(frame),
@@ -44,8 +44,8 @@ fn seq(bed: &mut Bed, feed: FeedId) -> u64 {
 /// Spoils the newest row of the journal.
 fn rot_journal(bed: &mut Bed) {
     let space = space(bed);
-    let (no, last) = (space.row.no, space.row.journal);
-    bed.work(|work, _| work.batch.spoil_journal(no, last));
+    let (space_no, last) = (space.row.space_no, space.row.journal);
+    bed.work(|work, _| work.batch.spoil_journal(space_no, last));
 }
 
 fn rot(bed: &mut Bed, feed: FeedId, seq: u64) {
@@ -134,7 +134,7 @@ fn what_a_peer_had_is_known_as_far_as_it_can_be_read() {
 fn a_rotten_entry_is_no_fork_unless_what_comes_after_it_says_so() {
     let (mut bed, _, digest) = remembered();
     let own = bed.own_feed();
-    let chain = bed.engine.reader().snapshot().unwrap().entry_chain(own, 2).unwrap().unwrap();
+    let chain = bed.engine.reader().reading().unwrap().entry_chain(own, 2).unwrap().unwrap();
     rot(&mut bed, own, 2);
     let says = |bed: &mut Bed, chain: ChainHash| {
         let mut session = session(bed, digest);
@@ -153,7 +153,7 @@ fn a_rotten_entry_is_no_fork_unless_what_comes_after_it_says_so() {
 fn questions_about_a_rotten_entry_are_answered_and_answers_are_compared() {
     let (mut bed, _, digest) = remembered();
     let own = bed.own_feed();
-    let chain = bed.engine.reader().snapshot().unwrap().entry_chain(own, 2).unwrap().unwrap();
+    let chain = bed.engine.reader().reading().unwrap().entry_chain(own, 2).unwrap().unwrap();
     rot(&mut bed, own, 2);
     let probe = |bed: &Bed, seq, chain| Probe { space: bed.space, feed: own, seq, chain };
     let mut asked = session(&bed, digest);

@@ -1,7 +1,7 @@
 //! What the offline check says of a store of which something cannot be read: that, by its place, and nothing else.
 
 use super::*;
-use crate::store::Snapshot;
+use crate::store::Reading;
 use crate::verify::{self, EntityName, EntityReport, VerifyError, VerifyReport};
 
 /// Entities by the positions of their changes in the own feed: `e` 1, 2, 3; `f` 4; `g` 5, 6; `h` 7.
@@ -14,12 +14,12 @@ fn bed() -> Bed {
     bed
 }
 
-fn snapshot(bed: &Bed) -> Snapshot {
-    bed.engine.reader().snapshot().unwrap()
+fn reading(bed: &Bed) -> Reading {
+    bed.engine.reader().reading().unwrap()
 }
 
 fn verified(bed: &Bed) -> VerifyReport {
-    verify::snapshot(&snapshot(bed), &mut |_, _, _| {}).unwrap()
+    verify::reading(&reading(bed), &mut |_, _, _| {}).unwrap()
 }
 
 fn places(report: &VerifyReport) -> Vec<&str> {
@@ -29,7 +29,7 @@ fn places(report: &VerifyReport) -> Vec<&str> {
 
 fn entity(bed: &Bed, id: &str) -> Result<EntityReport, VerifyError> {
     let name = EntityName { space: "s", collection: "x", id };
-    verify::entity_of(&snapshot(bed), name, &mut |_, _, _| {})
+    verify::entity_of(&reading(bed), name, &mut |_, _, _| {})
 }
 
 fn said(report: &EntityReport) -> String {
@@ -66,9 +66,9 @@ fn every_rotten_entry_is_named_and_every_entity_that_needs_one() {
 #[test]
 fn rotten_rows_of_the_journal_are_named() {
     let mut bed = bed();
-    let no = bed.engine.memory.spaces[&bed.space].row.no;
+    let space_no = bed.engine.memory.spaces[&bed.space].row.space_no;
     let positions = ["f", "h"].map(|id| bed.row(id).journal());
-    bed.work(|work, _| positions.into_iter().for_each(|position| work.batch.spoil_journal(no, position)));
+    bed.work(|work, _| positions.into_iter().for_each(|position| work.batch.spoil_journal(space_no, position)));
     let report = verified(&bed);
     let position = |at: usize| format!("journal position {} of s", positions[at]);
     assert_eq!(places(&report), [&position(0), &position(1), "entity s/x/f", "entity s/x/h"]);
@@ -78,12 +78,12 @@ fn rotten_rows_of_the_journal_are_named() {
 #[test]
 fn a_row_that_cannot_be_read_is_named_alone() {
     let mut bed = bed();
-    bed.work(|work, space| work.batch.put_row(space.row.no, "x", "f", vec![7; 60]).unwrap());
+    bed.work(|work, space| work.batch.put_row(space.row.space_no, "x", "f", vec![7; 60]).unwrap());
     let report = verified(&bed);
     assert_eq!(places(&report), ["entity s/x/f"]);
     // One in the place of another still shows in what they add up to.
     let g = bed.row("g").encode();
-    bed.work(|work, space| work.batch.put_row(space.row.no, "x", "f", g).unwrap());
+    bed.work(|work, space| work.batch.put_row(space.row.space_no, "x", "f", g).unwrap());
     assert_eq!(places(&verified(&bed))[0], "entity s/x/f");
     assert!(places(&verified(&bed)).contains(&"space s"));
 }
@@ -109,9 +109,9 @@ fn an_entity_is_verified_by_its_own_entries_whatever_is_rotten_elsewhere() {
     let mut bed = bed();
     let own = bed.own_feed();
     bed.work(|work, _| work.batch.spoil_entry(own, 5));
-    let no = bed.engine.memory.spaces[&bed.space].row.no;
+    let space_no = bed.engine.memory.spaces[&bed.space].row.space_no;
     let h = bed.row("h").journal();
-    bed.work(|work, _| work.batch.spoil_journal(no, h));
+    bed.work(|work, _| work.batch.spoil_journal(space_no, h));
     for (id, changes) in [("e", 3), ("f", 1)] {
         let report = entity(&bed, id).unwrap();
         assert_eq!((said(&report).as_str(), report.changes, report.present), ("", changes, true), "{id}");
@@ -120,7 +120,7 @@ fn an_entity_is_verified_by_its_own_entries_whatever_is_rotten_elsewhere() {
     let report = entity(&bed, "g").unwrap();
     assert!(said(&report).contains("cannot be folded") && report.revision.is_none(), "{report:?}");
     // Without its row it is looked for, and what cannot be read may have changed it.
-    bed.work(|work, space| work.batch.put_row(space.row.no, "x", "e", vec![7; 60]).unwrap());
+    bed.work(|work, space| work.batch.put_row(space.row.space_no, "x", "e", vec![7; 60]).unwrap());
     let report = entity(&bed, "e").unwrap();
     assert!(said(&report).contains("2 later positions of the journal cannot be read"), "{report:?}");
     assert_eq!(report.changes, 3);
@@ -139,7 +139,7 @@ fn an_entity_whose_row_lacks_its_newest_change_is_found_beyond_rotten_entries() 
     let own = bed.own_feed();
     bed.work(|work, space| {
         work.batch.spoil_entry(own, 4);
-        work.batch.put_row(space.row.no, "x", "e", older).unwrap();
+        work.batch.put_row(space.row.space_no, "x", "e", older).unwrap();
     });
     let report = entity(&bed, "e").unwrap();
     assert!(said(&report).contains("its last change is at 4"), "{report:?}");

@@ -32,13 +32,13 @@ fn what_is_held_for_a_change_costs_nothing_until_that_comes() {
     };
     assert_eq!(waits(&bed), 20);
     let whole = state.encode();
-    bed.work(|work, space| work.batch.put_row(space.row.no, "x", "e", vec![1; 64]).unwrap());
+    bed.work(|work, space| work.batch.put_row(space.row.space_no, "x", "e", vec![1; 64]).unwrap());
     // Changes of other entities come.
     let mut other = bed.pen(7);
     other.entries.push(bed.entry(&other, "o", &other.change(&EntityState::new(), &put(r#"{"o":1}"#))));
     bed.take([other.range()]);
     assert_eq!(waits(&bed), 20, "somebody looked: {:?}", bed.held());
-    bed.work(|work, space| work.batch.put_row(space.row.no, "x", "e", whole).unwrap());
+    bed.work(|work, space| work.batch.put_row(space.row.space_no, "x", "e", whole).unwrap());
     // As when it was built anew.
     bed.work(|_, space| space.held.anew("x", "e"));
     assert_eq!(waits(&bed), 0);

@@ -26,7 +26,7 @@ fn past_of_siblings(siblings: u64, history: usize) -> usize {
     assert_eq!(author.heads().len() as u64, siblings - 1);
     let row = bed.row("e");
     bed.work(|work, space| {
-        let key = EntityKey { space_no: space.row.no, collection: "x", id: "e" };
+        let key = EntityKey { space_no: space.row.space_no, collection: "x", id: "e" };
         let mut comparable = Comparable::new();
         let links = walk(&work.batch, &mut work.entries, key, row.journal(), Budget::UNBOUNDED);
         let clock = clock_comparing(links, row.clock(), author.heads(), &|_| None, &mut comparable).unwrap();

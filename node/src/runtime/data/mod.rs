@@ -125,7 +125,7 @@ impl DataDir {
             return Ok(());
         }
         let store = Store::open(StoreOptions::new(self.store()))?;
-        let spaces = store.reader().snapshot().and_then(|at| at.spaces()).map_or(1, |spaces| spaces.len());
+        let spaces = store.reader().reading().and_then(|at| at.spaces()).map_or(1, |spaces| spaces.len());
         if spaces > 0 { Err(DataError::KeyGone { path: self.identity() }) } else { Ok(()) }
     }
 

@@ -35,21 +35,21 @@ fn write(store: &Store, n: u64) -> Result<(), StoreError> {
 }
 
 /// Checks that exactly the batches up to `n` are there.
-fn check(snapshot: &Snapshot, n: u64) {
-    let all = snapshot.entries(feed(1), 1..=99, usize::MAX).unwrap();
+fn check(reading: &Reading, n: u64) {
+    let all = reading.entries(feed(1), 1..=99, usize::MAX).unwrap();
     assert_eq!(all.iter().map(|(seq, _)| *seq).collect::<Vec<_>>(), (1..=n).collect::<Vec<_>>());
     assert!(all.iter().all(|(seq, row)| row.bytes == vec![seq.to_le_bytes()[0]; 6000]));
-    assert_eq!(snapshot.journal_range(1, 0, 99).unwrap().len() as u64, n);
+    assert_eq!(reading.journal_range(1, 0, 99).unwrap().len() as u64, n);
     for id in 0..3 {
         let last = (1..=n).rev().find(|written| written % 3 == id);
-        let row = snapshot.row(1, "c", &id.to_string()).unwrap();
+        let row = reading.row(1, "c", &id.to_string()).unwrap();
         assert_eq!(row, last.map(|last| vec![last.to_le_bytes()[0]; 3000]));
     }
-    let meta = snapshot.meta("n").unwrap();
+    let meta = reading.meta("n").unwrap();
     assert_eq!(meta, (n > 0).then(|| n.to_le_bytes().to_vec()));
-    let held: Vec<u64> = snapshot.held(feed(2)).unwrap().into_iter().map(|(seq, _)| seq).collect();
+    let held: Vec<u64> = reading.held(feed(2)).unwrap().into_iter().map(|(seq, _)| seq).collect();
     assert_eq!(held, if n > 0 { vec![n] } else { Vec::new() });
-    assert_eq!(snapshot.idempotency(&[n.to_le_bytes()[0]; 32]).unwrap(), (n > 0).then(|| idempotency_row(n)));
+    assert_eq!(reading.idempotency(&[n.to_le_bytes()[0]; 32]).unwrap(), (n > 0).then(|| idempotency_row(n)));
 }
 
 #[test]
@@ -72,13 +72,13 @@ fn every_committed_batch_is_whole_after_a_crash_at_any_operation() {
             disk.crash(&mut Random(stop * 1000 + seed));
             let store = open(&disk).unwrap_or_else(|error| panic!("stop {stop}, seed {seed}: {error}"));
             let reader = store.reader();
-            let there = reader.snapshot().unwrap().spaces().unwrap().first().map_or(0, |row| row.journal);
+            let there = reader.reading().unwrap().spaces().unwrap().first().map_or(0, |row| row.journal);
             // The batch that was being committed may have made it.
             assert!((acknowledged..=acknowledged + 1).contains(&there), "stop {stop}: {there} of {acknowledged}");
             unacknowledged += there - acknowledged;
-            check(&reader.snapshot().unwrap(), there);
+            check(&reader.reading().unwrap(), there);
             write(&store, there + 1).unwrap();
-            check(&reader.snapshot().unwrap(), there + 1);
+            check(&reader.reading().unwrap(), there + 1);
             runs += 1;
         }
         if finished {
@@ -113,10 +113,10 @@ fn a_full_disk_latches_the_store_and_a_reopen_brings_it_back() {
         let _ = store.reopen();
         disk.heal();
         store.reopen().unwrap();
-        let there = reader.snapshot().unwrap().spaces().unwrap().first().map_or(0, |row| row.journal);
+        let there = reader.reading().unwrap().spaces().unwrap().first().map_or(0, |row| row.journal);
         assert!((2..=3).contains(&there));
-        check(&reader.snapshot().unwrap(), there);
+        check(&reader.reading().unwrap(), there);
         write(&store, there + 1).unwrap();
-        check(&reader.snapshot().unwrap(), there + 1);
+        check(&reader.reading().unwrap(), there + 1);
     }
 }

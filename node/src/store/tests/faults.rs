@@ -71,12 +71,12 @@ fn a_damaged_value_in_the_file_leaves_the_others_readable() {
         transaction.commit().unwrap();
     }
     let store = folder.open();
-    let snapshot = store.reader().snapshot().unwrap();
-    let error = snapshot.entry(feed(1), 1).unwrap_err();
+    let reading = store.reader().reading().unwrap();
+    let error = reading.entry(feed(1), 1).unwrap_err();
     assert!(matches!(&error, StoreError::Corrupt { table: "entries", .. }), "{error:?}");
     assert!(!error.needs_reopen());
     assert!(error.to_string().contains("01010101"), "{error}");
-    assert_eq!(snapshot.entry(feed(1), 2), Ok(Some(entry_row(2))));
+    assert_eq!(reading.entry(feed(1), 2), Ok(Some(entry_row(2))));
 }
 
 #[test]
@@ -133,7 +133,7 @@ fn foreign_and_cut_off_files_are_refused_and_left_alone() {
         assert!(matches!(refused, Err(OpenError::Damaged { .. })), "{length} bytes: {refused:?}");
     }
     std::fs::write(&path, &whole).unwrap();
-    read(&folder.open().reader().snapshot().unwrap()).unwrap();
+    read(&folder.open().reader().reading().unwrap()).unwrap();
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn a_store_that_is_deleted_while_it_is_open_is_called_gone_not_full() {
     batch.put_meta("n", b"1").unwrap();
     let refused = batch.commit().unwrap_err();
     assert!(matches!(refused, StoreError::Gone { .. }) && !refused.needs_reopen(), "{refused:?}");
-    assert_eq!(store.reader().snapshot().unwrap().meta("n").unwrap(), None, "reading goes on");
+    assert_eq!(store.reader().reading().unwrap().meta("n").unwrap(), None, "reading goes on");
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_store_at_rest_is_read_without_writing_a_byte() {
     let before = std::fs::read(&path).unwrap();
     {
         let resting = Resting::read_only(&folder.options()).unwrap();
-        let spaces = resting.snapshot().unwrap().spaces().unwrap();
+        let spaces = resting.reading().unwrap().spaces().unwrap();
         assert!(!spaces.is_empty(), "what is there is read");
         assert!(matches!(Store::open(folder.options()), Err(OpenError::InUse { .. })), "it stays locked meanwhile");
     }

@@ -97,7 +97,7 @@ fn space_row() -> SpaceRow {
     sums.rows.add(&[0xab; 32]);
     SpaceRow {
         space: SpaceId::from_bytes([5; 32]),
-        no: 1,
+        space_no: 1,
         name: "Zürich".to_owned(),
         founding: b"founding".to_vec(),
         journal: 3,
@@ -150,31 +150,31 @@ fn fill(batch: &mut Batch<'_>) {
 }
 
 /// Reads everything that [`fill`] writes, value by value.
-fn read(snapshot: &Snapshot) -> Result<(), StoreError> {
-    assert_eq!(snapshot.entry(feed(1), 1)?, Some(entry_row(1)));
-    let entries = snapshot.entries(feed(1), 1..=u64::MAX, usize::MAX)?;
+fn read(reading: &Reading) -> Result<(), StoreError> {
+    assert_eq!(reading.entry(feed(1), 1)?, Some(entry_row(1)));
+    let entries = reading.entries(feed(1), 1..=u64::MAX, usize::MAX)?;
     assert_eq!(entries, vec![(1, entry_row(1)), (2, entry_row(2))]);
-    assert_eq!(snapshot.entry_journal(feed(1), 2)?, Some(102));
-    assert_eq!(snapshot.entry_chain(feed(1), 2)?, Some(chain(2)));
+    assert_eq!(reading.entry_journal(feed(1), 2)?, Some(102));
+    assert_eq!(reading.entry_chain(feed(1), 2)?, Some(chain(2)));
     let [first, second] = journal_rows();
-    assert_eq!(snapshot.journal(1, 2)?, Some(second.clone()));
-    assert_eq!(snapshot.journal_range(1, 0, 9)?, vec![(1, first), (2, second)]);
-    assert_eq!(snapshot.row(1, "tasks", "a")?, Some(b"row a".to_vec()));
-    assert_eq!(snapshot.feed(feed(1))?, Some(feed_row()));
-    assert_eq!(snapshot.feeds(1)?, vec![(feed(1), feed_row())]);
-    assert_eq!(snapshot.space(space_row().space)?, Some(space_row()));
-    assert_eq!(snapshot.spaces()?, vec![space_row()]);
-    assert_eq!(snapshot.peer(1, node())?, Some(peer_row()));
-    assert_eq!(snapshot.peers(1)?, vec![(node(), peer_row())]);
-    assert_eq!(snapshot.meta("name")?.as_deref(), Some(b"bytes".as_slice()));
-    assert_eq!(snapshot.meta_prefix("na")?, vec![("name".to_owned(), b"bytes".to_vec())]);
-    assert_eq!(snapshot.seal_at_or_after(feed(1), 2)?, Some((4, seal(4))));
-    assert_eq!(snapshot.held_entry(feed(2), 3)?, Some(held_row(None)));
-    assert_eq!(snapshot.held(feed(2))?, vec![(3, held_row(None)), (4, held_row(Some(seal(1))))]);
-    assert_eq!(snapshot.quarantined(1, feed(1), 3)?, Some(quarantine_row()));
-    assert_eq!(snapshot.quarantine(1, None, 9)?, vec![(feed(1), 3, quarantine_row())]);
-    assert_eq!(snapshot.refused_change(1, "tasks", "a", change())?, Some((feed(1), 3)));
-    assert_eq!(snapshot.idempotency(&[1; 32])?, Some(idempotency_row(50)));
+    assert_eq!(reading.journal(1, 2)?, Some(second.clone()));
+    assert_eq!(reading.journal_range(1, 0, 9)?, vec![(1, first), (2, second)]);
+    assert_eq!(reading.row(1, "tasks", "a")?, Some(b"row a".to_vec()));
+    assert_eq!(reading.feed(feed(1))?, Some(feed_row()));
+    assert_eq!(reading.feeds(1)?, vec![(feed(1), feed_row())]);
+    assert_eq!(reading.space(space_row().space)?, Some(space_row()));
+    assert_eq!(reading.spaces()?, vec![space_row()]);
+    assert_eq!(reading.peer(1, node())?, Some(peer_row()));
+    assert_eq!(reading.peers(1)?, vec![(node(), peer_row())]);
+    assert_eq!(reading.meta("name")?.as_deref(), Some(b"bytes".as_slice()));
+    assert_eq!(reading.meta_prefix("na")?, vec![("name".to_owned(), b"bytes".to_vec())]);
+    assert_eq!(reading.seal_at_or_after(feed(1), 2)?, Some((4, seal(4))));
+    assert_eq!(reading.held_entry(feed(2), 3)?, Some(held_row(None)));
+    assert_eq!(reading.held(feed(2))?, vec![(3, held_row(None)), (4, held_row(Some(seal(1))))]);
+    assert_eq!(reading.quarantined(1, feed(1), 3)?, Some(quarantine_row()));
+    assert_eq!(reading.quarantine(1, None, 9)?, vec![(feed(1), 3, quarantine_row())]);
+    assert_eq!(reading.refused_change(1, "tasks", "a", change())?, Some((feed(1), 3)));
+    assert_eq!(reading.idempotency(&[1; 32])?, Some(idempotency_row(50)));
     Ok(())
 }
 
@@ -186,14 +186,14 @@ fn every_row_comes_back_from_the_batch_the_commit_and_the_file() {
     let mut batch = store.begin().unwrap();
     fill(&mut batch);
     read(&batch).unwrap();
-    assert!(reader.snapshot().unwrap().spaces().unwrap().is_empty(), "not committed yet");
+    assert!(reader.reading().unwrap().spaces().unwrap().is_empty(), "not committed yet");
     batch.commit().unwrap();
-    read(&reader.snapshot().unwrap()).unwrap();
+    read(&reader.reading().unwrap()).unwrap();
     store.reopen().unwrap();
-    read(&reader.snapshot().unwrap()).unwrap();
+    read(&reader.reading().unwrap()).unwrap();
     drop(store);
-    assert_eq!(reader.snapshot().err(), Some(StoreError::Closed), "dropping the store closes its readers");
-    read(&folder.open().reader().snapshot().unwrap()).unwrap();
+    assert_eq!(reader.reading().err(), Some(StoreError::Closed), "dropping the store closes its readers");
+    read(&folder.open().reader().reading().unwrap()).unwrap();
 }
 
 #[test]
@@ -220,8 +220,8 @@ fn a_dropped_batch_leaves_nothing_and_removals_stay() {
     batch.remove_quarantine(1, feed(1), 3).unwrap();
     batch.remove_refused_change(1, "tasks", "a", change()).unwrap();
     for committed in [false, true] {
-        let snapshot = store.reader().snapshot().unwrap();
-        let view: &Snapshot = if committed { &snapshot } else { &batch };
+        let reading = store.reader().reading().unwrap();
+        let view: &Reading = if committed { &reading } else { &batch };
         assert_eq!(view.held_entry(feed(2), 3), Ok(None));
         assert_eq!(view.held(feed(2)).unwrap().len(), 1);
         assert_eq!(view.meta("name"), Ok(None));
@@ -252,12 +252,12 @@ fn a_snapshot_keeps_its_state_while_the_writer_goes_on_and_ends_with_a_reopen() 
     let folder = Folder::new();
     let store = folder.open();
     let reader = store.reader();
-    let before = reader.snapshot().unwrap();
+    let before = reader.reading().unwrap();
     let mut batch = store.begin().unwrap();
     fill(&mut batch);
     batch.commit().unwrap();
     assert_eq!(before.meta("name"), Ok(None));
-    assert_eq!(reader.snapshot().unwrap().meta("name"), Ok(Some(b"bytes".to_vec())));
+    assert_eq!(reader.reading().unwrap().meta("name"), Ok(Some(b"bytes".to_vec())));
     store.reopen().unwrap();
     let late = before.meta("name");
     assert!(matches!(late, Ok(None) | Err(StoreError::Closed)), "{late:?}");

@@ -57,10 +57,10 @@ fn entries_of_feeds_that_were_stored_by_turns_are_found_as_if_each_were_alone() 
     }
     assert_entries(&batch, &model);
     batch.commit().unwrap();
-    assert_entries(&store.reader().snapshot().unwrap(), &model);
+    assert_entries(&store.reader().reading().unwrap(), &model);
 }
 
-fn assert_entries(at: &Snapshot, model: &BTreeMap<(u8, u64), EntryRow>) {
+fn assert_entries(at: &Reading, model: &BTreeMap<(u8, u64), EntryRow>) {
     for of in 1..=4 {
         let kept: Vec<(u64, EntryRow)> =
             model.range((of, 0)..=(of, u64::MAX)).map(|((_, seq), row)| (*seq, row.clone())).collect();
@@ -187,7 +187,7 @@ fn scans_merge_what_is_buffered_with_what_is_stored() {
             }
         }
         let expected: Vec<(String, Vec<u8>)> = model.iter().map(|(id, row)| (id.clone(), row.clone())).collect();
-        let listed = |view: &Snapshot| -> Vec<(String, Vec<u8>)> {
+        let listed = |view: &Reading| -> Vec<(String, Vec<u8>)> {
             view.rows(1, None, "", None, 99).unwrap().into_iter().map(|(_, id, row)| (id, row)).collect()
         };
         assert_eq!(listed(&batch), expected, "round {round}, buffered");
@@ -197,6 +197,6 @@ fn scans_merge_what_is_buffered_with_what_is_stored() {
             expected.iter().filter(|(id, _)| id.starts_with('1')).count()
         );
         batch.commit().unwrap();
-        assert_eq!(listed(&store.reader().snapshot().unwrap()), expected, "round {round}, committed");
+        assert_eq!(listed(&store.reader().reading().unwrap()), expected, "round {round}, committed");
     }
 }

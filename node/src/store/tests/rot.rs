@@ -82,7 +82,7 @@ fn answers_are_numbered_on_where_the_next_number_is_lost() {
     assert_eq!(batch.idempotency_numbers(), [1, 2, 3, 4, 5, 6]);
 }
 
-impl Snapshot {
+impl Reading {
     /// The numbers in the order of the answers.
     fn idempotency_numbers(&self) -> Vec<u64> {
         let mut out = Vec::new();

@@ -48,7 +48,7 @@ fn a_damaged_last_entry_does_not_stop_writing() {
         batch.put_entry(feed(1), seq + 1, &entry_row(8)).unwrap();
         batch.commit().unwrap();
     }
-    let at = store.reader().snapshot().unwrap();
+    let at = store.reader().reading().unwrap();
     assert!(matches!(at.entry(feed(2), 2), Err(StoreError::Corrupt { .. })));
     for seq in 3..=4 {
         assert_eq!(at.entry(feed(2), seq), Ok(Some(entry_row(9))));
@@ -69,9 +69,9 @@ fn a_damaged_index_does_not_stop_writing_and_is_made_anew_when_the_store_is_open
     batch.put_entry(feed(1), 4, &entry_row(14)).unwrap();
     batch.put_entry(feed(1), 5, &entry_row(15)).unwrap();
     batch.commit().unwrap();
-    assert_eq!(store.reader().snapshot().unwrap().entry(feed(1), 5), Ok(Some(entry_row(15))));
+    assert_eq!(store.reader().reading().unwrap().entry(feed(1), 5), Ok(Some(entry_row(15))));
     drop(store);
-    let at = folder.open().reader().snapshot().unwrap();
+    let at = folder.open().reader().reading().unwrap();
     let rows = [11, 12, 13, 14, 15].map(entry_row);
     assert_eq!(at.entries(feed(1), 1..=9, usize::MAX).unwrap(), (1..).zip(rows).collect::<Vec<_>>());
     let mut runs = 0;
@@ -93,6 +93,6 @@ fn an_entry_in_the_place_of_another_is_not_taken_for_it() {
         let run = with_sum(&key, [2_u64.to_le_bytes(), 1_u64.to_le_bytes()].concat());
         open.insert(key.as_slice(), run.as_slice()).unwrap();
     });
-    let told = folder.open().reader().snapshot().unwrap().entry(feed(2), 1).unwrap_err();
+    let told = folder.open().reader().reading().unwrap().entry(feed(2), 1).unwrap_err();
     assert!(told.to_string().contains("is in its place"), "{told}");
 }

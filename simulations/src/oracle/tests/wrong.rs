@@ -184,7 +184,7 @@ fn rows_that_differ_from_their_history_or_from_each_other_are_noticed() {
     let mut run = Run::new(&plan);
     plan.writes.iter().for_each(|write| run.write(write));
     run.meet();
-    let store = run.world.engine(0).reader().snapshot().unwrap();
+    let store = run.world.engine(0).reader().reading().unwrap();
     let ledger = ledger::Ledger::read(&store, run.space).unwrap();
     let rows = survivors::rows(&store, run.space).unwrap();
     assert_eq!(replay::check(&ledger, &rows, 3), Ok(()));
@@ -203,8 +203,8 @@ fn rows_that_differ_from_their_history_or_from_each_other_are_noticed() {
 fn a_row_without_its_part_of_a_transaction_is_noticed() {
     let mut run = Run::new(&plan());
     run.command(0, Some(1), &[edit("a", put(json!({"x": 1}))), edit("b", put(json!({"x": 1})))], true);
-    let store = run.world.engine(0).reader().snapshot().unwrap();
-    let no = store.space(run.space).unwrap().unwrap().no;
+    let store = run.world.engine(0).reader().reading().unwrap();
+    let no = store.space(run.space).unwrap().unwrap().space_no;
     assert_eq!(atomicity::check(&store, run.space, &|_, _| false), Ok(()));
     let entry = store.journal_range(no, 1, 100).unwrap().pop().unwrap().1;
     let read = |id: &str| {
@@ -236,7 +236,7 @@ fn a_damaged_row_is_excused_until_it_can_be_read_and_then_it_is_its_history() {
     assert!(!run.oracles.rot.excuses(0, space, "goods", "a") && !run.oracles.rot.excuses(1, space, "goods", "b"));
     // Another row in its place is noticed, whether it was served so or built so.
     run.world.tamper(0, |batch| {
-        let no = batch.space(space).unwrap().unwrap().no;
+        let no = batch.space(space).unwrap().unwrap().space_no;
         let other = batch.row(no, "goods", "a").unwrap().unwrap();
         batch.put_row(no, "goods", "b", other).unwrap();
     });
@@ -248,7 +248,7 @@ fn a_damaged_row_is_excused_until_it_can_be_read_and_then_it_is_its_history() {
     // The sound row is back.
     run.oracles.rotted(0, &rows);
     run.world.tamper(0, |batch| {
-        let no = batch.space(space).unwrap().unwrap().no;
+        let no = batch.space(space).unwrap().unwrap().space_no;
         batch.put_row(no, "goods", "b", sound.clone()).unwrap();
     });
     assert_eq!(started(&mut run), Ok(()));

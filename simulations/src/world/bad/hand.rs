@@ -132,9 +132,9 @@ impl Hand<'_> {
 
     /// All data feeds that the node holds, each at its end.
     pub(super) fn ends(&self) -> Vec<Dep> {
-        let Ok(snapshot) = self.own.reader().snapshot() else { return Vec::new() };
-        let Ok(Some(space)) = snapshot.space(self.space) else { return Vec::new() };
-        let feeds = snapshot.feeds(space.no).unwrap_or_default();
+        let Ok(reading) = self.own.reader().reading() else { return Vec::new() };
+        let Ok(Some(space)) = reading.space(self.space) else { return Vec::new() };
+        let feeds = reading.feeds(space.space_no).unwrap_or_default();
         let data = feeds.into_iter().filter(|(_, feed)| {
             feed.seq > 0 && Opening::decode(&feed.opening).is_ok_and(|opening| opening.kind == FeedKind::Data)
         });
@@ -143,12 +143,12 @@ impl Hand<'_> {
 
     /// The entity of others with most changes, as the node holds it. O(entries).
     pub(super) fn longest(&self) -> Option<History> {
-        let snapshot = self.own.reader().snapshot().ok()?;
-        let space = snapshot.space(self.space).ok()??;
+        let reading = self.own.reader().reading().ok()?;
+        let space = reading.space(self.space).ok()??;
         let mut found: std::collections::BTreeMap<(String, String), Vec<ChangeHash>> =
             std::collections::BTreeMap::new();
-        for (id, feed) in snapshot.feeds(space.no).ok()? {
-            for (seq, row) in snapshot.entries(id, 1..=feed.seq, usize::MAX).unwrap_or_default() {
+        for (id, feed) in reading.feeds(space.space_no).ok()? {
+            for (seq, row) in reading.entries(id, 1..=feed.seq, usize::MAX).unwrap_or_default() {
                 let applied = Verdict::from_code(row.verdict) == Some(Verdict::Applied);
                 let Ok(Content::Known(entry)) = Content::decode(&row.bytes, FeedKind::Data, seq) else { continue };
                 let Body::Data(changes) = entry.body else { continue };

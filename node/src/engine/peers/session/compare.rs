@@ -178,7 +178,7 @@ impl Talk<'_> {
             let known = |digest: Digest| memory.journal_of(digest).map(|journal| (digest, journal));
             match known(theirs.frontier).or_else(|| theirs.common.and_then(known)) {
                 Some((digest, journal)) => {
-                    let moved = moved_since(self.snapshot, space, journal, self.looked)?;
+                    let moved = moved_since(self.reading, space, journal, self.looked)?;
                     if moved.len() <= FRONTIER_PAGE_MAX {
                         let positions = moved.into_keys().filter_map(|feed| space.frontier.position(feed)).collect();
                         let base = Some(digest);
@@ -227,7 +227,7 @@ impl Talk<'_> {
         let Some(journal) = space.memory.get(&self.peer).and_then(|memory| memory.journal_of(digest)) else {
             return Ok(None);
         };
-        let mut moved = moved_since(self.snapshot, space, journal, self.looked)?;
+        let mut moved = moved_since(self.reading, space, journal, self.looked)?;
         moved.retain(|feed, then| *then != space.frontier.seq(*feed));
         Ok(Some(Known::differing(moved)))
     }

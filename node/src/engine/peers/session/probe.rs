@@ -69,7 +69,7 @@ impl Talk<'_> {
             return Ok(position.seq == 0 || feed.row.chain == position.chain);
         }
         // Where nothing tells, ranges will.
-        Ok(has_chain(self.snapshot, position.feed, position.seq, position.chain)?.unwrap_or(true))
+        Ok(has_chain(self.reading, position.feed, position.seq, position.chain)?.unwrap_or(true))
     }
 
     /// The peer holds another chain: the feed rests in this session, and the place where the two part is looked for.
@@ -93,7 +93,7 @@ impl Talk<'_> {
         for Probe { feed, seq, chain, .. } in std::mem::take(&mut session.probing.asked) {
             let settled = space.feeds.get(&feed).is_some_and(|known| known.row.seq >= seq && seq > 0);
             let Some(theirs) = chain else {
-                let ours = if settled { unless_damaged(self.snapshot.entry_chain(feed, seq))? } else { None };
+                let ours = if settled { unless_damaged(self.reading.entry_chain(feed, seq))? } else { None };
                 self.send(Frame::Probe(Probe { space: space.id, feed, seq, chain: Some(ours) }));
                 continue;
             };
@@ -102,7 +102,7 @@ impl Talk<'_> {
                 continue;
             }
             let agrees = match theirs.filter(|_| settled) {
-                Some(theirs) => has_chain(self.snapshot, feed, seq, theirs)? == Some(true),
+                Some(theirs) => has_chain(self.reading, feed, seq, theirs)? == Some(true),
                 None => false,
             };
             let bounds = if agrees { (seq, other) } else { (same, seq) };

@@ -7,7 +7,7 @@ use tombolo_crdt::defect::{self, Defect};
 
 use crate::engine::peers::transfer::seq_at;
 use crate::engine::space::Space;
-use crate::store::{JournalKind, Snapshot, StoreError};
+use crate::store::{JournalKind, Reading, StoreError};
 
 /// Rows of the journal that are read rather than to look at one feed: to look at one takes a search in the feed, of
 /// some twenty reads that do not lie side by side.
@@ -21,14 +21,14 @@ const ROWS_AT_ONCE: usize = 1024;
 /// # Errors
 /// The store's, but for what is damaged: then a feed is said to have been less far, and is sent twice.
 pub(in crate::engine) fn moved_since(
-    snapshot: &Snapshot,
+    reading: &Reading,
     space: &Space,
     journal: u64,
     looked: &mut u64,
 ) -> Result<BTreeMap<FeedId, u64>, StoreError> {
     let rows = space.row.journal.saturating_sub(journal);
     if rows <= (space.frontier.len() as u64).saturating_mul(ROWS_PER_FEED) {
-        match by_journal(snapshot, space, journal, looked) {
+        match by_journal(reading, space, journal, looked) {
             Err(StoreError::Corrupt { detail, .. }) => {
                 tracing::error!(space = %space.id, %detail, "the journal is damaged: all feeds are looked at");
             }
@@ -40,12 +40,12 @@ pub(in crate::engine) fn moved_since(
             }
         }
     }
-    by_feeds(snapshot, space, journal, looked)
+    by_feeds(reading, space, journal, looked)
 }
 
 /// By the rows of the journal; `None`: some are not there.
 fn by_journal(
-    snapshot: &Snapshot,
+    reading: &Reading,
     space: &Space,
     journal: u64,
     looked: &mut u64,
@@ -53,7 +53,7 @@ fn by_journal(
     let mut moved = BTreeMap::new();
     let mut last = journal;
     while last < space.row.journal {
-        let rows = snapshot.journal_range(space.row.no, last + 1, ROWS_AT_ONCE)?;
+        let rows = reading.journal_range(space.row.space_no, last + 1, ROWS_AT_ONCE)?;
         *looked += rows.len() as u64;
         for (position, row) in &rows {
             if *position != last + 1 {
@@ -76,7 +76,7 @@ fn by_journal(
 
 /// By looking at every feed. One of which nothing can be read is said to have moved: it costs some bytes, no more.
 fn by_feeds(
-    snapshot: &Snapshot,
+    reading: &Reading,
     space: &Space,
     journal: u64,
     looked: &mut u64,
@@ -84,12 +84,12 @@ fn by_feeds(
     let mut moved = BTreeMap::new();
     for position in space.frontier.positions() {
         *looked += 1;
-        let at = match snapshot.entry_journal(position.feed, position.seq) {
+        let at = match reading.entry_journal(position.feed, position.seq) {
             Err(StoreError::Corrupt { .. }) => Some(u64::MAX),
             at => at?,
         };
         if at.is_some_and(|at| at > journal) {
-            moved.insert(position.feed, seq_at(snapshot, position, journal)?);
+            moved.insert(position.feed, seq_at(reading, position, journal)?);
         }
     }
     Ok(moved)

@@ -11,7 +11,7 @@ use crate::engine::peers::session::Session;
 use crate::engine::peers::session::sending::lacks;
 use crate::engine::peers::transfer;
 use crate::engine::space::Space;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// One session after a commit.
 pub(in crate::engine) struct Talk<'a> {
@@ -20,7 +20,7 @@ pub(in crate::engine) struct Talk<'a> {
     pub(in crate::engine) now: Now,
     /// How long an acknowledgement waits that nobody waits for.
     pub(in crate::engine) have_wait: Duration,
-    pub(in crate::engine) snapshot: &'a Snapshot,
+    pub(in crate::engine) reading: &'a Reading,
     pub(in crate::engine) out: &'a mut Vec<Output>,
     /// What the peer was found to have.
     pub(in crate::engine) acks: &'a mut Acks,
@@ -39,7 +39,7 @@ impl Talk<'_> {
         self.tell_frontier(space, session)?;
         self.learn_frontier(space, session)?;
         session.sending.resend.retain(|_, at| *at > self.now.mono);
-        transfer::pump(space, session, (self.now, self.conn), (self.snapshot, self.left), self.out)?;
+        transfer::pump(space, session, (self.now, self.conn), (self.reading, self.left), self.out)?;
         remembered |= self.have(space, session);
         self.probes(space, session)?;
         self.refusals(space, session);

@@ -321,7 +321,7 @@ impl Scan {
         let from = self.after.take();
         let from = from.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
         let (mut read, mut bytes) = (0, 0);
-        let visited = work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
+        let visited = work.batch.visit_rows(space.row.space_no, None, "", from, |collection, id, row| {
             read += 1;
             bytes += row.len();
             // A frozen one counts as what it was.

@@ -85,17 +85,17 @@ mod tests {
     #[test]
     fn all_are_counted_and_known_again_however_many_there_are() {
         let mut frozen = Frozen::default();
-        let name = |no: usize| ("x".to_owned(), format!("e{no}"));
-        for no in 0..NAMED_MAX + 100 {
-            frozen.insert(name(no), "why".to_owned());
-            frozen.insert(name(no), "why".to_owned());
+        let name = |space_no: usize| ("x".to_owned(), format!("e{space_no}"));
+        for space_no in 0..NAMED_MAX + 100 {
+            frozen.insert(name(space_no), "why".to_owned());
+            frozen.insert(name(space_no), "why".to_owned());
         }
         assert_eq!((frozen.len(), frozen.iter().count()), (NAMED_MAX + 100, NAMED_MAX));
-        assert!((0..NAMED_MAX + 100).all(|no| frozen.contains(&name(no))));
+        assert!((0..NAMED_MAX + 100).all(|space_no| frozen.contains(&name(space_no))));
         assert!(frozen.unnamed(&name(NAMED_MAX)) && !frozen.unnamed(&name(0)) && !frozen.contains(&name(5_000)));
-        for no in [0, NAMED_MAX] {
-            frozen.remove(&name(no));
-            assert!(!frozen.contains(&name(no)));
+        for space_no in [0, NAMED_MAX] {
+            frozen.remove(&name(space_no));
+            assert!(!frozen.contains(&name(space_no)));
         }
         assert_eq!(frozen.len(), NAMED_MAX + 98);
     }

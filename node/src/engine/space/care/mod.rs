@@ -208,7 +208,7 @@ impl Care {
                 let barred = self.in_vain.get(&peer).is_some_and(|until| *until > work.now.mono);
                 for name in names {
                     // What is not here is not searched for again and again because one says that it should be.
-                    if barred && work.batch.row(space.row.no, &name.0, &name.1)?.is_none() {
+                    if barred && work.batch.row(space.row.space_no, &name.0, &name.1)?.is_none() {
                         continue;
                     }
                     self.suspect(name, Doubt::Differs(peer));

@@ -44,7 +44,7 @@ impl Care {
         if self.suspects.is_empty() {
             return Ok(Progress::Goes);
         }
-        if !self.suspects.read_on(&work.batch, space.row.no, space.row.journal)? {
+        if !self.suspects.read_on(&work.batch, space.row.space_no, space.row.journal)? {
             return Ok(Progress::Goes);
         }
         match (self.asked.take(), self.answer.take()) {
@@ -69,7 +69,7 @@ impl Care {
             _ => {}
         }
         if let Some((names, from)) = self.suspects.to_search() {
-            work.looks.ask_for_care(space.row.no, What::Search { names: names.clone(), from });
+            work.looks.ask_for_care(space.row.space_no, What::Search { names: names.clone(), from });
             self.asked = Some(Asked::Search(names));
             return Ok(Progress::Waits);
         }
@@ -77,7 +77,7 @@ impl Care {
         match self.suspects.get(&name).and_then(|suspect| suspect.newest) {
             None => self.folded(work, space, name, None),
             Some(newest) => {
-                work.looks.ask_for_care(space.row.no, What::Fold { name: name.clone(), newest });
+                work.looks.ask_for_care(space.row.space_no, What::Fold { name: name.clone(), newest });
                 self.asked = Some(Asked::Fold(name, newest));
                 Ok(Progress::Waits)
             }
@@ -112,7 +112,7 @@ impl Care {
             }
             return Ok(Progress::Goes);
         }
-        if work.rows.peek(space.row.no, &name.0, &name.1).is_some() {
+        if work.rows.peek(space.row.space_no, &name.0, &name.1).is_some() {
             // This step works on it.
             return Ok(Progress::Goes);
         }
@@ -124,7 +124,7 @@ impl Care {
             Err(PastError::Store(error)) => return Err(error),
             Err(error) => return self.undecided(work, space, name, suspect.doubt, error.to_string()),
         };
-        let stored = work.batch.row(space.row.no, &name.0, &name.1)?;
+        let stored = work.batch.row(space.row.space_no, &name.0, &name.1)?;
         if let Some(Unread { position, error, .. }) = self.suspects.unread_behind(suspect.newest)
             && !confirmed(stored.as_deref(), state.as_ref())
         {
@@ -139,7 +139,7 @@ impl Care {
     /// Looks at the rows of new suspects: what a newer version wrote is not damaged, and stays as it is.
     fn look(&mut self, work: &mut Work<'_>, space: &Space) -> Result<(), StoreError> {
         for name in self.suspects.not_looked_at() {
-            let reason = match work.batch.row(space.row.no, &name.0, &name.1) {
+            let reason = match work.batch.row(space.row.space_no, &name.0, &name.1) {
                 Ok(row) => match row.as_deref().map(EntityState::check) {
                     Some(Err(error @ RowError::Version { .. })) => error.to_string(),
                     _ => continue,
@@ -191,8 +191,8 @@ impl Care {
             }
         }
         match row {
-            Some(row) => work.batch.put_row(space.row.no, collection, id, row)?,
-            None => work.batch.remove_row(space.row.no, collection, id)?,
+            Some(row) => work.batch.put_row(space.row.space_no, collection, id, row)?,
+            None => work.batch.remove_row(space.row.space_no, collection, id)?,
         }
         space.held.anew(collection, id);
         tracing::warn!(%collection, %id, doubt = ?suspect.doubt, "a row was built anew from its entries");
@@ -220,7 +220,7 @@ impl Care {
         doubt: Doubt,
         reason: String,
     ) -> Result<Progress, StoreError> {
-        let stored = work.batch.row(space.row.no, &name.0, &name.1)?;
+        let stored = work.batch.row(space.row.space_no, &name.0, &name.1)?;
         let sound = stored.as_deref().is_some_and(|row| EntityState::decode(row).is_ok());
         let (Doubt::Differs(peer), true) = (doubt, sound) else { return self.freeze(work, space, name, reason) };
         tracing::warn!(collection = %name.0, id = %name.1, %peer, %reason, "an entity differs from a peer's; who is right is not known");
@@ -239,8 +239,8 @@ impl Care {
         reason: String,
     ) -> Result<Progress, StoreError> {
         let suspect = self.suspects.get(&name);
-        let (no, newest) = (space.row.no, suspect.and_then(|suspect| suspect.newest));
-        let stored = work.batch.row(no, &name.0, &name.1)?;
+        let (space_no, newest) = (space.row.space_no, suspect.and_then(|suspect| suspect.newest));
+        let stored = work.batch.row(space_no, &name.0, &name.1)?;
         match stored.as_deref().map(EntityState::decode) {
             // A peer says that there is such an entity. Nothing here does.
             None if newest.is_none() => {
@@ -249,7 +249,9 @@ impl Care {
             }
             // It was frozen as it is, and looked at again.
             Some(Ok(_)) if suspect.is_some_and(|suspect| suspect.doubt == Doubt::Damaged) => {}
-            None | Some(Ok(_)) => work.batch.put_row(no, &name.0, &name.1, EntityState::freeze(stored.as_deref()))?,
+            None | Some(Ok(_)) => {
+                work.batch.put_row(space_no, &name.0, &name.1, EntityState::freeze(stored.as_deref()))?
+            }
             Some(Err(_)) => {}
         }
         self.frozen_as_it_is(name, reason);

@@ -132,7 +132,7 @@ impl Scrub {
         let (mut read, mut bytes, mut last, mut unread) = (0, 0, None, Vec::new());
         let Self { after, count, met, .. } = self;
         let from = after.as_ref().map(|(collection, id)| (collection.as_str(), id.as_str()));
-        let visited = work.batch.visit_rows(space.row.no, None, "", from, |collection, id, row| {
+        let visited = work.batch.visit_rows(space.row.space_no, None, "", from, |collection, id, row| {
             read += 1;
             bytes += row.len();
             // A frozen one counts as what it was.

@@ -9,7 +9,7 @@ use tombolo_crdt::NodeId;
 
 use crate::chain::{Search, Unread, names_at};
 use crate::engine::space::care::Name;
-use crate::store::{Snapshot, StoreError};
+use crate::store::{Reading, StoreError};
 
 /// Entities in doubt at a time; more wait for the next scrub or audit.
 const SUSPECTS_MAX: usize = 1_024;
@@ -102,14 +102,14 @@ impl Suspects {
 
     /// Reads what has been written to the journal of a space, which ends at `end`, since the last time. Whether that is
     /// all.
-    pub(super) fn read_on(&mut self, snapshot: &Snapshot, space_no: u32, end: u64) -> Result<bool, StoreError> {
+    pub(super) fn read_on(&mut self, reading: &Reading, space_no: u32, end: u64) -> Result<bool, StoreError> {
         let Self { all, read } = self;
         let read = read.get_or_insert(Read { top: end, unread: None });
         assert!(read.top <= end, "a journal only grows");
         let (last, mut bytes) = (end.min(read.top.saturating_add(SLICE_POSITIONS as u64)), 0);
         while read.top < last && bytes < SLICE_BYTES {
             read.top += 1;
-            match names_at(snapshot, space_no, read.top) {
+            match names_at(reading, space_no, read.top) {
                 Ok((names, length)) => {
                     bytes += length;
                     for name in names {

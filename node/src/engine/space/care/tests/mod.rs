@@ -57,9 +57,9 @@ fn a_piece_of_the_search_ends_after_a_few_large_entries_too() {
         bed.put_long("a", 200_000 + more).unwrap();
     }
     let space = &bed.engine.memory.spaces[&bed.space].row;
-    let mut search = Search::new(space.no, BTreeSet::from([name("new")]), space.journal, 0);
-    let (snapshot, mut pieces) = (bed.engine.reader().snapshot().unwrap(), 1);
-    while !search.step(&snapshot).unwrap() {
+    let mut search = Search::new(space.space_no, BTreeSet::from([name("new")]), space.journal, 0);
+    let (reading, mut pieces) = (bed.engine.reader().reading().unwrap(), 1);
+    while !search.step(&reading).unwrap() {
         pieces += 1;
     }
     assert!(pieces >= 3 && search.found().is_empty(), "{pieces}");
@@ -164,7 +164,7 @@ fn what_a_peer_invents_is_searched_for_once() {
     let (space, mono) = (bed.space, bed.mono);
     let tell = |bed: &mut Bed, from: usize| {
         let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
-        let row = |no: usize| RowSum { collection: "x".to_owned(), id: format!("e{no}"), sum: [1; 16] };
+        let row = |space_no: usize| RowSum { collection: "x".to_owned(), id: format!("e{space_no}"), sum: [1; 16] };
         let rows: Vec<RowSum> = (from..from + 500).map(row).collect();
         let all = rows.iter().map(|row| tombolo_crdt::digest::bucket(&row.collection, &row.id));
         let buckets: Vec<u16> = all.collect::<BTreeSet<u16>>().into_iter().take(64).collect();
@@ -266,7 +266,7 @@ fn an_audit_over_a_row_that_cannot_be_read_leaves_the_sums_alone() {
 #[test]
 fn an_audit_over_a_key_that_cannot_be_read_compares_what_it_can() {
     let mut bed = Bed::with(&["a", "b", "c"]);
-    bed.tamper(|batch, no| batch.put_row_of_nothing(no, "x", "b"));
+    bed.tamper(|batch, space_no| batch.put_row_of_nothing(space_no, "x", "b"));
     let before = bed.engine.memory.spaces[&bed.space].row.sums.rows;
     let frontier = bed.engine.memory.spaces[&bed.space].frontier_digest();
     let (space, mono) = (bed.space, bed.mono);
@@ -291,8 +291,8 @@ fn a_row_that_is_built_anew_during_an_audit_leaves_the_sums_right() {
     let older = bed.row("e");
     bed.put("e", 2).unwrap();
     // More than a slice of an audit holds, behind it.
-    for no in 0..1_100 {
-        bed.put(&format!("f{no}"), 1).unwrap();
+    for space_no in 0..1_100 {
+        bed.put(&format!("f{space_no}"), 1).unwrap();
     }
     let newer = bed.row("e");
     bed.put_row("e", older.encode());

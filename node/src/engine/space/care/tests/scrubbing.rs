@@ -11,8 +11,8 @@ const ENTITIES: usize = 600;
 
 fn bed() -> Bed {
     let mut bed = Bed::new();
-    for no in 0..ENTITIES {
-        bed.put(&format!("e{no:03}"), 1).unwrap();
+    for space_no in 0..ENTITIES {
+        bed.put(&format!("e{space_no:03}"), 1).unwrap();
     }
     bed
 }

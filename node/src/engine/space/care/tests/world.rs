@@ -120,13 +120,13 @@ impl Bed {
         }
     }
 
-    fn no(&self) -> u32 {
-        self.engine.memory.spaces[&self.space].row.no
+    fn space_no(&self) -> u32 {
+        self.engine.memory.spaces[&self.space].row.space_no
     }
 
     /// An entity's row as it is stored.
     pub(super) fn stored(&self, id: &str) -> Option<Vec<u8>> {
-        self.engine.reader().snapshot().unwrap().row(self.no(), "x", id).unwrap()
+        self.engine.reader().reading().unwrap().row(self.space_no(), "x", id).unwrap()
     }
 
     pub(super) fn row(&self, id: &str) -> EntityState {
@@ -171,8 +171,8 @@ impl Bed {
     pub(super) fn sums(&self) -> [(Sum, u64); 2] {
         let row = &self.engine.memory.spaces[&self.space].row;
         let (mut sum, mut present) = (Sum::default(), 0);
-        let snapshot = self.engine.reader().snapshot().unwrap();
-        for (collection, id, row) in snapshot.rows(self.no(), None, "", None, 10_000).unwrap() {
+        let reading = self.engine.reader().reading().unwrap();
+        for (collection, id, row) in reading.rows(self.space_no(), None, "", None, 10_000).unwrap() {
             let state = EntityState::decode(&row).unwrap();
             sum.add(&state.contribution(&collection, &id));
             present += u64::from(state.is_present());
@@ -182,15 +182,15 @@ impl Bed {
 
     /// Reaches into the disk.
     pub(super) fn tamper<T>(&mut self, with: impl FnOnce(&mut Batch<'_>, u32) -> T) -> T {
-        let no = self.no();
+        let space_no = self.space_no();
         let mut batch = self.engine.store.begin().unwrap();
-        let out = with(&mut batch, no);
+        let out = with(&mut batch, space_no);
         batch.commit().unwrap();
         out
     }
 
     pub(super) fn put_row(&mut self, id: &str, row: Vec<u8>) {
-        self.tamper(|batch, no| batch.put_row(no, "x", id, row).unwrap());
+        self.tamper(|batch, space_no| batch.put_row(space_no, "x", id, row).unwrap());
     }
 
     /// Flips a bit of a row, before its hash.
@@ -204,7 +204,7 @@ impl Bed {
     /// The feed and the position of an entity's newest change, and that of its entry in the journal.
     pub(super) fn newest(&self, id: &str) -> (FeedId, u64, u64) {
         let state = self.row(id);
-        let at = self.engine.reader().snapshot().unwrap().journal(self.no(), state.journal()).unwrap().unwrap();
+        let at = self.engine.reader().reading().unwrap().journal(self.space_no(), state.journal()).unwrap().unwrap();
         (at.feed, at.seq, state.journal())
     }
 

@@ -56,7 +56,7 @@ impl Overlay {
 ///
 /// Every getter may return [`StoreError::Corrupt`] (that value only is lost), and [`StoreError::Io`],
 /// [`StoreError::Latched`] or [`StoreError::Closed`] (the store must be reopened, or this snapshot outlived that).
-pub struct Snapshot {
+pub struct Reading {
     read: ReadTransaction,
     tables: [OnceLock<Open>; Table::COUNT],
     pub(super) overlay: Overlay,
@@ -64,7 +64,7 @@ pub struct Snapshot {
     pub(super) last_run: LastRun,
 }
 
-impl fmt::Debug for Snapshot {
+impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Snapshot").field("overlay", &self.overlay).finish_non_exhaustive()
     }
@@ -78,7 +78,7 @@ fn bytes<'g>(guard: &'g AccessGuard<'_, &'static [u8]>) -> Result<&'g [u8], Stor
     guarded(|| Ok::<_, StoreError>(guard.value()))
 }
 
-impl Snapshot {
+impl Reading {
     pub(super) fn new(read: ReadTransaction) -> Self {
         Self {
             read,
