@@ -45,8 +45,8 @@ struct Target {
 }
 
 impl World<'_> {
-    /// A member goes bad: its attacks come at moments of their own. Its connections break first, so that each is one on which
-    /// everything counts, or one on which nothing does.
+    /// A member goes bad: its attacks come at moments of their own. Its connections break first, so that each is one on
+    /// which everything counts, or one on which nothing does.
     pub(super) fn go_bad(&mut self, index: usize) {
         let Some(PlannedFault { no, at, until, fault: Fault::GoneBad { node, attacks } }) = self.plan.faults.get(index)
         else {
