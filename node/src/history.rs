@@ -1,6 +1,6 @@
 //! What an entity has been through, for people: pages of its changes, the newest first.
 //!
-//! A page is read from one snapshot: some 5 µs per change (and 0.3 µs for each other one of its entry), no more changes
+//! A page is read from one reading: some 5 µs per change (and 0.3 µs for each other one of its entry), no more changes
 //! than the limits here name.
 
 use std::collections::BTreeMap;

@@ -1,6 +1,6 @@
 //! An entity's past: its history, and how it was.
 //!
-//! What may take longer than a page runs on threads of its own, a few at a time, in steps with a snapshot each.
+//! What may take longer than a page runs on threads of its own, a few at a time, in steps with a reading each.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -29,7 +29,7 @@ pub(super) const OPERATIONS: &[Operation] = &[Operation {
 const LIMIT: usize = 100;
 /// Most entities in a page.
 const LIMIT_MAX: usize = 1_000;
-/// Rows that are looked at for a page, absent ones included. A page is one turn over one snapshot, so that no
+/// Rows that are looked at for a page, absent ones included. A page is one turn over one reading, so that no
 /// transaction is seen in part; these bounds keep it at some 20 ms.
 const SCAN_ROWS: usize = 4_096;
 /// Bytes of rows that are read for a page (4 MiB).

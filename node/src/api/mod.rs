@@ -1,6 +1,6 @@
 //! The HTTP API: `docs/http.md` is its contract, one file per resource.
 //!
-//! Reads go to the store directly, in short snapshots; whatever writes goes through the engine. `serve` keeps
+//! Reads go to the store directly, in short readings; whatever writes goes through the engine. `serve` keeps
 //! connections in bounds, [`guard`] stands before everything, [`turns`] keep long reads from standing in the way of
 //! short requests; [`problem`] says what went wrong.
 

@@ -29,7 +29,7 @@ pub(super) enum Lane {
     Pages,
     /// One value that is large by itself: a row, a body, a page of history.
     Values,
-    /// A state of the past. A turn is the whole fold, in steps with a snapshot each.
+    /// A state of the past. A turn is the whole fold, in steps with a reading each.
     Folds,
 }
 

@@ -12,7 +12,7 @@ use super::search::{Name, Search};
 use super::{Budget, Caught, EntityKey, Entries, Index, Past, PastError, Until};
 use crate::store::{Reader, Reading, StoreError};
 
-/// What is read of a chain with one snapshot: some 10 ms, so that none is held for long.
+/// What is read of a chain with one reading: some 10 ms, so that none is held for long.
 const PIECE: Budget = Budget { changes: 2_048, bytes: 8 << 20 };
 /// Changes gone over to find one clock where none of the entity's heads meet: five seconds.
 const STEPS_MAX: usize = if cfg!(test) { 1 << 14 } else { 1 << 24 };
@@ -76,7 +76,7 @@ impl Looked {
 }
 
 impl Look {
-    /// Reads what has to be read, with a fresh snapshot every some milliseconds. `wanted` turns false when nobody waits
+    /// Reads what has to be read, with a fresh reading every some milliseconds. `wanted` turns false when nobody waits
     /// any more.
     ///
     /// Clocks cost a walk over what the index does not have, some 5 µs per change; where the entity has more changes

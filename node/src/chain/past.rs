@@ -71,7 +71,7 @@ pub enum PastError {
     },
 }
 
-/// A state of the past in the making. Call [`Past::step`] until it is there, each time with a fresh snapshot or always
+/// A state of the past in the making. Call [`Past::step`] until it is there, each time with a fresh reading or always
 /// with the same.
 #[derive(Debug)]
 pub struct Past {
@@ -162,7 +162,7 @@ impl Past {
         self.count
     }
 
-    /// All steps, on one snapshot.
+    /// All steps, on one reading.
     ///
     /// # Errors
     /// See [`PastError`].

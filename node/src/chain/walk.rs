@@ -70,7 +70,7 @@ pub const fn walk<'a>(
 }
 
 impl Walk<'_> {
-    /// Journal position at which the walk goes on, with another snapshot if need be: a chain only grows at its newest
+    /// Journal position at which the walk goes on, with another reading if need be: a chain only grows at its newest
     /// end. 0: the walk is over.
     #[must_use]
     pub const fn rest(&self) -> u64 {

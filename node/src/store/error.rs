@@ -51,8 +51,8 @@ pub enum StoreError {
         /// What is wrong with it.
         detail: String,
     },
-    /// The store is closed: a reopen failed, it was shut down, or this snapshot is older than a reopen. Take a new
-    /// snapshot; if that fails as well, reopen.
+    /// The store is closed: a reopen failed, it was shut down, or this reading is older than a reopen. Take a new
+    /// reading; if that fails as well, reopen.
     #[error("the store is closed")]
     Closed,
     /// The store could not be opened again and stays closed: see the cause, then reopen once more.

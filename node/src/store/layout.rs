@@ -70,7 +70,7 @@ impl Table {
         Self::Idempotency,
     ];
 
-    /// Whether each table lies in [`Table::ALL`] where its index says: snapshots and overlays find it by that.
+    /// Whether each table lies in [`Table::ALL`] where its index says: readings and overlays find it by that.
     const fn in_order() -> bool {
         let mut at = 0;
         while at < Self::COUNT {

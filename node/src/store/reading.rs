@@ -55,7 +55,7 @@ impl Overlay {
 /// # Errors
 ///
 /// Every getter may return [`StoreError::Corrupt`] (that value only is lost), and [`StoreError::Io`],
-/// [`StoreError::Latched`] or [`StoreError::Closed`] (the store must be reopened, or this snapshot outlived that).
+/// [`StoreError::Latched`] or [`StoreError::Closed`] (the store must be reopened, or this reading outlived that).
 pub struct Reading {
     read: ReadTransaction,
     tables: [OnceLock<Open>; Table::COUNT],
@@ -66,7 +66,7 @@ pub struct Reading {
 
 impl fmt::Debug for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Snapshot").field("overlay", &self.overlay).finish_non_exhaustive()
+        f.debug_struct("Reading").field("overlay", &self.overlay).finish_non_exhaustive()
     }
 }
 

@@ -1,4 +1,4 @@
-//! From the journal to events: in turns of bounded work, each over a snapshot of its own.
+//! From the journal to events: in turns of bounded work, each over a reading of its own.
 
 use tombolo_crdt::entity::EntityState;
 use tombolo_crdt::entry::{Body, Entry};

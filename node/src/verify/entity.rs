@@ -48,7 +48,7 @@ pub fn entity(path: &Path, name: EntityName<'_>, progress: Progress<'_>) -> Resu
     entity_of(&store.reading()?, name, progress)
 }
 
-/// Verifies one entity of a store that is open, as it is in `snapshot`.
+/// Verifies one entity of a store that is open, as it is in `reading`.
 ///
 /// # Errors
 /// As [`entity`].

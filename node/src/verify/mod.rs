@@ -96,7 +96,7 @@ pub fn run(path: &Path, progress: Progress<'_>) -> Result<VerifyReport, VerifyEr
     Ok(reading(&store.reading()?, progress)?)
 }
 
-/// Verifies a store that is open, as it is in `snapshot`.
+/// Verifies a store that is open, as it is in `reading`.
 ///
 /// # Errors
 /// [`StoreError`]: it cannot be read.

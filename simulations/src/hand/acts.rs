@@ -92,7 +92,7 @@ impl World {
     /// If the store cannot be read.
     #[must_use]
     pub fn export(&self, node: NodeNo, space: SpaceId) -> Vec<String> {
-        let reading = self.engine(node).reader().reading().expect("a snapshot");
+        let reading = self.engine(node).reader().reading().expect("a reading");
         let no = reading.space(space).expect("readable").expect("held").space_no;
         let rows = reading.rows(no, None, "", None, usize::MAX).expect("readable");
         let lines = rows.into_iter().filter_map(|(collection, id, row)| {

@@ -70,7 +70,7 @@ impl World {
     /// If there is none.
     #[must_use]
     pub fn row(&self, node: NodeNo, space: SpaceId, collection: &str, id: &str) -> Vec<u8> {
-        let reading = self.engine(node).reader().reading().expect("a snapshot");
+        let reading = self.engine(node).reader().reading().expect("a reading");
         let no = reading.space(space).expect("readable").expect("held").space_no;
         reading.row(no, collection, id).expect("readable").expect("there is a row")
     }

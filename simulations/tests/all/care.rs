@@ -53,7 +53,7 @@ fn sound(world: &mut World, space: SpaceId) {
     for node in 0..2 {
         let status = status(world, node, space);
         assert!(status.frozen.is_empty() && status.disputed.is_empty() && status.held.is_empty(), "{status:?}");
-        let reading = world.engine(node).reader().reading().expect("a snapshot");
+        let reading = world.engine(node).reader().reading().expect("a reading");
         let report = tombolo_node::verify::reading(&reading, &mut |_, _, _| {}).expect("readable");
         assert_eq!(report.findings, Vec::new());
     }
@@ -115,7 +115,7 @@ fn a_writer_is_refused_and_a_reader_need_not_wait_for_the_next_pass() {
 fn a_client_of_the_changes_is_told_what_comes_before_a_damaged_row_and_everything_once() {
     let (mut world, space) = pair(88);
     let no =
-        world.engine(0).reader().reading().expect("a snapshot").space(space).expect("readable").expect("held").space_no;
+        world.engine(0).reader().reading().expect("a reading").space(space).expect("readable").expect("held").space_no;
     let mut client = ChangeReader::new(space, no, "").expect("the beginning");
     while client.next(&world.engine(0).reader()).expect("readable").is_some() {}
     for ids in [&["e4"][..], &["e5", "e6"]] {
@@ -152,7 +152,7 @@ fn a_client_of_the_changes_is_told_what_comes_before_a_damaged_row_and_everythin
 /// The position in its feed and the bytes of an entity's newest entry.
 fn newest_entry(world: &World, node: usize, space: SpaceId, id: &str) -> Vec<u8> {
     let state = EntityState::decode(&world.row(node, space, "x", id)).expect("sound");
-    let reading = world.engine(node).reader().reading().expect("a snapshot");
+    let reading = world.engine(node).reader().reading().expect("a reading");
     let no = reading.space(space).expect("readable").expect("held").space_no;
     let at = reading.journal(no, state.journal()).expect("readable").expect("there");
     reading.entry(at.feed, at.seq).expect("readable").expect("there").bytes

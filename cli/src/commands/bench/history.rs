@@ -256,7 +256,7 @@ mod tests {
     #[test]
     fn ours_and_automerge_come_to_the_same() {
         let chained = make(30, &[20, 30], &mut |_| {}).expect("made");
-        let reading = chained.store.reader().reading().expect("a snapshot");
+        let reading = chained.store.reader().reading().expect("a reading");
         let case = Case::new(&chained, 30, 10).expect("a case");
         let mut state = case.state.clone();
         case.apply(&mut state, &reading).expect("applies");

@@ -41,7 +41,7 @@ impl Engine {
         }
         let reading = match self.store.reader().reading() {
             Ok(reading) => reading,
-            Err(error) => return tracing::error!(%error, "no snapshot; peers wait"),
+            Err(error) => return tracing::error!(%error, "no reading; peers wait"),
         };
         if let Err(error) = self.owed_rules(&reading, after) {
             tracing::error!(%error, "rules could not be read");
