@@ -255,7 +255,8 @@ impl<S: Stepper> Driver<S> {
                 Output::Acknowledged(acks) => self.outlets.acks.tell(&acks),
                 Output::Targets(targets) => drop(self.outlets.targets.send_replace(targets)),
                 Output::Look(look) => {
-                    // One look at a time. One from before a failed commit may still be made: nobody waits for its answer.
+                    // One look at a time. One from before a failed commit may still be made: nobody waits for
+                    // its answer.
                     let (number, stop) = (look.number, stop.clone());
                     let task = tokio::task::spawn_blocking(move || look.answer(&|| !*stop.borrow()));
                     self.looking = Some((number, task));
