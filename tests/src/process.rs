@@ -21,9 +21,11 @@ pub fn binary() -> &'static Path {
         if let Ok(path) = std::env::var("TOMBOLO_BIN") {
             return PathBuf::from(path);
         }
-        // …/target/<profile>/deps/<test> → …/target/<profile>/tombolo
+        // …/target/<profile>/deps/<test>, or …/target/<profile>/<binary> → …/target/<profile>/tombolo
         let test = std::env::current_exe().expect("the test's own path");
-        let profile = test.parent().and_then(Path::parent).expect("a target folder").to_path_buf();
+        let folder = test.parent().expect("a folder");
+        let profile = if folder.ends_with("deps") { folder.parent().expect("a target folder") } else { folder };
+        let profile = profile.to_path_buf();
         let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
         // With the features that the whole workspace asks for: otherwise half of the crates are built once more.
         build.args(["build", "--quiet", "--workspace", "--bin", "tombolo"]);

@@ -143,6 +143,7 @@ impl Engine {
             counters,
             unsealed: BTreeSet::new(),
             budget: Budget::new(queue.step_work),
+            undrained: false,
         };
         memory.share(&mut work, queue, after)?;
         work.seal_all(&mut memory.spaces)?;
@@ -253,25 +254,20 @@ impl Memory {
             self.inputs(work, queue, after)?;
             self.theirs(work, queue, after)?;
         }
-        queue.drain_due |= work.budget.is_spent() && self.has_ready();
+        queue.drain_due |= std::mem::take(&mut work.undrained);
         Ok(())
     }
 
     /// What was held and is free now, and the entries of others that wait for their turn.
     fn theirs(&mut self, work: &mut Work<'_>, queue: &mut Queue, after: &mut After) -> Result<(), StoreError> {
-        if std::mem::take(&mut queue.drain_due) {
+        // What one call has left over the next goes on with: the budget may have been half of it.
+        if std::mem::take(&mut queue.drain_due) | std::mem::take(&mut work.undrained) {
             let holding = self.spaces.values().filter(|space| !space.held.is_idle());
             for id in holding.map(|space| space.id).collect::<Vec<_>>() {
                 self.drained(work, id, Taken::default(), after)?;
             }
-            queue.drain_due = work.budget.is_spent() && self.has_ready();
         }
         self.work_off(work, after)
-    }
-
-    /// Whether held entries are on a work list. O(spaces).
-    fn has_ready(&self) -> bool {
-        self.spaces.values().any(|space| !space.held.is_idle())
     }
 
     /// Takes inputs in, one after the other, as long as there is work left.

@@ -31,4 +31,6 @@ pub(super) struct Work<'a> {
     pub(super) counters: &'a mut Counters,
     pub(super) unsealed: BTreeSet<(SpaceId, FeedId)>,
     pub(super) budget: Budget,
+    /// Held entries that could be settled were left over because there was no work left for them just then.
+    pub(super) undrained: bool,
 }

@@ -92,7 +92,7 @@ pub fn held_chain() -> Vec<Finding> {
     let first = root.append(&member.entry(1, Vec::new(), Vec::new()));
     let ranges = chained(&member, 16_000, root.dep());
     member.send(ranges, 500);
-    let held = |node: &Node| node.space(&space).map_or(0, |space| space["held"].as_array().map_or(0, Vec::len));
+    let held = |node: &Node| node.space(&space).map_or(0, |space| space["held_entries"].as_u64().unwrap_or(0));
     eventually("they are held", || (held(&node) > 10_000).then_some(()));
     let began = Instant::now();
     let seen = watched(&node, &space, Duration::ZERO, || {

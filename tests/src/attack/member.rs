@@ -1,5 +1,6 @@
 //! A member gone bad: the key of a node that was let in, and a hand of its own.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{ChainHash, Digest, FeedId, Hlc, SpaceId};
 use tombolo_sim::hand::Pen;
 use tombolo_transport::frame::{Frame, FrontierPage, Hello, PROTOCOL_VERSION, Ranges, Summary};
-use tombolo_transport::{Channel, ConnectionHandle, Endpoint, Event, Events, Identity, Settings};
+use tombolo_transport::{Channel, ConnectionHandle, Endpoint, Event, Events, Identity, Settings, Standing};
 
 use crate::{Node, converge};
 
@@ -60,6 +61,8 @@ impl Member {
             let any = SocketAddr::from(([127, 0, 0, 1], 0));
             let endpoint = Endpoint::bind(identity, any, Settings::default()).expect("a socket");
             let (handle, mut events) = endpoint.connect(to, None).await.expect("connected").split();
+            // What the node sends is wanted.
+            handle.set_standing(Standing::Member);
             let rules = tokio::time::timeout(PATIENCE, greet(&handle, &mut events, space)).await.expect("heard");
             handle.open_transfer(0).expect("a transfer");
             let (tell, room) = tokio::sync::watch::channel(0);
@@ -135,9 +138,15 @@ async fn greet(handle: &ConnectionHandle, events: &mut Events, space: SpaceId) -
         handle.send_control(frame.encode()).expect("room");
     }
     let mut heads: Vec<ChainHash> = Vec::new();
-    let mut wanted: Option<std::collections::BTreeMap<FeedId, u64>> = None;
-    while wanted.as_ref().is_none_or(|wanted| !wanted.is_empty()) {
-        let Some(Event::Frame { frame, .. }) = events.next().await else { continue };
+    // Entries may come before the frontier that tells how many there are.
+    let mut wanted: Option<BTreeMap<FeedId, u64>> = None;
+    let mut have: BTreeMap<FeedId, u64> = BTreeMap::new();
+    let lacks = |wanted: &BTreeMap<FeedId, u64>, have: &BTreeMap<FeedId, u64>| {
+        wanted.iter().any(|(feed, seq)| have.get(feed).is_none_or(|have| have < seq))
+    };
+    while wanted.as_ref().is_none_or(|wanted| lacks(wanted, &have)) {
+        let event = events.next().await.expect("the node goes on talking");
+        let Event::Frame { frame, .. } = event else { continue };
         match Frame::decode(&frame).expect("a frame") {
             Some(Frame::Summary(_)) => {
                 let ours = Summary { space, frontier: nothing, state: nothing, frozen: 0, common: None };
@@ -152,12 +161,8 @@ async fn greet(handle: &ConnectionHandle, events: &mut Events, space: SpaceId) -
             }
             Some(Frame::Ranges(Ranges { ranges, .. })) => {
                 for range in ranges.into_iter().filter_map(|range| range.verify().ok()) {
-                    if let Some(wanted) = &mut wanted
-                        && let Some(last) = range.entries().last()
-                        && wanted.get(&range.feed()).is_some_and(|seq| *seq <= last.seq)
-                    {
-                        wanted.remove(&range.feed());
-                    }
+                    let reached = have.entry(range.feed()).or_default();
+                    *reached = (*reached).max(range.end());
                     if range.opening().kind == FeedKind::Rules {
                         for entry in range.entries() {
                             heads.push(entry.chain);

@@ -277,7 +277,8 @@ pub fn packed_ranges() -> Vec<Finding> {
     let runtime = runtime();
     for to in [address(&a), address(&b)] {
         for n in 0..100 {
-            runtime.spawn(send_ranges(bare(), n, to, Arc::clone(&frame)));
+            let frame = Arc::clone(&frame);
+            runtime.spawn(async move { send_ranges(bare(), n, to, frame).await });
         }
     }
     std::thread::park_timeout(Duration::from_secs(3));

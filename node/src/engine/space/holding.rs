@@ -19,11 +19,13 @@ impl Work<'_> {
     /// is left over stays on the work list.
     pub(in crate::engine) fn drain_held(&mut self, space: &mut Space, taken: &mut Taken) -> Result<(), StoreError> {
         while let Some(id) = space.held.next() {
+            if self.budget.is_spent() {
+                space.held.wake(id);
+                break;
+            }
+            self.budget.begin();
+            self.budget.feed();
             while let Some(mut candidate) = self.next_held(space, id)? {
-                if self.budget.is_spent() {
-                    space.held.wake(id);
-                    return Ok(());
-                }
                 let seq = candidate.seq;
                 match self.settle(space, &mut candidate, taken)? {
                     Some(wait) => {
@@ -32,8 +34,14 @@ impl Work<'_> {
                     }
                     None => self.drop_held(space, id, seq)?,
                 }
+                if self.budget.is_spent() {
+                    space.held.wake(id);
+                    break;
+                }
+                self.budget.begin();
             }
         }
+        self.undrained |= !space.held.is_idle();
         Ok(())
     }
 
@@ -79,6 +87,7 @@ impl Work<'_> {
         wait: Wait,
     ) -> Result<(), StoreError> {
         let Candidate { feed: id, seq, chain, bytes, seal, .. } = candidate;
+        self.budget.held(bytes.len());
         let Some(feed) = space.feeds.get(&id) else { return Ok(()) };
         let is_first = space.held.of(id).is_none_or(|(first, _)| seq < first);
         space.held.insert(id, seq, bytes.len(), opening_bytes(feed));

@@ -52,7 +52,12 @@ impl Work<'_> {
         }
         let end = range.end();
         let seal = range.seal();
+        let mut is_first = true;
         while !range.entries().is_empty() && !self.budget.is_spent() {
+            self.budget.begin();
+            if std::mem::take(&mut is_first) {
+                self.budget.feed();
+            }
             let Some(VerifiedEntry { seq, chain, bytes, content, changes }) = range.pop_front() else { break };
             let seal = (seq == end).then_some(seal);
             if seq <= space.frontier.seq(id) || space.held.contains(id, seq) {
@@ -116,7 +121,6 @@ impl Work<'_> {
     ) -> Result<Option<Wait>, StoreError> {
         let read = std::mem::take(&mut candidate.changes);
         let candidate = &*candidate;
-        self.budget.begin();
         let looked = (self.rows.bytes(), self.entries.reads());
         let Content::Known(entry) = &candidate.content else { return Ok(Some(Wait::Later)) };
         let judged = self.judge(space, candidate.feed, entry, read)?.settled();

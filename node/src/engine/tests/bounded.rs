@@ -63,6 +63,30 @@ impl Bed {
     }
 }
 
+/// Under attack: what was left over in the half of a step that entries of others have was forgotten, for ever.
+#[test]
+fn what_is_freed_in_the_first_half_of_a_step_is_settled_all_the_same() {
+    for filler in [1_500, 1_700, 1_900] {
+        let mut bed = Bed::new();
+        let conn = bed.connected();
+        let pens = chained(&bed, 400);
+        bed.take(pens[1..].iter().map(Pen::range));
+        let mut pen = bed.pen(7);
+        for n in 0..filler {
+            pen.entries.push(bed.entry(&pen, &format!("f{n}"), &pen.change(&EntityState::new(), &put("{}"))));
+        }
+        let ranges = vec![pen.part(0, filler / 2), pen.part(filler / 2, filler - filler / 2), pens[0].range()];
+        let mut out = bed.given(vec![Input::Ranges { conn, space: bed.space, number: 1, ranges }]);
+        for _ in 0..20 {
+            if out.left == Left::Nothing {
+                break;
+            }
+            out = bed.given(vec![Input::Timer]);
+        }
+        assert_eq!((out.left, bed.engine.held(bed.space).unwrap().0), (Left::Nothing, 0), "{filler}");
+    }
+}
+
 /// Review: 100 sites that come back at a time had 100 MiB read in one step.
 #[test]
 fn a_step_reads_so_much_for_all_sessions_and_the_next_goes_on_where_it_stopped() {

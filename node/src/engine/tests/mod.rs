@@ -176,6 +176,7 @@ impl Bed {
             counters,
             unsealed,
             budget,
+            undrained: false,
         };
         let done = what(&mut work, spaces.get_mut(&self.space).unwrap());
         let Work { mut batch, rows, poison, .. } = work;
