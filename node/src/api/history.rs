@@ -149,7 +149,7 @@ pub(super) async fn history(
     let (reader, names, space_no) = (app.reader.clone(), (collection.to_owned(), id.to_owned()), space.space_no);
     // A page may take milliseconds, and some hundred of them where others made it long.
     let page = app.turns.run(Lane::Values, move || {
-        let key = EntityKey { space_no: space_no, collection: &names.0, id: &names.1 };
+        let key = EntityKey { space_no, collection: &names.0, id: &names.1 };
         history::page(&reader.reading()?, key, &present, &asked)
     });
     let page = page.await??;

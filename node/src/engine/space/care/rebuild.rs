@@ -250,7 +250,7 @@ impl Care {
             // It was frozen as it is, and looked at again.
             Some(Ok(_)) if suspect.is_some_and(|suspect| suspect.doubt == Doubt::Damaged) => {}
             None | Some(Ok(_)) => {
-                work.batch.put_row(space_no, &name.0, &name.1, EntityState::freeze(stored.as_deref()))?
+                work.batch.put_row(space_no, &name.0, &name.1, EntityState::freeze(stored.as_deref()))?;
             }
             Some(Err(_)) => {}
         }
