@@ -7,8 +7,8 @@ use tombolo_crdt::defect::{self, Defect};
 
 use crate::engine::interface::{Input, StepCost};
 
-/// Work of one step, in nanoseconds of one slow core in a release build: 30 ms, so that with the commit and what is said
-/// afterwards nobody waits for 50 ms. (With 40 ms the longest step under attack took 51 ms.)
+/// Work of one step, in nanoseconds of one slow core in a release build: 30 ms, so that with the commit and what is
+/// said afterwards nobody waits for 50 ms. (With 40 ms the longest step under attack took 51 ms.)
 pub const STEP_WORK_MAX: u64 = 30_000_000;
 /// An input, taken in: some 5 µs.
 const INPUT: u64 = 5_000;

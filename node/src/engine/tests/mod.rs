@@ -34,7 +34,7 @@ use super::space::Space;
 use super::space::rows::Rows;
 use super::space::settle::Taken;
 use super::{
-    Command, Engine, EngineConfig, EntityWrite, Expect, HeldStatus, Input, Now, Output, Reply, ReplyTo, Work,
+    Command, Engine, EngineConfig, EntityWrite, Expect, HeldStatus, Input, Left, Now, Output, Reply, ReplyTo, Work,
     WriteCommand,
 };
 use crate::chain::Entries;
@@ -206,11 +206,12 @@ impl Bed {
         self.engine.check_invariants();
     }
 
-    /// A step, and those that its looks lead to.
+    /// A step, and those that its looks and what it leaves over lead to.
     fn carry_out(&mut self, input: Input) -> Vec<Output> {
         let (mut done, mut next) = (Vec::new(), Some(input));
         while let Some(input) = next.take() {
             let out = self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![input]);
+            next = (out.left != Left::Nothing).then_some(Input::Timer);
             for out in out.list {
                 match out {
                     Output::Look(look) => next = Some(Input::Looked(Box::new(look.answer(&|| true)))),

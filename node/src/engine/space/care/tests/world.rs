@@ -13,7 +13,7 @@ use tombolo_crdt::{FeedId, NodeId, SpaceId};
 use crate::chain::Look;
 use crate::engine::space::care::{Care, Doubt};
 use crate::engine::{
-    Command, Engine, EngineConfig, EntityWrite, Expect, Input, Now, Output, Refusal, Reply, ReplyTo, SpaceStatus,
+    Command, Engine, EngineConfig, EntityWrite, Expect, Input, Left, Now, Output, Refusal, Reply, ReplyTo, SpaceStatus,
     WriteCommand,
 };
 use crate::store::{Batch, Endless, Store, StoreOptions};
@@ -60,18 +60,23 @@ impl Bed {
         bed
     }
 
+    /// A step, and those that go on with what it left over.
     fn reply(&mut self, input: Input) -> Option<Reply> {
         self.mono += Duration::from_millis(1);
-        let out = self.engine.step(Now { mono: self.mono, wall_millis: WALL }, vec![input]);
-        let mut replies = Vec::new();
-        for out in out.list {
-            match out {
-                Output::Reply(_, reply) => replies.push(reply),
-                Output::Look(look) => self.look = Some(look),
-                _ => {}
+        let (mut replies, mut inputs) = (Vec::new(), vec![input]);
+        loop {
+            let out = self.engine.step(Now { mono: self.mono, wall_millis: WALL }, std::mem::take(&mut inputs));
+            for out in out.list {
+                match out {
+                    Output::Reply(_, reply) => replies.push(reply),
+                    Output::Look(look) => self.look = Some(look),
+                    _ => {}
+                }
+            }
+            if out.left == Left::Nothing {
+                return replies.pop();
             }
         }
-        replies.pop()
     }
 
     /// Steps in which care is due: a look that is being made is answered in the next.
