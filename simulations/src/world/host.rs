@@ -116,8 +116,8 @@ pub(super) struct Host {
     pub(super) clone_of: Option<u32>,
 }
 
-/// Work of a step, in nanoseconds: that of the product, and so little that something is left over nearly always.
-const STEP_WORKS: [u64; 3] = [STEP_WORK_MAX, 200_000, 20_000];
+/// Work of a step, in nanoseconds: that of the product, and so little that something is left over often.
+const STEP_WORKS: [u64; 3] = [STEP_WORK_MAX, 1_000_000, 200_000];
 const _: () = assert!(STEP_WORKS[0] == STEP_WORK_MAX, "some engines have the work of the product");
 
 /// Opens a node's engine on what a disk holds.
