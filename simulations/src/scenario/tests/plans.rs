@@ -109,7 +109,7 @@ fn the_swarm_has_seeds_with_every_kind_and_with_none() {
             }
         }
     }
-    assert_eq!(kinds.len(), 18, "{kinds:?}");
+    assert_eq!(kinds.len(), 19, "{kinds:?}");
     assert!((2..40).contains(&calm), "{calm}");
     assert!((190_000..210_000).contains(&writes), "{writes}");
 }
