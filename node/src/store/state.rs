@@ -33,7 +33,7 @@ pub struct FeedRow {
     pub kept_bytes: u64,
     /// Rules heads, and the position of the entry that stated them, in order.
     pub rules: Vec<(u64, Vec<ChainHash>)>,
-    /// Greatest clock reading in it, raw.
+    /// Greatest clock reading of its applied entries, raw.
     pub hlc: u64,
 }
 

@@ -32,9 +32,7 @@ pub(super) fn feeds((node, engine): Survivor<'_>, store: &Reading, space: SpaceI
 /// Refused entries move no clock: no write of the plan says a later time than its nodes' clocks did.
 pub(super) fn clocks(plan: &Plan, ledger: &Ledger) -> Result<(), Fault> {
     let is_bad = |fault: &plan::PlannedFault| matches!(fault.fault, plan::Fault::GoneBad { .. });
-    // Where clocks are set by hand, what they have said is not known here.
-    let is_set = |fault: &plan::PlannedFault| matches!(fault.fault, plan::Fault::ClockJump { .. });
-    if !plan.faults.iter().any(is_bad) || plan.faults.iter().any(is_set) {
+    if !plan.faults.iter().any(is_bad) {
         return Ok(());
     }
     let latest = latest_millis(plan);

@@ -40,7 +40,10 @@ pub(in crate::engine) fn store(
 
     if let Some(known) = space.feeds.get_mut(&feed) {
         known.open_bytes += bytes.len() as u64;
-        known.row.hlc = known.row.hlc.max(entry.hlc.raw());
+        if verdict == Verdict::Applied {
+            // Feeds of this node's key tell its clock at the next start, whoever else has the key.
+            known.row.hlc = known.row.hlc.max(entry.hlc.raw());
+        }
         if rules && verdict == Verdict::Applied {
             known.applied = seq;
         }

@@ -1,6 +1,7 @@
 //! One judge: own entries, entries of others and the verification of a store get their verdict from the same function.
 
 use tombolo_crdt::defect;
+use tombolo_crdt::entry::Content;
 use tombolo_crdt::rules::{Admit, Grant, Record, Role};
 use tombolo_crdt::verdict::Verdict;
 
@@ -123,4 +124,33 @@ fn verification_judges_again_and_tells_a_verdict_that_is_not_the_entrys() {
     set(&mut bed, named.feed(), 1, Verdict::Structure);
     let told = check(&bed).findings;
     assert!(told.iter().any(|f| f.detail == "its verdict is structure and should be applied"), "{told:?}");
+}
+
+/// A refused entry of a feed of this node's key, from who has the key too, said that it was the year 9999: after the next
+/// start this node's writes said so, for ever.
+#[test]
+fn a_refused_entry_moves_no_clock_at_a_start_either() {
+    let mut bed = Bed::new();
+    bed.write("e", [0]);
+    let mut pen = bed.pen(7);
+    let change = pen.change(&EntityState::new(), &put("{}"));
+    for (n, hlc) in [Hlc::from_millis(WALL + 1), Hlc::from_raw(u64::MAX)].into_iter().enumerate() {
+        // The second change is no change.
+        let mut entry = Entry { hlc, ..bed.entry(&pen, &format!("f{n}"), &change) };
+        if let (1, Body::Data(changes)) = (n, &mut entry.body) {
+            changes[0].change = vec![0; 64];
+        }
+        pen.entries.push(entry);
+    }
+    bed.take([pen.range()]);
+    assert_eq!(bed.engine.memory.spaces[&bed.space].row.refused, 1);
+    // Rows of feeds are written with a step.
+    bed.carry_out(Input::Timer);
+    bed.engine.load().unwrap();
+    bed.write("e", [1]);
+    let (own, reading) = (bed.own_feed(), bed.engine.reader().reading().unwrap());
+    let row = reading.entry(own, 1).unwrap().unwrap();
+    let Ok(Content::Known(entry)) = Content::decode(&row.bytes, FeedKind::Data, 1) else { panic!("it decodes") };
+    assert!(entry.hlc > Hlc::from_millis(WALL + 1), "what was applied moves it: {:?}", entry.hlc);
+    assert!(entry.hlc < Hlc::from_millis(WALL + 1_000), "{:?}", entry.hlc);
 }
