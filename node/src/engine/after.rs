@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use tombolo_crdt::{FeedId, SpaceId};
 
 use crate::engine::interface::{ConnId, Input, Output, Reply, ReplyTo, StepCost};
+use crate::engine::memory::Rest;
 use crate::engine::peers::acks::Acks;
 use crate::engine::peers::agenda::SessionId;
 use crate::engine::peers::conn::Conn;
@@ -36,7 +37,7 @@ pub(super) struct After {
     /// Commands and connections that the step took in, and whether entries were among what it took in.
     pub(super) begun: Begun,
     /// What is left of the command that the step was at when its work was spent.
-    pub(super) unfinished: Option<Input>,
+    pub(super) unfinished: Option<Rest>,
     pub(super) cost: StepCost,
 }
 

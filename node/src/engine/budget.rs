@@ -1,4 +1,5 @@
-//! Work of a step, counted and not measured, so that every run ends a step at the same place.
+//! Work of a step, counted and not measured, so that every run ends a step at the same place. The prices are estimates for
+//! one slow core; what holds them to the truth is the longest step that the attack driver measures.
 //!
 //! Inputs, what was held, and entries of others are worked on within it. What is left over is the next step's. Where
 //! both commands and entries of others wait, each has half. A step may do one input or entry more than its work.
@@ -33,8 +34,19 @@ const RULES_ENTRY: u64 = 100;
 /// A slice of care, some three milliseconds: at most 1,024 rows or 1 MiB of them.
 const SLICE: u64 = 3_000_000;
 
-/// What work was, for [`StepCost::what`]. Dashboards know these words.
+/// What work was, for [`StepCost::what`], in the order of [`Kind`]. Dashboards know these words.
 pub const STEP_KINDS: [&str; 6] = ["inputs", "entries", "operations", "rows", "history", "care"];
+
+/// What work is.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Inputs,
+    Entries,
+    Operations,
+    Rows,
+    History,
+    Care,
+}
 
 /// What a step has done so far.
 #[derive(Debug)]
@@ -49,15 +61,15 @@ pub(super) struct Budget {
     /// Work done when the piece began that is being done, and the largest piece so far.
     begun: u64,
     largest: u64,
-    /// Entries that were judged.
-    pub(super) judged: u64,
+    /// What the step has read so far: bytes of rows, and entries of the history.
+    read: (u64, u64),
 }
 
 impl Budget {
     /// Of a step that may do so much.
     pub(super) fn new(max: u64) -> Self {
         assert!(max > 0, "every step gets something done");
-        Self { max, halved: false, whole: false, done: [0; STEP_KINDS.len()], begun: 0, largest: 0, judged: 0 }
+        Self { max, halved: false, whole: false, done: [0; STEP_KINDS.len()], begun: 0, largest: 0, read: (0, 0) }
     }
 
     /// A piece of work begins that is done whole: an input, an entry, a slice.
@@ -70,47 +82,48 @@ impl Budget {
     /// An input is taken in.
     pub(super) fn input(&mut self, input: &Input) {
         self.begin();
-        self.take(0, INPUT + input.names() as u64 * NAMED);
+        self.take(Kind::Inputs, INPUT + input.names() as u64 * NAMED);
     }
 
     /// An entry was judged, with so many bytes and operations that were read.
     pub(super) fn entry(&mut self, bytes: usize, operations: usize) {
-        self.judged += 1;
-        self.take(1, ENTRY + bytes as u64 * BYTE);
-        self.take(2, operations as u64 * OPERATION);
+        self.take(Kind::Entries, ENTRY + bytes as u64 * BYTE);
+        self.take(Kind::Operations, operations as u64 * OPERATION);
     }
 
     /// A feed is taken up.
-    pub(in crate::engine) fn feed(&mut self) {
-        self.take(1, FEED);
+    pub(super) fn feed(&mut self) {
+        self.take(Kind::Entries, FEED);
     }
 
     /// An entry is kept until what it waits for has come.
-    pub(in crate::engine) fn held(&mut self, bytes: usize) {
-        self.take(1, ENTRY + bytes as u64 * BYTE);
+    pub(super) fn held(&mut self, bytes: usize) {
+        self.take(Kind::Entries, ENTRY + bytes as u64 * BYTE);
     }
 
     /// A page of rules entries that are offered was judged.
     pub(super) fn offered(&mut self, entries: usize, bytes: usize, rules: usize) {
-        self.take(1, entries as u64 * ENTRY + bytes as u64 * BYTE);
-        self.take(4, entries as u64 * rules as u64 * RULES_ENTRY);
+        self.take(Kind::Entries, entries as u64 * ENTRY + bytes as u64 * BYTE);
+        self.take(Kind::History, entries as u64 * rules as u64 * RULES_ENTRY);
     }
 
     /// So many dependencies were looked up, and rules entries gone over.
     pub(super) fn named(&mut self, dependencies: usize, rules: usize) {
-        self.take(4, dependencies as u64 * DEPENDENCY + rules as u64 * RULES_ENTRY);
+        self.take(Kind::History, dependencies as u64 * DEPENDENCY + rules as u64 * RULES_ENTRY);
     }
 
-    /// So many bytes of rows, and entries of the history, were read.
-    pub(super) fn looked(&mut self, row_bytes: u64, reads: u64) {
-        self.take(3, row_bytes * ROW_BYTE);
-        self.take(4, reads * READ);
+    /// So many bytes of rows, and entries of the history, have been read since the step began. What is new of them counts.
+    pub(super) fn has_read(&mut self, row_bytes: u64, entries: u64) {
+        let (rows_before, entries_before) = std::mem::replace(&mut self.read, (row_bytes, entries));
+        assert!(rows_before <= row_bytes && entries_before <= entries, "what was read stays read");
+        self.take(Kind::Rows, (row_bytes - rows_before) * ROW_BYTE);
+        self.take(Kind::History, (entries - entries_before) * READ);
     }
 
     /// A slice of care was done.
     pub(super) fn slice(&mut self) {
         self.begin();
-        self.take(5, SLICE);
+        self.take(Kind::Care, SLICE);
     }
 
     /// From here on all is one piece that is done whole, or is so no more.
@@ -119,8 +132,8 @@ impl Budget {
         self.whole = whole;
     }
 
-    fn take(&mut self, kind: usize, work: u64) {
-        if let Some(done) = self.done.get_mut(kind) {
+    fn take(&mut self, kind: Kind, work: u64) {
+        if let Some(done) = self.done.get_mut(kind as usize) {
             *done = done.saturating_add(work);
         }
         self.largest = self.largest.max(self.work() - self.begun);
@@ -162,13 +175,13 @@ mod tests {
         budget.entry(100, 10);
         let entry = ENTRY + 100 * BYTE + 10 * OPERATION;
         assert_eq!(budget.cost(), StepCost { work: INPUT + entry, largest: entry, what: "entries" });
-        budget.looked(100, 2_000);
+        budget.has_read(100, 2_000);
         assert_eq!((budget.is_spent(), budget.cost().what), (false, "history"));
         budget.halve(true);
         assert!(budget.is_spent());
         budget.halve(false);
         budget.entry(64, 65_536);
-        assert_eq!((budget.is_spent(), budget.cost().what, budget.judged), (true, "operations", 2));
+        assert_eq!((budget.is_spent(), budget.cost().what), (true, "operations"));
         budget.whole(true);
         budget.entry(1, 1);
         budget.entry(1, 1);

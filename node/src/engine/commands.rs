@@ -5,10 +5,8 @@ use tombolo_crdt::{NodeId, SpaceId};
 
 use crate::engine::Work;
 use crate::engine::after::After;
-use crate::engine::interface::{
-    Command, Input, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome, Written,
-};
-use crate::engine::memory::Memory;
+use crate::engine::interface::{Command, JoinState, Refusal, Reply, ReplyTo, WriteCommand, WriteOutcome};
+use crate::engine::memory::{Memory, Rest};
 use crate::engine::space::local::Fault;
 use crate::engine::space::membership;
 use crate::engine::space::planning::Planned;
@@ -34,8 +32,9 @@ impl Memory {
         }
         after.retarget |= command.changes_targets();
         Ok(Some(match command {
-            Command::Write(command) if !command.atomic => return self.each(work, command, Vec::new(), after, to),
-            Command::Rest(command, outcomes) => return self.each(work, command, outcomes, after, to),
+            Command::Write(command) if !command.atomic => {
+                return self.each(work, Rest { to, command, outcomes: Vec::new() }, after);
+            }
             Command::Write(command) => Reply::Written(refused(self.write(work, command, after))?),
             Command::Offer(command, bytes) => self.offer(work, command, bytes, after)?,
             Command::Planned(planned) => self.planned(work, *planned, after)?,
@@ -106,15 +105,17 @@ impl Memory {
         Ok(outcome)
     }
 
-    /// Carries out writes one by one. None: a step had no work left for all, and goes on with the rest.
-    fn each(
+    /// Carries out writes one by one. None: the step has no work left for all, and the next goes on with the rest.
+    pub(super) fn each(
         &mut self,
         work: &mut Work<'_>,
-        mut command: WriteCommand,
-        mut outcomes: Vec<Result<Written, Refusal>>,
+        rest: Rest,
         after: &mut After,
-        to: ReplyTo,
     ) -> Result<Option<Reply>, StoreError> {
+        let Rest { to, mut command, mut outcomes } = rest;
+        if let Some(full) = work.full {
+            return Ok(Some(Reply::Written(Err(Refusal::Full(full.to_owned())))));
+        }
         let id = command.space;
         let Some(space) = self.spaces.get_mut(&id) else {
             return Ok(Some(Reply::Written(Err(Refusal::UnknownSpace(id)))));
@@ -131,7 +132,7 @@ impl Memory {
         if command.writes.is_empty() {
             return Ok(Some(Reply::Written(Ok(WriteOutcome { writes: outcomes, replayed: false }))));
         }
-        after.unfinished = Some(Input::Command(to, Command::Rest(command, outcomes)));
+        after.unfinished = Some(Rest { to, command, outcomes });
         Ok(None)
     }
 
@@ -257,9 +258,7 @@ fn refused<T>(result: Result<T, Fault>) -> Result<Result<T, Refusal>, StoreError
 fn refuse_full(command: &Command, full: &str) -> Option<Reply> {
     let refusal = || Refusal::Full(full.to_owned());
     match command {
-        Command::Write(_) | Command::Rest(..) | Command::Offer(..) | Command::Planned(_) => {
-            Some(Reply::Written(Err(refusal())))
-        }
+        Command::Write(_) | Command::Offer(..) | Command::Planned(_) => Some(Reply::Written(Err(refusal()))),
         Command::CreateSpace { .. } => Some(Reply::Created(Err(refusal()))),
         Command::Invite { .. } | Command::Join(_) | Command::AddPeer(_) | Command::RemovePeer(_) => {
             Some(Reply::Done(Err(refusal())))

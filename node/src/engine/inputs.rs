@@ -29,13 +29,8 @@ impl Memory {
     /// Takes an input in. Entries that it brings are worked off afterwards ([`Memory::work_off`]).
     pub(super) fn input(&mut self, work: &mut Work<'_>, input: Input, after: &mut After) -> Result<(), StoreError> {
         work.budget.input(&input);
-        let is_one_write = input.asks().is_some() && !input.is_batch();
-        let read = (work.rows.bytes(), work.entries.reads());
         self.carry_out(work, input, after)?;
-        if is_one_write {
-            // Entries of others, and the writes of a batch, are charged one by one.
-            work.budget.looked(work.rows.bytes() - read.0, work.entries.reads() - read.1);
-        }
+        work.charge_reads();
         Ok(())
     }
 

@@ -10,7 +10,7 @@ use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{NodeId, SpaceId};
 
 use crate::engine::backlog::Backlog;
-use crate::engine::interface::{ConnId, Input, Target};
+use crate::engine::interface::{ConnId, Input, Refusal, ReplyTo, Target, WriteCommand, Written};
 use crate::engine::peers::agenda::Agenda;
 use crate::engine::peers::conn::Conns;
 use crate::engine::peers::contacts::Contacts;
@@ -99,11 +99,23 @@ impl Own {
     }
 }
 
+/// What is left of a command whose writes are carried out one by one.
+#[derive(Debug)]
+pub(super) struct Rest {
+    pub(super) to: ReplyTo,
+    /// The writes that are left.
+    pub(super) command: WriteCommand,
+    /// What became of the writes before them.
+    pub(super) outcomes: Vec<Result<Written, Refusal>>,
+}
+
 /// What is to be done, and by how much at a time.
 #[derive(Debug)]
 pub(super) struct Queue {
     /// Work of a step.
     pub(super) step_work: u64,
+    /// The batch that the last step could not finish: goes before all inputs.
+    pub(super) rest: Option<Rest>,
     /// Inputs that steps had no work left for.
     pub(super) later: VecDeque<Input>,
     /// Held entries are on a work list.

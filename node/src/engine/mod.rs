@@ -126,7 +126,7 @@ impl Engine {
             store,
             memory: Memory::new(own.node),
             own,
-            queue: Queue { step_work, later: VecDeque::new(), drain_due: false, theirs_first: true },
+            queue: Queue { step_work, rest: None, later: VecDeque::new(), drain_due: false, theirs_first: true },
             health: Health::default(),
             aims: Aims { due: true, ..Aims::default() },
             hlc_last: Hlc::default(),
@@ -229,7 +229,7 @@ impl Engine {
         self.memory.spaces.get(&space).map(of).unwrap_or_default()
     }
 
-    /// Work that a step may do, one piece more included or not: [`EngineConfig::step_work`].
+    /// Work after which a step begins nothing more: [`EngineConfig::step_work`].
     #[must_use]
     pub fn step_work(&self) -> u64 {
         self.queue.step_work

@@ -111,8 +111,11 @@ impl Engine {
     }
 
     /// What there was no work left for.
-    fn left(&self) -> Left {
-        if !self.queue.later.is_empty() {
+    pub(super) fn left(&self) -> Left {
+        if self.health.unloaded {
+            // Nothing is done before the memory is that of the disk; that is tried again after a while.
+            Left::Nothing
+        } else if self.queue.rest.is_some() || !self.queue.later.is_empty() {
             Left::Inputs
         } else if self.queue.drain_due || !self.memory.backlog.is_empty() {
             Left::Ranges
@@ -181,6 +184,7 @@ impl Engine {
         };
         // What the step has not come to fails with it: nothing is done on a memory that is not the disk's.
         self.queue.later.drain(..).for_each(|input| after.begun.add(&input));
+        after.begun.commands.extend(self.queue.rest.take().map(|rest| rest.to));
         let Begun { commands, connections, .. } = std::mem::take(after).begun;
         after.replies = commands.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
         self.memory.agenda = Agenda::default();
@@ -210,9 +214,12 @@ impl Engine {
         Ok(())
     }
 
-    fn wake(&self, now: Now) -> Option<(Duration, &'static str)> {
-        let waits = self.health.full.is_some() || self.health.unloaded;
-        let full = waits.then(|| (now.mono + FULL_RETRY, "full"));
+    pub(super) fn wake(&self, now: Now) -> Option<(Duration, &'static str)> {
+        if self.health.unloaded {
+            // Nothing else can be done before; what is due stays due.
+            return Some((now.mono + FULL_RETRY, "reload"));
+        }
+        let full = self.health.full.is_some().then(|| (now.mono + FULL_RETRY, "full"));
         let memory = self.memory_since.map(|since| (since + MEMORY_FLUSH, "memory"));
         let news = self.memory.spaces.first_news().map(|at| (at + have_wait(self.memory.conns.len()), "news"));
         let care = self.memory.spaces.first_care().map(|at| (at.max(now.mono), "care"));
@@ -243,19 +250,25 @@ impl Memory {
             self.tend(work, id, after)?;
         }
         queue.theirs_first = !queue.theirs_first;
+        let theirs_first = queue.theirs_first;
         work.budget.halve(true);
-        if queue.theirs_first {
-            self.theirs(work, queue, after)?;
-        } else {
-            self.inputs(work, queue, after)?;
-        }
+        self.turn(work, queue, theirs_first, after)?;
         work.budget.halve(false);
-        for _ in 0..2 {
-            self.inputs(work, queue, after)?;
-            self.theirs(work, queue, after)?;
-        }
+        self.turn(work, queue, !theirs_first, after)?;
+        self.turn(work, queue, theirs_first, after)?;
         queue.drain_due |= std::mem::take(&mut work.undrained);
         Ok(())
+    }
+
+    /// The turn of entries of others, or of inputs.
+    fn turn(
+        &mut self,
+        work: &mut Work<'_>,
+        queue: &mut Queue,
+        theirs: bool,
+        after: &mut After,
+    ) -> Result<(), StoreError> {
+        if theirs { self.theirs(work, queue, after) } else { self.inputs(work, queue, after) }
     }
 
     /// What was held and is free now, and the entries of others that wait for their turn.
@@ -270,17 +283,23 @@ impl Memory {
         self.work_off(work, after)
     }
 
-    /// Takes inputs in, one after the other, as long as there is work left.
+    /// Takes inputs in, one after the other, as long as there is work left: what was begun before first.
     fn inputs(&mut self, work: &mut Work<'_>, queue: &mut Queue, after: &mut After) -> Result<(), StoreError> {
-        while !work.budget.is_spent()
-            && let Some(input) = queue.later.pop_front()
-        {
-            after.begun.add(&input);
-            self.input(work, input, after)?;
-            if let Some(rest) = after.unfinished.take() {
-                assert!(work.budget.is_spent(), "nothing is left over while there is work left");
-                queue.later.push_front(rest);
+        while !work.budget.is_spent() {
+            if let Some(rest) = queue.rest.take() {
+                let to = rest.to;
+                after.begun.commands.push(to);
+                work.budget.begin();
+                let reply = self.each(work, rest, after)?;
+                after.replies.extend(reply.map(|reply| (to, reply)));
+            } else if let Some(input) = queue.later.pop_front() {
+                after.begun.add(&input);
+                self.input(work, input, after)?;
+            } else {
+                break;
             }
+            queue.rest = after.unfinished.take();
+            assert!(queue.rest.is_none() || work.budget.is_spent(), "nothing is left over while there is work left");
         }
         Ok(())
     }

@@ -34,3 +34,10 @@ pub(super) struct Work<'a> {
     /// Held entries that could be settled were left over because there was no work left for them just then.
     pub(super) undrained: bool,
 }
+
+impl Work<'_> {
+    /// Charges what has been read since this was called last.
+    pub(super) fn charge_reads(&mut self) {
+        self.budget.has_read(self.rows.bytes(), self.entries.reads());
+    }
+}

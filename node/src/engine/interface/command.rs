@@ -7,7 +7,6 @@ use tombolo_crdt::feed::Signature;
 use tombolo_crdt::rules::Role;
 use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 
-use super::{Refusal, Written};
 use crate::engine::space::planning::Planned;
 
 /// Something a local client wants.
@@ -15,9 +14,6 @@ use crate::engine::space::planning::Planned;
 pub enum Command {
     /// Writes to entities of one space.
     Write(WriteCommand),
-    /// What is left of a [`Command::Write`] that is not atomic, with what became of the writes before: made by a step
-    /// that had no work left.
-    Rest(WriteCommand, Vec<Result<Written, Refusal>>),
     /// A write whose body has so many bytes, which may be answered by [`Reply::Plan`].
     Offer(WriteCommand, usize),
     /// A write that was planned as [`Reply::Plan`] asked; it may be answered by [`Reply::Moved`].
@@ -66,7 +62,6 @@ impl Command {
         !matches!(
             self,
             Self::Write(_)
-                | Self::Rest(..)
                 | Self::JoinState(_)
                 | Self::Addresses(_)
                 | Self::Status

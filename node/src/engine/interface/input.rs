@@ -71,15 +71,6 @@ impl Input {
         }
     }
 
-    /// Whether it is a command of writes that are carried out one by one.
-    pub(in crate::engine) fn is_batch(&self) -> bool {
-        match self {
-            Self::Command(_, Command::Write(command)) => !command.atomic,
-            Self::Command(_, Command::Rest(..)) => true,
-            _ => false,
-        }
-    }
-
     /// Whether it brings entries.
     #[must_use]
     pub fn carries(&self) -> bool {

@@ -118,9 +118,8 @@ impl Work<'_> {
                 break;
             }
             self.budget.begin();
-            let read = (self.rows.bytes(), self.entries.reads());
             let written = self.transaction(space, std::slice::from_ref(write), command.trace, None);
-            self.budget.looked(self.rows.bytes() - read.0, self.entries.reads() - read.1);
+            self.charge_reads();
             match written {
                 Ok(mut written) => outcomes.extend(written.pop().map(Ok)),
                 Err(Fault::Refused(refusal)) => outcomes.push(Err(refusal)),

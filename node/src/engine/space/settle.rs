@@ -121,7 +121,6 @@ impl Work<'_> {
     ) -> Result<Option<Wait>, StoreError> {
         let read = std::mem::take(&mut candidate.changes);
         let candidate = &*candidate;
-        let looked = (self.rows.bytes(), self.entries.reads());
         let Content::Known(entry) = &candidate.content else { return Ok(Some(Wait::Later)) };
         let judged = self.judge(space, candidate.feed, entry, read)?.settled();
         let operations = match &judged {
@@ -134,7 +133,7 @@ impl Work<'_> {
         self.budget.entry(candidate.bytes.len(), operations);
         let states = entry.rules.is_some() || matches!(entry.body, Body::Rules(_));
         self.budget.named(entry.deps.len(), if states { space.rules.len() } else { 0 });
-        self.budget.looked(self.rows.bytes() - looked.0, self.entries.reads() - looked.1);
+        self.charge_reads();
         let (verdict, ready) = match judged {
             Ok(settled) => settled,
             Err(wait) => return Ok(Some(wait)),
