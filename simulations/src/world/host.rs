@@ -57,6 +57,9 @@ pub(super) struct Item {
 pub(super) struct Process {
     pub(super) engine: Engine,
     pub(super) inbox: VecDeque<Item>,
+    /// Ranges that wait until the engine has worked off what it has.
+    aside: VecDeque<Item>,
+    /// Bytes of both.
     pub(super) inbox_bytes: usize,
     /// A step whose outputs have not left.
     pub(super) done: Option<Outputs>,
@@ -116,8 +119,8 @@ pub(super) struct Host {
     pub(super) clone_of: Option<u32>,
 }
 
-/// Work of a step, in nanoseconds: that of the product, and so little that something is left over often.
-const STEP_WORKS: [u64; 3] = [STEP_WORK_MAX, 1_000_000, 200_000];
+/// Work of a step, in nanoseconds: that of the product, and so little that something is left over nearly always.
+const STEP_WORKS: [u64; 3] = [STEP_WORK_MAX, 200_000, 20_000];
 const _: () = assert!(STEP_WORKS[0] == STEP_WORK_MAX, "some engines have the work of the product");
 
 /// Opens a node's engine on what a disk holds.
@@ -176,6 +179,7 @@ impl Process {
         Self {
             engine,
             inbox: VecDeque::new(),
+            aside: VecDeque::new(),
             inbox_bytes: 0,
             done: None,
             left: Left::Nothing,
@@ -196,7 +200,7 @@ impl Process {
 
     /// Whether another frame may be read.
     pub(super) fn has_room(&self) -> bool {
-        self.inbox_bytes < QUEUE_BYTES && self.inbox.len() < QUEUE_ITEMS
+        self.inbox_bytes < QUEUE_BYTES && self.inbox.len() + self.aside.len() < QUEUE_ITEMS
     }
 
     pub(super) fn take(&mut self, item: Item) {
@@ -204,39 +208,41 @@ impl Process {
         self.inbox.push_back(item);
     }
 
-    /// What one step takes: of what waits, as much as the last one's rest allows.
+    /// What one step takes: of what waits, as much as the last one's rest allows. Ranges that have to wait are set aside, as
+    /// the runtime does.
     pub(super) fn gather(&mut self) -> Vec<Item> {
-        let (mut bytes, mut entries) = (0, 0);
-        let (mut taken, mut rest): (Vec<Item>, VecDeque<Item>) = (Vec::new(), VecDeque::new());
-        while self.left != Left::Inputs
-            && let Some(item) = self.inbox.pop_front()
-        {
-            if self.left == Left::Ranges && item.input.carries() {
-                rest.push_back(item);
-                continue;
+        let (mut bytes, mut entries, mut taken) = (0, 0, Vec::new());
+        while let Some(item) = self.next() {
+            if !taken.is_empty() && (bytes + item.bytes > STEP_BYTES || entries + item.entries > STEP_ENTRIES) {
+                let back = if item.input.carries() { &mut self.aside } else { &mut self.inbox };
+                back.push_front(item);
+                break;
             }
             bytes += item.bytes;
             entries += item.entries;
-            if !taken.is_empty() && (bytes > STEP_BYTES || entries > STEP_ENTRIES) {
-                rest.push_back(item);
-                break;
-            }
             taken.push(item);
         }
-        rest.append(&mut self.inbox);
-        self.inbox = rest;
-        self.inbox_bytes -= taken.iter().map(|item| item.bytes).sum::<usize>();
-        debug_assert_eq!(
-            self.inbox_bytes,
-            self.inbox.iter().map(|item| item.bytes).sum::<usize>(),
-            "what waits is counted"
-        );
+        self.inbox_bytes -= bytes;
         taken
+    }
+
+    fn next(&mut self) -> Option<Item> {
+        match self.left {
+            Left::Inputs => None,
+            Left::Nothing => self.aside.pop_front().or_else(|| self.inbox.pop_front()),
+            Left::Ranges => loop {
+                let item = self.inbox.pop_front()?;
+                if !item.input.carries() {
+                    return Some(item);
+                }
+                self.aside.push_back(item);
+            },
+        }
     }
 
     /// Whether there is something that a step would take.
     pub(super) fn has_work(&self) -> bool {
-        self.left != Left::Nothing || !self.inbox.is_empty()
+        self.left != Left::Nothing || !self.inbox.is_empty() || !self.aside.is_empty()
     }
 
     /// Targets that lead to a node.
