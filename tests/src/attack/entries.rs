@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tombolo_crdt::ChainHash;
 use tombolo_crdt::entry::Dep;
 use tombolo_crdt::feed::Range;
+use tombolo_crdt::{ChainHash, ChangeHash};
+use tombolo_sim::pen::forged_change;
 
 use super::Finding;
-use super::member::{Member, forged_change};
-use super::meter::{Seen, Witness, longest_step_ms, resident_mib};
+use super::member::Member;
+use super::meter::{Seen, Witness, longest_step_ms, resident_mib, steps_ms};
 use crate::{Node, eventually};
 
 /// A node with a space, and a member gone bad.
@@ -19,6 +20,11 @@ fn victim(role: &str) -> (Node, String, Member) {
     node.api.put(&format!("/v1/spaces/{space}/x/first"), &json!({ "n": 1 })).expect(201);
     let member = Member::of(&node, &space, role);
     (node, space, member)
+}
+
+/// How many entries are held.
+fn held(node: &Node, space: &str) -> u64 {
+    node.space(space).map_or(0, |space| space["held_entries"].as_u64().unwrap_or(0))
 }
 
 /// Watches a node while `attack` runs and for `after` beyond.
@@ -47,7 +53,7 @@ fn tiny(member: &Member, count: u64) -> Vec<Range> {
     let feed = pen.opening().feed();
     (1..=count)
         .map(|seq| {
-            let change = forged_change(feed, 65_536, &[]);
+            let change = forged_change(feed, (1, 65_536), &[]);
             pen.append(&member.entry(seq, Vec::new(), vec![(format!("e{seq}"), change)]))
         })
         .collect()
@@ -92,12 +98,11 @@ pub fn held_chain() -> Vec<Finding> {
     let first = root.append(&member.entry(1, Vec::new(), Vec::new()));
     let ranges = chained(&member, 16_000, root.dep());
     member.send(ranges, 500);
-    let held = |node: &Node| node.space(&space).map_or(0, |space| space["held_entries"].as_u64().unwrap_or(0));
-    eventually("they are held", || (held(&node) > 10_000).then_some(()));
+    eventually("they are held", || (held(&node, &space) > 10_000).then_some(()));
     let began = Instant::now();
     let seen = watched(&node, &space, Duration::ZERO, || {
         member.send(vec![first], 1);
-        eventually("nothing is held any more", || (held(&node) == 0).then_some(()));
+        eventually("nothing is held any more", || (held(&node, &space) == 0).then_some(()));
     });
     let mut out = findings(&node, &seen, 50.0, 50.0);
     out.push(Finding::figure("all settled after", format!("{:.1} s", began.elapsed().as_secs_f64())));
@@ -127,16 +132,21 @@ pub fn unknown_dependency() -> Vec<Finding> {
     let path = format!("/v1/spaces/{space}/x/import?id=id");
     node.api.send("POST", &path, &[("content-type", "application/x-ndjson")], Some(rows)).expect(200);
     let step_before = longest_step_ms(&node);
-    let ranges: Vec<Range> = (1..=20)
-        .map(|n| {
-            let mut pen = member.pen(20_000 + n);
-            let change = forged_change(pen.opening().feed(), 1, &[[n as u8; 32]]);
-            pen.append(&member.entry(1, Vec::new(), vec![("old".to_owned(), change)]))
-        })
-        .collect();
+    let mut one = |n: u64| {
+        let mut pen = member.pen(20_000 + n);
+        let missing = ChangeHash::from_bytes([n as u8; 32]);
+        let change = forged_change(pen.opening().feed(), (1, 1), &[missing]);
+        pen.append(&member.entry(1, Vec::new(), vec![("old".to_owned(), change)]))
+    };
+    let (alone, together): (Vec<Range>, Vec<Range>) = ((1..=20).map(&mut one).collect(), (21..=40).map(one).collect());
+    let steps_before = steps_ms(&node);
+    member.send(alone, 1);
+    eventually("they are held", || (held(&node, &space) == 20).then_some(()));
+    let each = (steps_ms(&node) - steps_before) / 20.0;
     let began = Instant::now();
-    let (seen, before) = watched(&node, &space, Duration::from_secs(1), || member.send(ranges, 20));
+    let (seen, before) = watched(&node, &space, Duration::from_secs(1), || member.send(together, 20));
     let mut out = vec![
+        Finding::at_most("time in steps for each of 20 of them", each, 1.0, "ms"),
         Finding::at_most("slowest honest write while 20 of them come", seen.writes.worst(), 40.0, "ms"),
         Finding::figure(
             "honest writes",

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
-use sha2::{Digest as _, Sha256};
 use tokio::runtime::Runtime;
 use tombolo_crdt::entry::{Body, Dep, ENTRY_VERSION, EntityChange, Entry};
 use tombolo_crdt::feed::{FeedKind, Range};
@@ -179,62 +178,4 @@ async fn greet(handle: &ConnectionHandle, events: &mut Events, space: SpaceId) -
     heads.sort_unstable();
     heads.dedup();
     heads
-}
-
-fn uleb(out: &mut Vec<u8>, mut value: u64) {
-    loop {
-        let byte = (value & 0x7f) as u8;
-        value >>= 7;
-        if value == 0 {
-            return out.push(byte);
-        }
-        out.push(byte | 0x80);
-    }
-}
-
-fn sleb(out: &mut Vec<u8>, mut value: i64) {
-    loop {
-        let byte = (value & 0x7f) as u8;
-        value >>= 7;
-        if (value == 0 && byte & 0x40 == 0) || (value == -1 && byte & 0x40 != 0) {
-            return out.push(byte);
-        }
-        out.push(byte | 0x80);
-    }
-}
-
-/// An Automerge change of the first kind that `actor` makes: "put null under k", `count` times, on these dependencies.
-/// Runs make some 64 bytes of any count.
-#[must_use]
-pub fn forged_change(actor: FeedId, count: i64, deps: &[[u8; 32]]) -> Vec<u8> {
-    let run = |entry: &[u8]| {
-        let mut out = Vec::new();
-        sleb(&mut out, if count == 1 { -1 } else { count });
-        out.extend_from_slice(entry);
-        out
-    };
-    let mut insert = Vec::new();
-    uleb(&mut insert, count.unsigned_abs());
-    let columns = [(0x15_u64, run(b"\x01k")), (0x34, insert), (0x42, run(&[1])), (0x56, run(&[0])), (0x70, run(&[0]))];
-    let mut content = Vec::new();
-    uleb(&mut content, deps.len() as u64);
-    content.extend(deps.iter().flatten());
-    uleb(&mut content, actor.as_bytes().len() as u64);
-    content.extend_from_slice(actor.as_bytes());
-    // First of its actor, first operation, no time, no message, no other actors.
-    content.extend_from_slice(&[1, 1, 0, 0, 0]);
-    uleb(&mut content, columns.len() as u64);
-    for (kind, bytes) in &columns {
-        uleb(&mut content, *kind);
-        uleb(&mut content, bytes.len() as u64);
-    }
-    columns.iter().for_each(|(_, bytes)| content.extend_from_slice(bytes));
-    let mut chunk = vec![1];
-    uleb(&mut chunk, content.len() as u64);
-    chunk.extend_from_slice(&content);
-    let hash = Sha256::digest(&chunk);
-    let mut out = vec![0x85, 0x6f, 0x4a, 0x83];
-    out.extend_from_slice(hash.split_at(4).0);
-    out.extend_from_slice(&chunk);
-    out
 }

@@ -28,10 +28,23 @@ pub fn resident_mib(pid: u32) -> f64 {
 /// If the node does not tell: a figure that is missing must not look like one that is kept.
 #[must_use]
 pub fn longest_step_ms(node: &Node) -> f64 {
+    metric_ms(node, "tombolo_step_longest_seconds")
+}
+
+/// The time of all steps of the node's engine since its start, with their commits, in milliseconds.
+///
+/// # Panics
+/// As [`longest_step_ms`].
+#[must_use]
+pub fn steps_ms(node: &Node) -> f64 {
+    metric_ms(node, "tombolo_step_seconds_sum")
+}
+
+fn metric_ms(node: &Node, name: &str) -> f64 {
     let metrics = node.api.get("/metrics").body;
-    let line = metrics.lines().find_map(|line| line.strip_prefix("tombolo_step_longest_seconds "));
-    let line = line.expect("the metrics have tombolo_step_longest_seconds");
-    line.trim().parse::<f64>().expect("a number of seconds") * 1_000.0
+    let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = value.unwrap_or_else(|| panic!("the metrics have {name}"));
+    value.trim().parse::<f64>().expect("a number of seconds") * 1_000.0
 }
 
 /// How long requests took, in milliseconds.
