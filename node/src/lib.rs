@@ -19,6 +19,7 @@ pub mod engine;
 pub mod handle;
 pub mod history;
 mod moment;
+pub mod outgoing;
 pub mod process;
 pub mod runtime;
 pub mod store;

@@ -150,6 +150,7 @@ impl Mesh {
                     self.send(at, node, conn, &frame);
                 }
                 Output::Close(conn, ..) => self.cut(conn),
+                Output::Load(load) => self.input(node, Input::Loaded(Box::new(load.answer()))),
                 Output::Look(look) => self.input(node, Input::Looked(Box::new(look.answer(&|| true)))),
                 Output::Journal(..) | Output::Acknowledged(_) | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}

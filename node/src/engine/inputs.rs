@@ -87,6 +87,7 @@ impl Memory {
                 }
             }
             Input::Looked(looked) => self.looked(work, *looked, after)?,
+            Input::Loaded(loaded) => after.touched.extend(self.loads.loaded(*loaded, &mut self.conns)),
             Input::Timer => {}
         }
         Ok(())

@@ -14,6 +14,7 @@ use crate::engine::interface::{ConnId, Input, Refusal, ReplyTo, Target, WriteCom
 use crate::engine::peers::agenda::Agenda;
 use crate::engine::peers::conn::Conns;
 use crate::engine::peers::contacts::Contacts;
+use crate::engine::peers::transfer::Loads;
 use crate::engine::poison::Poison;
 use crate::engine::space::Author;
 use crate::engine::space::membership::PendingJoin;
@@ -30,6 +31,8 @@ pub(super) struct Memory {
     /// Connections that are no member's yet.
     pub(super) strangers: BTreeSet<ConnId>,
     pub(super) agenda: Agenda,
+    /// What is read to be sent.
+    pub(super) loads: Loads,
     /// Entries of others that wait for their turn.
     pub(super) backlog: Backlog,
     pub(super) joins: BTreeMap<SpaceId, PendingJoin>,
@@ -50,6 +53,7 @@ impl Memory {
             conns: Conns::default(),
             strangers: BTreeSet::new(),
             agenda: Agenda::default(),
+            loads: Loads::default(),
             backlog: Backlog::default(),
             joins: BTreeMap::new(),
             contacts: Contacts::default(),

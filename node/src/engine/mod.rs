@@ -101,8 +101,6 @@ pub struct Engine {
     pasts: Pasts,
     looks: space::looks::Looks,
     counters: Counters,
-    /// Whose turn it is to be read for: the first session for which the last step could not read all.
-    turn: Option<peers::agenda::SessionId>,
     /// Since when the store has an older version of what is remembered of peers.
     memory_since: Option<Duration>,
     /// How long a session with a peer may stall before it is begun anew.
@@ -134,7 +132,6 @@ impl Engine {
             pasts: Pasts::default(),
             looks: space::looks::Looks::default(),
             counters: Counters::default(),
-            turn: None,
             memory_since: None,
             patience: BTreeMap::new(),
             checked: Cell::new(0),

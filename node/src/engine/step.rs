@@ -188,6 +188,7 @@ impl Engine {
         let Begun { commands, connections, .. } = std::mem::take(after).begun;
         after.replies = commands.into_iter().map(|to| (to, Reply::Failed(refusal.clone()))).collect();
         self.memory.agenda = Agenda::default();
+        self.memory.loads.forget();
         self.memory.strangers.clear();
         // What was not acknowledged comes again.
         self.memory.backlog = Backlog::default();

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::Instant;
 use tombolo_transport::Endpoint;
 
@@ -17,6 +17,7 @@ use crate::acks::AckBoard;
 use crate::chain::Looked;
 use crate::engine::{Engine, Input, Left, Now, Output, Outputs, Reply, ReplyTo, Target};
 use crate::handle::{Item, Journals, Places, What};
+use crate::outgoing::{Load, Loaded};
 
 /// Bytes of input one step takes, about what fills both queues: the batch is held in memory until its commit.
 pub const STEP_BYTES: usize = 2 << 20;
@@ -108,6 +109,8 @@ pub(super) struct Driver<S> {
     local_first: bool,
     /// The look under way: its number, and the task that makes it.
     looking: Option<(u64, JoinHandle<Looked>)>,
+    /// What is read to be sent.
+    loading: JoinSet<Loaded>,
     /// What the engine has left over, and the places of its inputs.
     left: Left,
     places: Vec<Places>,
@@ -135,6 +138,7 @@ impl<S: Stepper> Driver<S> {
             next: vec![Input::Timer],
             local_first: true,
             looking: None,
+            loading: JoinSet::new(),
             left: Left::Nothing,
             places: Vec::new(),
         }
@@ -175,6 +179,10 @@ impl<S: Stepper> Driver<S> {
             biased;
             looked = looked(&mut self.looking) => {
                 self.next.push(Input::Looked(Box::new(looked)));
+                Woken::Inputs
+            }
+            Some(Ok(loaded)) = self.loading.join_next() => {
+                self.next.push(Input::Loaded(Box::new(loaded)));
                 Woken::Inputs
             }
             ready = self.local.ready() => if ready { Woken::Inputs } else { Woken::Stop },
@@ -261,6 +269,7 @@ impl<S: Stepper> Driver<S> {
                     let task = tokio::task::spawn_blocking(move || look.answer(&|| !*stop.borrow()));
                     self.looking = Some((number, task));
                 }
+                Output::Load(load) => drop(self.loading.spawn(loaded(*load))),
             }
         }
         self.left = outputs.left;
@@ -273,6 +282,13 @@ impl<S: Stepper> Driver<S> {
             self.clock.instant(at)
         });
     }
+}
+
+/// The answer to a load, read on a thread that may wait for the disk.
+async fn loaded(load: Load) -> Loaded {
+    let number = load.number;
+    let task = tokio::task::spawn_blocking(move || load.answer());
+    task.await.unwrap_or_else(|error| Loaded::failed(number, &error.to_string()))
 }
 
 /// The answer of the look under way; never, if there is none.

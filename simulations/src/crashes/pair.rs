@@ -326,7 +326,7 @@ impl Pair {
             self.marks.push(mark(&node.engine));
         }
         let left = outputs.left;
-        let (mut closed, mut looked) = (false, None);
+        let (mut closed, mut answers) = (false, Vec::new());
         for output in outputs.list {
             match output {
                 Output::Reply(to, reply) => drop(self.replies.insert(to, reply)),
@@ -336,7 +336,8 @@ impl Pair {
                     closed |= self.conn == Some(conn);
                     self.parted |= code == CloseCode::Refused;
                 }
-                Output::Look(look) => looked = Some(look.answer(&|| true)),
+                Output::Look(look) => answers.push(Input::Looked(Box::new(look.answer(&|| true)))),
+                Output::Load(load) => answers.push(Input::Loaded(Box::new(load.answer()))),
                 Output::Journal(..) | Output::Acknowledged(_) | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}
             }
@@ -344,8 +345,8 @@ impl Pair {
         if closed {
             self.disconnect()?;
         }
-        if let Some(looked) = looked {
-            return self.step(side, vec![Input::Looked(Box::new(looked))]);
+        if !answers.is_empty() {
+            return self.step(side, answers);
         }
         if left == Left::Nothing { Ok(()) } else { self.step(side, vec![Input::Timer]) }
     }

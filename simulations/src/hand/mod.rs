@@ -17,7 +17,6 @@ use ed25519_dalek::SigningKey;
 use tombolo_crdt::feed::Range;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{Digest, NodeId, SpaceId};
-use tombolo_node::chain::Looked;
 use tombolo_node::engine::{
     Command, ConnId, Engine, EngineConfig, Input, Left, Now, Output, Reply, ReplyTo, STEP_WORK_MAX, SpaceStatus, Status,
 };
@@ -288,8 +287,8 @@ impl World {
         let mut follow = VecDeque::from([inputs]);
         for _ in 0..FOLLOWING_MAX {
             let Some(inputs) = follow.pop_front() else { return };
-            let (looked, left) = self.one_step(node, inputs);
-            follow.extend(looked.map(|looked| vec![Input::Looked(Box::new(looked))]));
+            let (answers, left) = self.one_step(node, inputs);
+            follow.extend(answers.into_iter().map(|answer| vec![answer]));
             if left != Left::Nothing && follow.is_empty() {
                 // Nothing more is handed in before what is left over is done.
                 follow.push_back(vec![Input::Timer]);
@@ -298,13 +297,13 @@ impl World {
         panic!("node {node} never comes to an end of what it has left over");
     }
 
-    /// One step. What a look has found, and what is left over.
-    fn one_step(&mut self, node: NodeNo, inputs: Vec<Input>) -> (Option<Looked>, Left) {
+    /// One step. The answers to what it asked to be read, and what is left over.
+    fn one_step(&mut self, node: NodeNo, inputs: Vec<Input>) -> (Vec<Input>, Left) {
         let now = self.now();
         let outputs = self.nodes[node].engine.step(now, inputs);
         self.nodes[node].engine.check_invariants();
         self.nodes[node].wake = outputs.wake.map(|(at, _)| at.max(self.mono));
-        let mut looked = None;
+        let mut answers = Vec::new();
         let left = outputs.left;
         for output in outputs.list {
             match output {
@@ -317,12 +316,13 @@ impl World {
                         self.disconnect(a, b);
                     }
                 }
-                Output::Look(look) => looked = Some(look.answer(&|| true)),
+                Output::Look(look) => answers.push(Input::Looked(Box::new(look.answer(&|| true)))),
+                Output::Load(load) => answers.push(Input::Loaded(Box::new(load.answer()))),
                 Output::Journal(..) | Output::Acknowledged(_) | Output::Targets(_) => {}
                 Output::Standing(..) | Output::Known(_) => {}
             }
         }
-        (looked, left)
+        (answers, left)
     }
 
     fn send(&mut self, from: NodeNo, conn: ConnId, transfer: Option<SpaceId>, frame: &Frame) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
 use tombolo_crdt::rules::Contact;
-use tombolo_node::chain::Looked;
 use tombolo_node::engine::{Engine, EngineConfig, Input, Left, Now, Outputs, STEP_WORK_MAX};
 use tombolo_node::handle::{QUEUE_BYTES, QUEUE_ITEMS};
+use tombolo_node::outgoing::Load;
 use tombolo_node::runtime::{STEP_BYTES, STEP_ENTRIES};
 use tombolo_node::store::{Store, StoreOptions};
 use tombolo_transport::dial::{Dialler, TargetId};
@@ -52,6 +52,15 @@ pub(super) struct Item {
     pub(super) write: Option<u32>,
 }
 
+/// What is read beside an engine.
+#[derive(Debug)]
+pub(super) enum Read {
+    /// It was read at once.
+    Done(Input),
+    /// It is read when its time is over: the store has moved on.
+    Late(Box<Load>),
+}
+
 /// A running process.
 #[derive(Debug)]
 pub(super) struct Process {
@@ -65,8 +74,10 @@ pub(super) struct Process {
     pub(super) done: Option<Outputs>,
     /// What the last step left over.
     pub(super) left: Left,
-    /// What a look of the engine has found, until that is handed to it.
-    pub(super) looked: Option<Box<Looked>>,
+    /// What the engine asked to be read, and what is read of that, until it is handed to the engine.
+    pub(super) reads: BTreeMap<u64, Read>,
+    /// How often it has asked.
+    pub(super) asked: u64,
     pub(super) step_scheduled: bool,
     /// When the engine wants to wake, and what is scheduled for it.
     pub(super) wake: Option<Duration>,
@@ -183,7 +194,8 @@ impl Process {
             inbox_bytes: 0,
             done: None,
             left: Left::Nothing,
-            looked: None,
+            reads: BTreeMap::new(),
+            asked: 0,
             step_scheduled: false,
             wake: None,
             wake_scheduled: None,

@@ -150,8 +150,8 @@ impl World<'_> {
                 self.wake(pid);
                 Ok(())
             }
-            Event::Looked(pid, life) if self.lives(pid, life) => {
-                self.looked(pid);
+            Event::Read(pid, life, no) if self.lives(pid, life) => {
+                self.has_read(pid, no);
                 Ok(())
             }
             Event::Dial(pid, life) if self.lives(pid, life) => {
@@ -159,14 +159,14 @@ impl World<'_> {
                 Ok(())
             }
             Event::Dialled(pid, life, target, peer) if self.lives(pid, life) => self.dialled(pid, target, peer),
-            Event::Read(pid, life) if self.lives(pid, life) => self.read_on(pid),
+            Event::Take(pid, life) if self.lives(pid, life) => self.read_on(pid),
             Event::Step(..)
             | Event::Done(..)
             | Event::Wake(..)
-            | Event::Looked(..)
             | Event::Dial(..)
             | Event::Dialled(..)
-            | Event::Read(..) => Ok(()),
+            | Event::Read(..)
+            | Event::Take(..) => Ok(()),
             Event::Arrive(way) => self.arrive(way),
             Event::Flush(way) => {
                 self.flush(way);

@@ -306,7 +306,7 @@ impl World<'_> {
                 if until > self.now {
                     if !process.read_scheduled {
                         process.read_scheduled = true;
-                        self.queue.schedule(until, Event::Read(pid, life));
+                        self.queue.schedule(until, Event::Take(pid, life));
                     }
                     return Ok(());
                 }

@@ -33,6 +33,7 @@ pub(super) mod about {
     pub(in crate::world) const FULL: u64 = 11;
     pub(in crate::world) const FATE: u64 = 12;
     pub(in crate::world) const LOOK: u64 = 13;
+    pub(in crate::world) const LOAD: u64 = 15;
     pub(in crate::world) const BAD: u64 = 14;
 }
 

@@ -33,14 +33,14 @@ pub(super) enum Event {
     Done(Pid, Life),
     /// A timer of its engine.
     Wake(Pid, Life),
-    /// A look of its engine is over.
-    Looked(Pid, Life),
+    /// What its engine asked to be read is read.
+    Read(Pid, Life, u64),
     /// The node dials whom it has to.
     Dial(Pid, Life),
     /// An attempt of it ends.
     Dialled(Pid, Life, TargetId, Option<NodeNo>),
-    /// The node can read on.
-    Read(Pid, Life),
+    /// The node can take further frames.
+    Take(Pid, Life),
     /// Frames arrive.
     Arrive(Way),
     /// Room is known to the sender again.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use tombolo_crdt::FeedId;
 use tombolo_node::chain::Look;
 use tombolo_node::engine::{Input, Output};
+use tombolo_node::outgoing::Load;
 
 use super::World;
-use super::host::{Item, Pid, Process};
+use super::host::{Item, Pid, Process, Read};
 use super::paths::about;
 use super::queue::Event;
 use crate::oracle::{Oracles, Start};
@@ -21,6 +22,8 @@ const STEP_TIME: Duration = Duration::from_micros(20);
 const ENTRY_TIME: Duration = Duration::from_micros(10);
 /// A look at an entity's past takes less than so many microseconds.
 const LOOK_MICROS: u64 = 200_000;
+/// A load takes less than this: it is a few megabytes at most.
+const LOAD_MICROS: u64 = 10_000;
 
 impl World<'_> {
     /// Something for an engine, if it runs.
@@ -134,6 +137,7 @@ impl World<'_> {
                 Output::Close(conn, _, reason) => self.close(pid, conn, &reason),
                 Output::Targets(targets) => self.aim(pid, &targets),
                 Output::Look(look) => self.look(pid, *look),
+                Output::Load(load) => self.load(pid, load),
                 Output::Journal(..) | Output::Acknowledged(_) | Output::Standing(..) | Output::Known(_) => {}
             }
         }
@@ -147,16 +151,34 @@ impl World<'_> {
     /// A look is made at once. Its answer comes as late as on a busy machine.
     fn look(&mut self, pid: Pid, look: Look) {
         let random = self.luck.draw([about::LOOK, pid as u64, self.hosts[pid].life, look.number]);
-        let took = Duration::from_micros(random % LOOK_MICROS);
-        let life = self.hosts[pid].life;
-        let Some(process) = self.hosts[pid].process.as_mut() else { return };
-        process.looked = Some(Box::new(look.answer(&|| true)));
-        self.queue.schedule(self.now + took, Event::Looked(pid, life));
+        let read = Read::Done(Input::Looked(Box::new(look.answer(&|| true))));
+        self.reads(pid, read, Duration::from_micros(random % LOOK_MICROS));
     }
 
-    pub(super) fn looked(&mut self, pid: Pid) {
-        if let Some(looked) = self.hosts[pid].process.as_mut().and_then(|process| process.looked.take()) {
-            self.give(pid, Input::Looked(looked));
+    /// A load is made at once, or when its time is over.
+    fn load(&mut self, pid: Pid, load: Box<Load>) {
+        let random = self.luck.draw([about::LOAD, pid as u64, self.hosts[pid].life, load.number]);
+        let read = match random & 1 {
+            0 => Read::Done(Input::Loaded(Box::new(load.answer()))),
+            _ => Read::Late(load),
+        };
+        self.reads(pid, read, Duration::from_micros((random >> 1) % LOAD_MICROS));
+    }
+
+    fn reads(&mut self, pid: Pid, read: Read, took: Duration) {
+        let life = self.hosts[pid].life;
+        let Some(process) = self.hosts[pid].process.as_mut() else { return };
+        process.asked += 1;
+        process.reads.insert(process.asked, read);
+        self.queue.schedule(self.now + took, Event::Read(pid, life, process.asked));
+    }
+
+    pub(super) fn has_read(&mut self, pid: Pid, no: u64) {
+        let read = self.hosts[pid].process.as_mut().and_then(|process| process.reads.remove(&no));
+        match read {
+            Some(Read::Done(input)) => self.give(pid, input),
+            Some(Read::Late(load)) => self.give(pid, Input::Loaded(Box::new(load.answer()))),
+            None => {}
         }
     }
 

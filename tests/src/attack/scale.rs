@@ -60,15 +60,15 @@ pub fn many() -> Vec<Finding> {
 
     let node = Node::new("a");
     let space = node.create_space("shop");
+    let mut member = Member::of(&node, &space, "writer");
+    let feeds = (0..6_000).map(|n| member.pen(100 + n).append(&member.entry(1, Vec::new(), Vec::new()))).collect();
+    member.send(feeds, 500);
+    drop(member);
     for part in 0..20 {
         let lines: String = (0..50_000).map(|n| format!("{{\"id\":\"r{part}-{n}\",\"n\":{n}}}\n")).collect();
         let path = format!("/v1/spaces/{space}/rows/import?id=id");
         node.api.send("POST", &path, &[("content-type", "application/x-ndjson")], Some(lines)).expect(200);
     }
-    let mut member = Member::of(&node, &space, "writer");
-    let feeds = (0..6_000).map(|n| member.pen(100 + n).append(&member.entry(1, Vec::new(), Vec::new()))).collect();
-    member.send(feeds, 500);
-    drop(member);
     for n in 0..1_999 {
         let space = node.create_space(&format!("space-{n}"));
         node.api.put(&format!("/v1/spaces/{space}/x/1"), &json!({ "n": n })).expect(201);

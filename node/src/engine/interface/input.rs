@@ -6,6 +6,7 @@ use tombolo_transport::frame::Frame;
 
 use super::{Command, ConnId, ReplyTo};
 use crate::chain::Looked;
+use crate::outgoing::Loaded;
 
 /// One input of a step.
 #[derive(Debug)]
@@ -57,6 +58,8 @@ pub enum Input {
     Closed(ConnId, String),
     /// The answer to [`Output::Look`].
     Looked(Box<Looked>),
+    /// The answer to [`Output::Load`](super::Output::Load).
+    Loaded(Box<Loaded>),
     /// The wake-up the last step asked for, or any other moment.
     Timer,
 }
@@ -84,6 +87,7 @@ impl Input {
             Self::Frame(_, Frame::Have(have)) => have.feeds.iter().map(|feed| 1 + feed.held.len()).sum(),
             Self::Frame(_, Frame::Refused(_, refused)) => refused.len(),
             Self::Ranges { ranges, .. } | Self::RulesRanges { ranges, .. } => ranges.len(),
+            Self::Loaded(loaded) => loaded.runs(),
             _ => 0,
         }
     }

@@ -10,6 +10,7 @@ use tombolo_transport::{CloseCode, Standing};
 use super::{ConnId, Reply, ReplyTo};
 use crate::chain::Look;
 use crate::engine::peers::acks::Acks;
+use crate::outgoing::Load;
 
 /// Somebody to dial.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +45,9 @@ pub enum Output {
     Targets(Vec<Target>),
     /// Reads what takes longer than a step may; the answer is [`Input::Looked`]. At most one is under way at a time.
     Look(Box<Look>),
+    /// Reads entries that are to be sent; the answer is [`Input::Loaded`]. Few are under way at a time, and they may be
+    /// answered in any order.
+    Load(Box<Load>),
 }
 
 /// Result of a step.

@@ -36,6 +36,20 @@ impl Engine {
         self.note_absent(now, after);
         let (visits, told) = self.visits(now, have_wait, after);
         self.part(after);
+        self.say(visits, told, now, have_wait, after);
+        let Self { store, memory: Memory { conns, spaces, loads, .. }, .. } = self;
+        loads.begin(conns, spaces, || store.reader(), &mut after.outputs);
+    }
+
+    /// What has to be said in sessions, and who is told of rules.
+    fn say(
+        &mut self,
+        visits: BTreeSet<SessionId>,
+        told: BTreeSet<SpaceId>,
+        now: Now,
+        have_wait: Duration,
+        after: &mut After,
+    ) {
         if visits.is_empty() && after.owed.is_empty() && after.roomy.is_empty() && told.is_empty() {
             return;
         }
@@ -67,15 +81,12 @@ impl Engine {
     ) -> BTreeSet<ConnId> {
         let mut memory_moved = false;
         let mut stalled = BTreeSet::new();
-        let Self { memory, patience, counters, turn: next, .. } = self;
-        let Memory { conns, spaces, agenda, .. } = memory;
+        let Self { memory, patience, counters, .. } = self;
+        let Memory { conns, spaces, agenda, loads, .. } = memory;
         counters.visits += visits.len() as u64;
         let After { outputs, acks, .. } = after;
         let mut left = STEP_READ_BYTES;
-        // Who could not be read for in the last step comes first.
-        let turn = next.take().unwrap_or((ConnId(0), SpaceId::from_bytes([0; 32])));
-        let (before, from) = (visits.range(..turn), visits.range(turn..));
-        for (id, space_id) in from.chain(before).copied() {
+        for (id, space_id) in visits {
             let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
             let (Some(session), Some(space)) = (conn.sessions.get_mut(&space_id), spaces.get_mut(&space_id)) else {
@@ -102,8 +113,8 @@ impl Engine {
                     outputs.push(Output::Close(id, CloseCode::Overloaded, "the store failed".to_owned()));
                 }
             }
-            if session.sending.hungry_at.is_some() {
-                next.get_or_insert((id, space_id));
+            if session.sending.reading.queue() {
+                loads.wait((id, space_id));
             }
             if watch(session, space, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {
                 stalled.insert(id);

@@ -8,8 +8,9 @@ use tombolo_crdt::{FeedId, SpaceId};
 use tombolo_transport::frame::{Frame, RULES_PAGE_BYTES, RulesRanges};
 use tombolo_transport::limits::GUEST_FRAME_BYTES_MAX;
 
-use crate::engine::peers::transfer::{next_range, unless_damaged};
+use crate::engine::peers::transfer::{range, want};
 use crate::engine::space::Space;
+use crate::outgoing::unless_damaged;
 use crate::store::{Reading, StoreError};
 
 /// Bytes around the entries and the opening of a range: hashes, seal, lengths.
@@ -49,7 +50,8 @@ impl Pages {
         let (mut ranges, mut bytes) = (Vec::new(), 0);
         while let Some(Reverse((journal, id, from))) = self.next.pop() {
             let Some(feed) = space.feeds.get(&id) else { continue };
-            let Some((range, last)) = unless_damaged(next_range(feed, from, reading))? else { continue };
+            let Some(run) = unless_damaged(want(feed, from).run(reading))? else { continue };
+            let (last, range) = (run.last, range(feed, run));
             let weight = weight(&range);
             if bytes + weight > RULES_PAGE_BYTES && !ranges.is_empty() {
                 self.next.push(Reverse((journal, id, from)));

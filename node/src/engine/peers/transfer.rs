@@ -1,35 +1,101 @@
-//! Entries on their way out: produced from what is durable, when and as far as the peer can take them.
+//! Entries on their way out: which are sent to whom and when, as far as the peer can take them.
+//!
+//! What is new and little is read within the step that settled it. Everything else is read beside the engine, for a few
+//! sessions at a time, in turn ([`Loads`]).
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeMap, VecDeque};
 
-use serde_bytes::ByteBuf;
 use tombolo_crdt::FeedId;
 use tombolo_crdt::defect::{self, Defect};
-use tombolo_crdt::feed::{FeedKind, Position, Range, STRIDE_ENTRIES_MAX, Signature};
+use tombolo_crdt::feed::{FeedKind, Position, Range};
 use tombolo_transport::frame::{Frame, Ranges};
 
 use crate::engine::interface::{ConnId, Now, Output};
+use crate::engine::peers::agenda::SessionId;
+use crate::engine::peers::conn::Conns;
 use crate::engine::peers::session::Session;
-use crate::engine::peers::session::sending::{Flight, IN_FLIGHT_MAX};
+use crate::engine::peers::session::sending::{Flight, IN_FLIGHT_MAX, Reading as Read};
+use crate::engine::space::spaces::Spaces;
 use crate::engine::space::{Feed, Space};
-use crate::store::{Reading, StoreError};
+use crate::outgoing::{LOOK_BYTES, Load, Loaded, Portion, RANGE_ENVELOPE_BYTES, Run, Wanted};
+use crate::store::{Reader, Reading, StoreError};
 
 /// A transfer frame is closed when it holds this many bytes (512 KiB).
 const FRAME_BYTES: usize = 512 * 1024;
-/// Bytes that are read in one step for all sessions together (4 MiB, a frame more): some 15 ms. A look for the next
-/// entry of a feed counts [`LOOK_BYTES`].
-pub(in crate::engine) const STEP_READ_BYTES: usize = 4 << 20;
-/// Time of a look in the store, in bytes read: some 4 µs.
-const LOOK_BYTES: usize = 1 << 10;
+/// Bytes that are read within one step for all sessions together (256 KiB, a run more): some 1 ms.
+pub(in crate::engine) const STEP_READ_BYTES: usize = 256 << 10;
+/// Feeds that one load may read: looking for them takes some 0.5 ms of a step. Others follow.
+const WANTED_MAX: usize = 1_024;
+/// Loads under way at a time: each keeps what a transfer stream has room for in memory.
+const LOADS_MAX: usize = 2;
 /// Damaged entries in a row that are looked beyond.
 const ROTTEN_MAX: u64 = 16;
-/// Bytes around the entries of a range: opening, hashes, seal, lengths.
-const RANGE_ENVELOPE_BYTES: usize = 512;
 
-/// Fills the room on a session's transfer stream. Rules go first; then one cursor per lagging feed, by the journal
-/// position of its next entry, which is an order in which they can be settled. `left`: bytes that this step may still
-/// read; when they are used up the session is to be visited again.
+/// What is read beside the engine, and who waits for it.
+#[derive(Debug, Default)]
+pub(in crate::engine) struct Loads {
+    /// Loads made so far.
+    number: u64,
+    under_way: BTreeMap<u64, SessionId>,
+    /// Sessions whose turn will come, first first. A session that waits says so ([`Read::Queued`]).
+    waiting: VecDeque<SessionId>,
+}
+
+impl Loads {
+    /// Whether another load may begin now.
+    pub(in crate::engine) fn has_turn(&self) -> bool {
+        self.under_way.len() < LOADS_MAX && !self.waiting.is_empty()
+    }
+
+    /// A session waits for its turn.
+    pub(in crate::engine) fn wait(&mut self, id: SessionId) {
+        self.waiting.push_back(id);
+    }
+
+    /// Forgets who waits and for what: connections are closed. Loads under way are in vain.
+    pub(in crate::engine) fn forget(&mut self) {
+        *self = Self { number: self.number, ..Self::default() };
+    }
+
+    /// Begins loads for whoever's turn it is.
+    pub(in crate::engine) fn begin(
+        &mut self,
+        conns: &mut Conns,
+        spaces: &Spaces,
+        reader: impl Fn() -> Reader,
+        out: &mut Vec<Output>,
+    ) {
+        while self.has_turn()
+            && let Some(id) = self.waiting.pop_front()
+        {
+            let session = conns.get_mut(&id.0).and_then(|conn| conn.sessions.get_mut(&id.1));
+            let (Some(session), Some(space)) = (session, spaces.get(&id.1)) else { continue };
+            if !session.sending.reading.is_queued() {
+                continue;
+            }
+            session.sending.reading = Read::Idle;
+            let (wanted, room) = (wanted(space, session, WANTED_MAX), session.sending.may_send());
+            if wanted.is_empty() || room == 0 {
+                continue;
+            }
+            self.number += 1;
+            self.under_way.insert(self.number, id);
+            session.sending.reading = Read::under_way(self.number);
+            out.push(Output::Load(Box::new(Load { number: self.number, reader: reader(), wanted, room })));
+        }
+        debug_assert!(self.under_way.len() <= LOADS_MAX, "loads under way are bounded");
+    }
+
+    /// Takes what was read. The session that it is for, if that still waits for it.
+    pub(in crate::engine) fn loaded(&mut self, loaded: Loaded, conns: &mut Conns) -> Option<SessionId> {
+        let id = self.under_way.remove(&loaded.number)?;
+        let session = conns.get_mut(&id.0)?.sessions.get_mut(&id.1)?;
+        session.sending.reading.done(loaded).then_some(id)
+    }
+}
+
+/// Fills the room on a session's transfer stream with what was read for it, and with what is new and little. `left`:
+/// bytes that this step may still read. Where that is not enough the session waits for its turn to be read for.
 pub(in crate::engine) fn pump(
     space: &Space,
     session: &mut Session,
@@ -37,48 +103,78 @@ pub(in crate::engine) fn pump(
     (reading, left): (&Reading, &mut usize),
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
-    session.sending.hungry_at = None;
     session.relaying.release(&session.sending.lag, now.mono);
+    let read = session.sending.reading.take();
     if session.known().is_none() || session.sending.lag.is_empty() {
         return Ok(());
     }
-    let endless = defect::is(Defect::RoomIgnored);
-    let has_room = |session: &Session| session.sending.room > 0 && session.sending.in_flight.len() < IN_FLIGHT_MAX;
-    if *left == 0 && has_room(session) && !endless {
-        session.sending.hungry_at = Some(now.mono);
+    if let Some((read, stirred)) = read {
+        let mut portion = read?;
+        portion.done.retain(|feed| !stirred.contains(feed));
+        send(space, session, (now, conn), portion, out);
+    }
+    if !session.sending.reading.is_idle() || session.sending.may_send() == 0 {
         return Ok(());
     }
-    let mut heap = if endless || has_room(session) { cursors(space, session, reading, left)? } else { return Ok(()) };
-    while endless || has_room(session) {
-        let mut ranges = Vec::new();
-        let mut carried: Vec<(FeedId, u64)> = Vec::new();
-        let mut bytes = 0;
-        while let Some(Reverse((kind, journal, feed))) = heap.pop() {
-            let is_full = bytes >= FRAME_BYTES.min(if endless { FRAME_BYTES } else { session.sending.room });
-            if is_full || (*left == 0 && !endless) {
-                heap.push(Reverse((kind, journal, feed)));
-                break;
-            }
-            let reached = session.reached(space, feed);
-            let off = defect::is(Defect::RangeOffByOne) && reached > 0 && feed != space.own_data_feed;
-            let from = reached + 1 + u64::from(off);
-            let range = space.feeds.get(&feed).map(|f| unless_damaged(next_range(f, from, reading))).transpose()?;
-            let Some((range, last)) = range.flatten() else {
-                session.sending.lag.remove(&feed);
+    // Half of what is left may go into looking.
+    let enough = (*left / 2).div_ceil(LOOK_BYTES);
+    let wanted = wanted(space, session, enough + 1);
+    if wanted.len() <= enough && !wanted.is_empty() {
+        let portion = Wanted::read(wanted, reading, session.sending.may_send().min(*left))?;
+        *left = left.saturating_sub(portion.cost);
+        send(space, session, (now, conn), portion, out);
+    }
+    if session.sending.may_send() > 0 && self::wanted(space, session, 1).len() == 1 {
+        session.sending.reading = Read::Hungry;
+    }
+    Ok(())
+}
+
+/// What is wanted of lagging feeds whose entries may go now: of so many feeds at most. O(lagging feeds that wait).
+fn wanted(space: &Space, session: &Session, most: usize) -> Vec<Wanted> {
+    let waits = |feed| session.relaying.waits(feed) || session.sending.resend.contains_key(&feed);
+    let lagging = session.sending.lag.iter().filter(|feed| !waits(**feed));
+    let known = lagging.filter_map(|feed| Some((*feed, space.feeds.get(feed)?)));
+    known.take(most).map(|(id, feed)| want(feed, next(space, session, id))).collect()
+}
+
+/// The first entry of a feed that the peer lacks.
+fn next(space: &Space, session: &Session, feed: FeedId) -> u64 {
+    let reached = session.reached(space, feed);
+    let off = defect::is(Defect::RangeOffByOne) && reached > 0 && feed != space.own_data_feed;
+    reached + 1 + u64::from(off)
+}
+
+/// A feed from an entry on.
+pub(in crate::engine) fn want(feed: &Feed, from: u64) -> Wanted {
+    let is_rules = feed.opening.kind == FeedKind::Rules;
+    Wanted { feed: feed.opening.feed(), is_rules, from, settled: feed.row.seq, sealed: feed.row.sealed }
+}
+
+/// A run as it is sent.
+pub(in crate::engine) fn range(feed: &Feed, run: Run) -> Range {
+    let previous = run.previous.unwrap_or_else(|| feed.opening.chain());
+    Range { opening: feed.row.opening.clone(), from: run.from, previous, entries: run.entries, seal: run.seal }
+}
+
+/// Sends what was read, in frames. What the peer has got from elsewhere meanwhile is left out.
+fn send(space: &Space, session: &mut Session, (now, conn): (Now, ConnId), portion: Portion, out: &mut Vec<Output>) {
+    let mut runs = portion.runs.into_iter().peekable();
+    while runs.peek().is_some() {
+        let (mut ranges, mut carried, mut bytes) = (Vec::new(), Vec::new(), 0);
+        while bytes < FRAME_BYTES
+            && let Some(run) = runs.next()
+        {
+            let Some(feed) = space.feeds.get(&run.feed) else { continue };
+            if run.from != next(space, session, run.feed) {
                 continue;
-            };
-            bytes += range.entry_bytes() + RANGE_ENVELOPE_BYTES;
-            *left = left.saturating_sub(range.entry_bytes() + LOOK_BYTES);
-            ranges.push(range);
-            carried.push((feed, last));
-            session.sending.cursor.insert(feed, last);
-            match unless_damaged(reading.entry_journal(feed, last + 1))? {
-                Some(journal) => heap.push(Reverse((kind, journal, feed))),
-                None => drop(session.sending.lag.remove(&feed)),
             }
+            bytes += run.bytes() + RANGE_ENVELOPE_BYTES;
+            session.sending.cursor.insert(run.feed, run.last);
+            carried.push((run.feed, run.last));
+            ranges.push(range(feed, run));
         }
         if ranges.is_empty() {
-            session.sending.hungry_at = (*left == 0 && !heap.is_empty()).then_some(now.mono);
             break;
         }
         let sending = &mut session.sending;
@@ -86,102 +182,14 @@ pub(in crate::engine) fn pump(
         sending.room = sending.room.saturating_sub(bytes);
         debug_assert!(carried.iter().all(|(_, last)| *last > 0), "every range that is sent has an entry");
         sending.in_flight.push_back(Flight { number: sending.count, sent: now.mono, carried });
+        let bounded = sending.in_flight.len() < 2 * IN_FLIGHT_MAX || defect::is(Defect::RoomIgnored);
+        debug_assert!(bounded, "frames on their way are bounded");
         let frame = Frame::Ranges(Ranges { space: space.id, number: sending.count, ranges });
         out.push(Output::Transfer(conn, space.id, frame));
     }
-    Ok(())
-}
-
-/// What cannot be read is not sent: a feed with a damaged entry must not stop the others. Who lacks it gets it
-/// elsewhere.
-pub(in crate::engine) fn unless_damaged<T>(read: Result<Option<T>, StoreError>) -> Result<Option<T>, StoreError> {
-    match read {
-        Err(error @ StoreError::Corrupt { .. }) => {
-            tracing::error!(%error, "a feed cannot be sent");
-            Ok(None)
-        }
-        read => read,
+    for feed in portion.done {
+        session.sending.lag.remove(&feed);
     }
-}
-
-/// Feeds by (rules before data, journal position of the next entry, feed), first first.
-type Cursors = BinaryHeap<Reverse<(u8, u64, FeedId)>>;
-
-/// The next entry of lagging feeds: of all, or of as many as half of what the step may read allows. At least one: whose
-/// turn is first gets further.
-fn cursors(space: &Space, session: &mut Session, reading: &Reading, left: &mut usize) -> Result<Cursors, StoreError> {
-    let mut heap = BinaryHeap::new();
-    let enough = *left / 2;
-    for feed in session.sending.lag.clone() {
-        if *left <= enough && !heap.is_empty() {
-            break;
-        }
-        if session.relaying.waits(feed) || session.sending.resend.contains_key(&feed) {
-            continue;
-        }
-        *left = left.saturating_sub(LOOK_BYTES);
-        match unless_damaged(reading.entry_journal(feed, session.reached(space, feed) + 1))? {
-            Some(journal) => {
-                let rules = space.feeds.get(&feed).is_some_and(|feed| feed.opening.kind == FeedKind::Rules);
-                heap.push(Reverse((u8::from(!rules), journal, feed)));
-            }
-            None => drop(session.sending.lag.remove(&feed)),
-        }
-    }
-    Ok(heap)
-}
-
-/// The held entries of a feed right after its settled ones, up to the first seal among them: what has to go along where
-/// a sealed run is settled in part only. `None`: none of them is sealed.
-fn held_run(id: FeedId, settled: u64, reading: &Reading) -> Result<Option<(Vec<ByteBuf>, Signature)>, StoreError> {
-    let mut entries = Vec::new();
-    while let Some(row) = reading.held_entry(id, settled + 1 + entries.len() as u64)? {
-        entries.push(ByteBuf::from(row.bytes));
-        match row.seal {
-            Some(seal) => return Ok(Some((entries, seal))),
-            None if entries.len() >= STRIDE_ENTRIES_MAX => break,
-            None => {}
-        }
-    }
-    Ok(None)
-}
-
-/// The run of a feed from `from` to the next seal; `None` where nothing sealed lies beyond.
-pub(in crate::engine) fn next_range(
-    feed: &Feed,
-    from: u64,
-    reading: &Reading,
-) -> Result<Option<(Range, u64)>, StoreError> {
-    let id = feed.opening.feed();
-    let settled = feed.row.seq;
-    let (last, held, seal) = match feed.row.sealed.filter(|(seq, _)| *seq >= from) {
-        Some(latest) => {
-            let kept = reading.seal_at_or_after(id, from)?.filter(|(seq, _)| *seq <= latest.0);
-            let (last, seal) = kept.unwrap_or(latest);
-            (last, Vec::new(), seal)
-        }
-        None if settled >= from => match held_run(id, settled, reading)? {
-            Some((held, seal)) => (settled, held, seal),
-            None => return Ok(None),
-        },
-        None => return Ok(None),
-    };
-    debug_assert!(from > 0 && from <= last && last <= settled, "what is sent is settled, and so it is durable");
-    let previous = match from {
-        1 => feed.opening.chain(),
-        _ => match reading.entry(id, from - 1)? {
-            Some(row) => row.chain,
-            None => return Ok(None),
-        },
-    };
-    let rows = reading.entries(id, from..=last, usize::MAX)?;
-    if rows.len() as u64 != last + 1 - from {
-        return Err(StoreError::corrupt("entries", "a settled entry is missing"));
-    }
-    let mut entries: Vec<ByteBuf> = rows.into_iter().map(|(_, row)| ByteBuf::from(row.bytes)).collect();
-    let last = last + held.len() as u64;
-    entries.extend(held);
-    Ok(Some((Range { opening: feed.row.opening.clone(), from, previous, entries, seal }, last)))
 }
 
 /// How far a feed was settled when the journal stood at `journal`: its entries have ascending journal positions. Not so

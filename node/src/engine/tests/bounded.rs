@@ -2,11 +2,7 @@
 
 use super::*;
 use crate::engine::budget::{Budget, STEP_WORK_MAX};
-use crate::engine::peers::conn::Conn;
-use crate::engine::peers::session::{Phase, Session};
-use crate::engine::peers::transfer;
-use crate::engine::space::known::Known;
-use crate::engine::{ConnId, Left, Outputs, StepCost};
+use crate::engine::{Left, StepCost};
 
 /// Feeds of one entry each, every one of which depends on the one before.
 fn chained(bed: &Bed, count: u64) -> Vec<Pen> {
@@ -45,21 +41,6 @@ fn what_one_entry_sets_free_is_looked_at_once_each() {
     });
     assert_eq!(bed.held(), Vec::new());
     assert!(done < COUNT * 2 * 70_000, "each once, and not {COUNT} times: {done} ns");
-}
-
-impl Bed {
-    /// A connection to another process of this node, with a session.
-    fn connected(&mut self) -> ConnId {
-        let mut conn = Conn::new(self.engine.own.node, false, "here".to_owned(), WALL, 0);
-        conn.sessions.insert(self.space, Session::default());
-        self.engine.memory.conns.insert(ConnId(1), conn);
-        ConnId(1)
-    }
-
-    fn given(&mut self, inputs: Vec<Input>) -> Outputs {
-        self.mono += Duration::from_millis(1);
-        self.engine.step(Now { mono: self.mono, wall_millis: WALL }, inputs)
-    }
 }
 
 /// Under attack: what was left over in the half of a step that entries of others have was forgotten, for ever.
@@ -142,42 +123,6 @@ fn what_is_left_over_waits_until_the_memory_is_the_disks_again() {
     assert_eq!(bed.engine.left(), Left::Nothing);
     let (at, why) = bed.engine.wake(Now { mono: bed.mono, wall_millis: WALL }).unwrap();
     assert_eq!((at > bed.mono, why), (true, "reload"), "care and timers wait as well");
-}
-
-/// Review: 100 sites that come back at a time had 100 MiB read in one step.
-#[test]
-fn a_step_reads_so_much_for_all_sessions_and_the_next_goes_on_where_it_stopped() {
-    const COUNT: u64 = 30;
-    let mut bed = Bed::new();
-    let mut pen = bed.pen(7);
-    for n in 0..COUNT {
-        let text = format!(r#"{{"text":"{n}{}"}}"#, "x".repeat(100_000));
-        pen.entries.push(bed.entry(&pen, &format!("e{n}"), &pen.change(&EntityState::new(), &put(&text))));
-    }
-    bed.take((0..COUNT as usize).map(|n| pen.part(n, 1)));
-    let space = &bed.engine.memory.spaces[&bed.space];
-    let reading = bed.engine.reader().reading().unwrap();
-    let session = || {
-        let mut session = Session::with_room(usize::MAX);
-        session.phase = Phase::Streaming(Known::nothing(&space.frontier));
-        session.sending.lag = [pen.feed()].into();
-        session
-    };
-    let (mut first, mut second, mut steps) = (session(), session(), 0);
-    let now = Now { mono: bed.mono, wall_millis: WALL };
-    let mut out = Vec::new();
-    while !first.sending.lag.is_empty() {
-        let mut left = 1_000_000;
-        steps += 1;
-        transfer::pump(space, &mut first, (now, ConnId(1)), (&reading, &mut left), &mut out).unwrap();
-        let more = !first.sending.lag.is_empty();
-        assert_eq!(first.sending.hungry_at.is_some(), more, "step {steps}");
-        assert!(left == 0 || !more, "step {steps}");
-        let before = out.len();
-        transfer::pump(space, &mut second, (now, ConnId(2)), (&reading, &mut 0), &mut out).unwrap();
-        assert_eq!((out.len(), second.sending.hungry_at), (before, Some(now.mono)), "nothing is left for the other");
-    }
-    assert_eq!((steps, first.sending.cursor.get(&pen.feed())), (3, Some(&COUNT)));
 }
 
 /// Steps that are given ranges and then nothing, as long as something is left over.

@@ -11,6 +11,7 @@ mod meeting;
 mod planning;
 mod poison;
 mod rotten;
+mod sending;
 mod shared;
 mod strangers;
 mod talking;
@@ -30,12 +31,14 @@ use tombolo_crdt::json::Json;
 use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{FeedId, Hlc, SpaceId};
 
+use super::peers::conn::Conn;
+use super::peers::session::Session;
 use super::space::Space;
 use super::space::rows::Rows;
 use super::space::settle::Taken;
 use super::{
-    Command, Engine, EngineConfig, EntityWrite, Expect, HeldStatus, Input, Left, Now, Output, Reply, ReplyTo, Work,
-    WriteCommand,
+    Command, ConnId, Engine, EngineConfig, EntityWrite, Expect, HeldStatus, Input, Left, Now, Output, Outputs, Reply,
+    ReplyTo, Work, WriteCommand,
 };
 use crate::chain::Entries;
 use crate::store::{Endless, Store, StoreOptions};
@@ -204,6 +207,20 @@ impl Bed {
             }
         });
         self.engine.check_invariants();
+    }
+
+    /// A connection to another process of this node, with a session.
+    fn connected(&mut self) -> ConnId {
+        let mut conn = Conn::new(self.engine.own.node, false, "here".to_owned(), WALL, 0);
+        conn.sessions.insert(self.space, Session::default());
+        self.engine.memory.conns.insert(ConnId(1), conn);
+        ConnId(1)
+    }
+
+    /// One step, a millisecond after the last.
+    fn given(&mut self, inputs: Vec<Input>) -> Outputs {
+        self.mono += Duration::from_millis(1);
+        self.engine.step(Now { mono: self.mono, wall_millis: WALL }, inputs)
     }
 
     /// A step, and those that its looks and what it leaves over lead to.

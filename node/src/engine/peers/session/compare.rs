@@ -299,7 +299,10 @@ impl Talk<'_> {
     /// How far the peer is, is known from now on.
     fn begin_streaming(&mut self, space: &Space, session: &mut Session, known: Known) {
         session.phase = Phase::Streaming(known);
-        session.sending.lag = lagging(space, session);
+        session.sending.lag.clear();
+        for feed in lagging(space, session) {
+            session.sending.lags(feed);
+        }
         if !session.sending.lag.is_empty() {
             session.behind_since.get_or_insert(self.now.wall_millis);
         }

@@ -218,9 +218,8 @@ impl Session {
         let have = self.answering.at.filter(|_| self.heard.summary.is_some()).map(|at| (at, "have"));
         let relay = self.relaying.first().map(|at| (at, "relay"));
         let resend = self.sending.resend.values().min().map(|at| (*at, "resend"));
-        let hungry = self.sending.hungry_at.map(|at| (at, "more to send"));
         let stalled = self.stalled_at.map(|at| (at, "stalled"));
-        [have, relay, resend, hungry, stalled].into_iter().flatten().min_by_key(|(at, _)| *at)
+        [have, relay, resend, stalled].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Panics if something that grows with what the peer says is beyond its bound. O(1).

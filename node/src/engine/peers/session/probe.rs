@@ -9,8 +9,8 @@ use tombolo_transport::frame::{Frame, Probe};
 use crate::chain::has_chain;
 use crate::engine::peers::session::Session;
 use crate::engine::peers::session::talk::Talk;
-use crate::engine::peers::transfer::unless_damaged;
 use crate::engine::space::Space;
+use crate::outgoing::unless_damaged;
 use crate::store::StoreError;
 
 /// Chains that are probed at once in one session; more forks than that are one defect.

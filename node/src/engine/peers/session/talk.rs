@@ -61,7 +61,7 @@ impl Talk<'_> {
                 session.answering.moved(feed, news.at, self.have_wait);
             }
             if session.known().is_some() && !session.probing.rests(feed) && lacks(space, session, feed) {
-                if session.sending.lag.insert(feed) && !own {
+                if session.sending.lags(feed) && !own {
                     session.relaying.moved(feed, news.at, self.have_wait);
                 }
                 session.behind_since.get_or_insert(news.wall_millis);
