@@ -34,8 +34,8 @@ pub(super) async fn readyz(State(app): State<SharedApp>) -> Result<Json, Problem
     drop(app.reading()?);
     let asked = tokio::time::timeout(READY_WAIT, status::ask(&app)).await;
     let status = asked.map_err(|_| Problem::new(Kind::Store, "the engine does not answer"))??;
-    match status.full {
-        Some(why) => Err(Problem::new(Kind::Full, why)),
+    match &status.full {
+        Some(why) => Err(Problem::new(Kind::Full, why.clone())),
         None => Ok(Json(json!({ "status": "ready" }))),
     }
 }

@@ -106,11 +106,11 @@ pub(super) async fn invite(
 /// Where a newcomer may find a member: this node first, then the others.
 async fn addresses(app: &SharedApp, space: SpaceId) -> Result<Vec<String>, Problem> {
     let status = status::ask(app).await?;
-    let mut addrs = status.addrs;
-    let members = status.spaces.into_iter().filter(|known| known.space == space).flat_map(|known| known.members);
-    for addr in members.flat_map(|member| member.addrs) {
-        if !addrs.contains(&addr) {
-            addrs.push(addr);
+    let mut addrs = status.addrs.clone();
+    let members = status.spaces.iter().filter(|known| known.space == space).flat_map(|known| &known.members);
+    for addr in members.flat_map(|member| &member.addrs) {
+        if !addrs.contains(addr) {
+            addrs.push(addr.clone());
         }
     }
     addrs.truncate(ADDRS_MAX);

@@ -211,7 +211,8 @@ fn steps(registry: &mut Registry, status: &Status, times: &StepTimes) {
     }
     let help = "Most work of a step since the start, counted and not measured, by what most of it was";
     registry.register("step_longest_work_microseconds", help, longest);
-    registry.register("step_longest_seconds", "The longest step since the start, with its commit", times.longest());
+    let help = "The longest step since the start, with its commit, by what most of its work was";
+    registry.register("step_longest_seconds", help, times.longest());
     registry.register("step_seconds", "Steps of the engine, with their commits", times.all());
 }
 

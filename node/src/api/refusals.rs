@@ -5,7 +5,7 @@ use tombolo_crdt::entry::{ENTRY_BYTES_MAX, ENTRY_CHANGES_MAX};
 use tombolo_transport::frame::JoinRefusal;
 
 use super::problem::{Kind, Problem};
-use crate::engine::Refusal;
+use crate::engine::{PLANNED_ROWS_BYTES_MAX, Refusal};
 use crate::ticket::TicketError;
 
 impl From<Refusal> for Problem {
@@ -27,6 +27,9 @@ impl From<Refusal> for Problem {
             Refusal::TooLarge { .. } => Self::new(Kind::TooLarge, text)
                 .with("limit", ENTRY_BYTES_MAX as u64)
                 .with("limit_changes", ENTRY_CHANGES_MAX as u64),
+            Refusal::RowsTooLarge { .. } => {
+                Self::new(Kind::TooLarge, text).with("limit", PLANNED_ROWS_BYTES_MAX as u64)
+            }
             Refusal::Full(_) => Self::new(Kind::Full, text),
             Refusal::Ticket(refusal) => of_join(refusal),
             Refusal::Damaged { .. } | Refusal::Unreadable { .. } => Self::new(Kind::Damaged, text),

@@ -1,5 +1,7 @@
 //! Everything `tombolo status` shows.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use serde_json::{Map, Value, json};
 use tombolo_crdt::rules::Role;
@@ -17,9 +19,9 @@ pub(super) const OPERATIONS: &[Operation] = &[
 ];
 
 /// Asks the engine.
-pub(super) async fn ask(app: &SharedApp) -> Result<Status, Problem> {
+pub(super) async fn ask(app: &SharedApp) -> Result<Arc<Status>, Problem> {
     match app.engine.call(Command::Status).await? {
-        Reply::Status(status) => Ok(*status),
+        Reply::Status(status) => Ok(status),
         Reply::Failed(refusal) => Err(refusal.into()),
         other => Err(unexpected(&other)),
     }

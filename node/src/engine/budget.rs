@@ -34,8 +34,17 @@ const RULES_ENTRY: u64 = 100;
 /// A slice of care, some three milliseconds: at most 1,024 rows or 1 MiB of them.
 const SLICE: u64 = 3_000_000;
 
-/// What work was, for [`StepCost::what`], in the order of [`Kind`]. Dashboards know these words.
-pub const STEP_KINDS: [&str; 6] = ["inputs", "entries", "operations", "rows", "history", "care"];
+/// What work was, for [`StepCost::what`], in the order of [`Kind`]; the last is what is said afterwards. Dashboards know
+/// these words.
+pub const STEP_KINDS: [&str; 7] = ["inputs", "entries", "operations", "rows", "history", "care", SAID];
+/// What is said after the commit.
+pub(super) const SAID: &str = "said";
+/// A session that is visited, with what is said in it.
+pub(super) const VISIT: u64 = 10_000;
+/// A feed, row of the journal or position that is looked at to compare.
+pub(super) const COMPARED: u64 = 4_000;
+/// A space or member that the status tells of.
+pub(super) const TOLD: u64 = 2_000;
 
 /// What work is.
 #[derive(Clone, Copy, Debug)]
@@ -61,6 +70,9 @@ pub(super) struct Budget {
     /// Work done when the piece began that is being done, and the largest piece so far.
     begun: u64,
     largest: u64,
+    /// Operations of the piece that is being done, and of the largest.
+    operations: u64,
+    largest_operations: u64,
     /// What the step has read so far: bytes of rows, and entries of the history.
     read: (u64, u64),
 }
@@ -69,13 +81,24 @@ impl Budget {
     /// Of a step that may do so much.
     pub(super) fn new(max: u64) -> Self {
         assert!(max > 0, "every step gets something done");
-        Self { max, halved: false, whole: false, done: [0; STEP_KINDS.len()], begun: 0, largest: 0, read: (0, 0) }
+        Self {
+            max,
+            halved: false,
+            whole: false,
+            done: [0; STEP_KINDS.len()],
+            begun: 0,
+            largest: 0,
+            operations: 0,
+            largest_operations: 0,
+            read: (0, 0),
+        }
     }
 
     /// A piece of work begins that is done whole: an input, an entry, a slice.
     pub(super) fn begin(&mut self) {
         if !self.whole {
             self.begun = self.work();
+            self.operations = 0;
         }
     }
 
@@ -88,6 +111,7 @@ impl Budget {
     /// An entry was judged, with so many bytes and operations that were read.
     pub(super) fn entry(&mut self, bytes: usize, operations: usize) {
         self.take(Kind::Entries, ENTRY + bytes as u64 * BYTE);
+        self.operations += operations as u64;
         self.take(Kind::Operations, operations as u64 * OPERATION);
     }
 
@@ -105,6 +129,11 @@ impl Budget {
     pub(super) fn offered(&mut self, entries: usize, bytes: usize, rules: usize) {
         self.take(Kind::Entries, entries as u64 * ENTRY + bytes as u64 * BYTE);
         self.take(Kind::History, entries as u64 * rules as u64 * RULES_ENTRY);
+    }
+
+    /// So many members were told of.
+    pub(super) fn told(&mut self, members: usize) {
+        self.take(Kind::Inputs, members as u64 * TOLD);
     }
 
     /// So many dependencies were looked up, and rules entries gone over.
@@ -136,7 +165,10 @@ impl Budget {
         if let Some(done) = self.done.get_mut(kind as usize) {
             *done = done.saturating_add(work);
         }
-        self.largest = self.largest.max(self.work() - self.begun);
+        let piece = self.work() - self.begun;
+        if piece > self.largest {
+            (self.largest, self.largest_operations) = (piece, self.operations);
+        }
     }
 
     fn work(&self) -> u64 {
@@ -156,8 +188,9 @@ impl Budget {
 
     /// All of it, and what most of it was.
     pub(super) fn cost(&self) -> StepCost {
-        let what = self.done.iter().zip(STEP_KINDS).max_by_key(|(work, _)| **work).map_or("", |(_, what)| what);
-        StepCost { work: self.work(), largest: self.largest, what }
+        let what = self.done.iter().zip(STEP_KINDS).rev().max_by_key(|(work, _)| **work).map_or("", |(_, what)| what);
+        let (largest, operations) = (self.largest, self.largest_operations);
+        StepCost { work: self.work(), largest, operations, said: 0, what }
     }
 }
 
@@ -170,11 +203,12 @@ mod tests {
         let mut budget = Budget::new(STEP_WORK_MAX);
         assert_eq!((budget.is_spent(), budget.cost().work), (false, 0));
         budget.input(&Input::Timer);
-        assert_eq!(budget.cost(), StepCost { work: INPUT, largest: INPUT, what: "inputs" });
+        let cost = |work, largest, operations, what| StepCost { work, largest, operations, said: 0, what };
+        assert_eq!(budget.cost(), cost(INPUT, INPUT, 0, "inputs"));
         budget.begin();
         budget.entry(100, 10);
         let entry = ENTRY + 100 * BYTE + 10 * OPERATION;
-        assert_eq!(budget.cost(), StepCost { work: INPUT + entry, largest: entry, what: "entries" });
+        assert_eq!(budget.cost(), cost(INPUT + entry, entry, 10, "entries"));
         budget.has_read(100, 2_000);
         assert_eq!((budget.is_spent(), budget.cost().what), (false, "history"));
         budget.halve(true);

@@ -89,7 +89,11 @@ impl Memory {
                 Err(StoreError::Corrupt { detail, .. }) => {
                     Reply::Failed(Refusal::Unreadable { what: format!("the entry {receipt}"), reason: detail })
                 }
-                state => Reply::Receipt(state?),
+                state => {
+                    let state = state?;
+                    work.budget.told(state.as_ref().map_or(0, |state| state.peers.len()));
+                    Reply::Receipt(state)
+                }
             },
         }))
     }

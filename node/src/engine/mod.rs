@@ -52,7 +52,7 @@ pub use interface::{
 pub use peers::acks::Acks;
 pub use peers::clocks::CLOCK_OFF_MILLIS;
 pub use space::care::CareCounters;
-pub use space::planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, Plan, Planned};
+pub use space::planning::{Outcome as PlanOutcome, PLANNED_HERE_BYTES, PLANNED_ROWS_BYTES_MAX, Plan, Planned};
 pub use status::{
     ConnectionStatus, Counters, HeldStatus, LargeRow, MemberStatus, PeerAck, RunningOut, Sizes, SpaceStatus, Status,
     Twin,

@@ -23,7 +23,8 @@ pub(super) fn receipt(
     batch: &Batch<'_>,
 ) -> Result<Option<ReceiptState>, StoreError> {
     let Memory { spaces, conns, contacts, .. } = memory;
-    let Some(space) = spaces.values().find(|space| space.feeds.contains_key(&receipt.feed)) else { return Ok(None) };
+    let Some(feed) = batch.feed(receipt.feed)? else { return Ok(None) };
+    let Some(space) = spaces.by_no(feed.space_no) else { return Ok(None) };
     let row = batch.entry(receipt.feed, receipt.seq)?;
     let journal = row.as_ref().map(|row| row.journal);
     let peers = space.others(me).into_iter().map(|(node, member)| {

@@ -235,12 +235,13 @@ pub struct Counters {
 impl Counters {
     /// Takes note of what a step did.
     pub(super) fn note(&mut self, cost: StepCost) {
-        if cost.work == 0 {
+        let done = cost.work.max(cost.said);
+        if done == 0 {
             // The step failed before anything was done.
             return;
         }
         debug_assert!(STEP_KINDS.contains(&cost.what), "a step is of a known kind");
         let longest = self.longest.entry(cost.what).or_default();
-        *longest = cost.work.max(*longest);
+        *longest = done.max(*longest);
     }
 }

@@ -1,6 +1,7 @@
 //! One step: inputs into one commit, then frames from what is durable.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tombolo_crdt::defect::{self, Defect};
@@ -10,7 +11,7 @@ use crate::chain::Entries;
 use crate::engine::Engine;
 use crate::engine::after::{After, Begun};
 use crate::engine::backlog::Backlog;
-use crate::engine::budget::Budget;
+use crate::engine::budget::{Budget, COMPARED, SAID, TOLD, VISIT};
 use crate::engine::interface::{ConnId, Input, Left, Now, Output, Outputs, Refusal, Reply, StepCost};
 use crate::engine::memory::{Health, Memory, Queue};
 use crate::engine::peers::agenda::Agenda;
@@ -62,10 +63,16 @@ impl Engine {
             self.recover(&error, &mut after);
         }
         self.aims.due |= after.retarget || after.introduce.joins || !after.introduce.spaces.is_empty();
+        let said = (self.counters.visits, self.counters.compared);
         self.exchange(now, &mut after);
-        for to in std::mem::take(&mut after.status) {
-            let status = self.status(now);
-            after.replies.push((to, Reply::Status(Box::new(status))));
+        after.cost.said += (self.counters.visits - said.0) * VISIT + (self.counters.compared - said.1) * COMPARED;
+        if !after.status.is_empty() {
+            // One for all who ask: it goes over every space and member.
+            let status = Arc::new(self.status(now));
+            let told: usize = status.spaces.iter().map(|space| 1 + space.members.len()).sum();
+            after.cost.said += told as u64 * TOLD;
+            let to = std::mem::take(&mut after.status).into_iter();
+            after.replies.extend(to.map(|to| (to, Reply::Status(Arc::clone(&status)))));
         }
         // What goes furthest goes first.
         list.extend(after.outputs);
@@ -86,6 +93,7 @@ impl Engine {
             list.extend(self.new_targets().map(Output::Targets));
         }
         self.memory.spaces.settle();
+        after.cost.what = if after.cost.said > after.cost.work { SAID } else { after.cost.what };
         self.counters.note(after.cost);
         Outputs { list, wake: self.wake(now), left: self.left(), cost: after.cost }
     }

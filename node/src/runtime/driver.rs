@@ -156,7 +156,7 @@ impl<S: Stepper> Driver<S> {
             }
             let began = self.clock.mono();
             let outputs = self.engine.step(self.clock.now(), inputs).await;
-            self.outlets.times.note(self.clock.mono().saturating_sub(began));
+            self.outlets.times.note(self.clock.mono().saturating_sub(began), outputs.cost.what);
             if outputs.left != Left::Inputs {
                 self.places.clear();
             }

@@ -11,6 +11,7 @@ mod disks;
 pub(crate) mod wire;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ed25519_dalek::SigningKey;
@@ -202,7 +203,7 @@ impl World {
     /// If it does not answer.
     pub fn status(&mut self, node: NodeNo) -> Status {
         match self.command(node, Command::Status) {
-            Reply::Status(status) => *status,
+            Reply::Status(status) => Arc::unwrap_or_clone(status),
             other => panic!("a status was asked for: {other:?}"),
         }
     }

@@ -85,6 +85,11 @@ pub struct StepCost {
     /// That of the largest piece: an input, an entry or a slice of care, which are done whole. A step does at most one
     /// more than its work.
     pub largest: u64,
-    /// What most of it was: inputs, entries, operations, rows, history, care.
+    /// Operations of that piece.
+    pub operations: u64,
+    /// What was said afterwards, in nanoseconds: sessions that were visited, positions compared, spaces and members
+    /// told of. No part of `work`.
+    pub said: u64,
+    /// What most of it was: inputs, entries, operations, rows, history, care; or said, if that was more than all work.
     pub what: &'static str,
 }

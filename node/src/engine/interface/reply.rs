@@ -1,5 +1,7 @@
 //! What a local client is answered.
 
+use std::sync::Arc;
+
 use tombolo_crdt::entity::WriteError;
 use tombolo_crdt::names::NameError;
 use tombolo_crdt::verdict::Verdict;
@@ -7,7 +9,7 @@ use tombolo_crdt::{Receipt, Revision, SpaceId};
 use tombolo_transport::frame::JoinRefusal;
 
 use super::WriteCommand;
-use crate::engine::space::planning::Plan;
+use crate::engine::space::planning::{PLANNED_ROWS_BYTES_MAX, Plan};
 use crate::engine::status::{PeerAck, Status};
 
 /// What became of one entity.
@@ -87,6 +89,12 @@ pub enum Refusal {
         /// Bytes of the entry.
         bytes: usize,
     },
+    /// The entities of a transaction are too large together to be planned at once.
+    #[error("the entities of the transaction take {bytes} bytes or more; the limit is {}", PLANNED_ROWS_BYTES_MAX)]
+    RowsTooLarge {
+        /// Bytes of the rows that were looked at.
+        bytes: usize,
+    },
     /// The disk is full, or nearly, or the store is gone: writes are refused until that is mended; reads go on.
     #[error("writes are refused: {0}")]
     Full(String),
@@ -159,7 +167,7 @@ pub enum Reply {
     /// To [`Command::JoinState`].
     JoinState(JoinState),
     /// To [`Command::Status`].
-    Status(Box<Status>),
+    Status(Arc<Status>),
     /// To [`Command::Receipt`]; `None`: this node knows no such feed.
     Receipt(Option<ReceiptState>),
     /// To any command whose step failed, or that asked for what cannot be read: nothing was written for it. Of a

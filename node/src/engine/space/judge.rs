@@ -33,7 +33,7 @@ impl Work<'_> {
         entry: &Entry,
         read: Vec<Result<Change, ChangeError>>,
     ) -> Result<Judgement, StoreError> {
-        let Space { id, rules, feeds, care, row, .. } = space;
+        let Space { id, rules, feeds, care, row, own_data_feed, .. } = space;
         // A feed of which nothing is settled goes with what is held of it, and may do so while a range of it is taken.
         let Some(of) = feeds.get(&feed) else { return Ok(Judgement::Wait(Wait::Entry(feed, entry.seq - 1))) };
         assert_eq!(of.row.seq + 1, entry.seq, "the predecessor is settled");
@@ -42,7 +42,9 @@ impl Work<'_> {
         let read = read.into_iter().map(Some).collect();
         let asker = Asker { author: of.opening.node, feed };
         let refusals = row.refused > 0;
-        let mut here = Here { work: self, space: (*id, row.space_no), asker, refusals, feeds, care, read };
+        // Rows of an own write are shown to whoever made it, and are few.
+        let makes_room = feed != *own_data_feed;
+        let mut here = Here { work: self, space: (*id, row.space_no), asker, refusals, feeds, care, read, makes_room };
         let judgement = judge(entry, &situation, &mut here);
         self.poison.end();
         judgement
@@ -62,6 +64,8 @@ struct Here<'h, 'w> {
     care: &'h mut Care,
     /// Changes that have been read already, by number.
     read: Vec<Option<Result<Change, ChangeError>>>,
+    /// Whether rows that have not changed may be forgotten where there are many.
+    makes_room: bool,
 }
 
 impl Past for Here<'_, '_> {
@@ -109,6 +113,9 @@ impl Past for Here<'_, '_> {
         let (collection, id) = (entity.collection.as_str(), entity.id.as_str());
         let space_no = self.space.1;
         let Work { rows, batch, entries, pasts, looks, .. } = &mut *self.work;
+        if self.makes_room {
+            rows.make_room_of_unchanged();
+        }
         let row = match rows.get(batch, space_no, collection, id) {
             Ok(row) => row,
             Err(RowFault::Store(error)) => return Err(error),

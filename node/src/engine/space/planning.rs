@@ -18,6 +18,9 @@ use crate::store::Counted;
 
 /// Bytes of body and rows together up to which a write is planned in the step: some 20 ms at most.
 pub const PLANNED_HERE_BYTES: usize = 48 * 1024;
+/// Bytes of rows that one write may be made on: they are copied for the planning, and looked at again when the plan is
+/// taken, some 10 ms of a step. A single row is always taken.
+pub const PLANNED_ROWS_BYTES_MAX: usize = if cfg!(test) { 1 << 20 } else { 16 << 20 };
 /// Bytes at the end of a row that are a hash over it: what tells one version from another.
 const VERSION_BYTES: usize = 16;
 
@@ -144,13 +147,16 @@ impl Work<'_> {
                 return Ok(Err(command));
             }
             bytes += self.rows.stored(&self.batch, space.row.space_no, collection, id)?.map_or(0, <[u8]>::len);
+            if bytes - body_bytes > PLANNED_ROWS_BYTES_MAX && names.len() > 1 {
+                return Err(Refusal::RowsTooLarge { bytes: bytes - body_bytes }.into());
+            }
         }
         if bytes <= PLANNED_HERE_BYTES {
             return Ok(Err(command));
         }
         let mut rows = BTreeMap::new();
         for (collection, id) in names {
-            let row = self.rows.stored(&self.batch, space.row.space_no, collection, id)?.map(<[u8]>::to_vec);
+            let row = self.rows.take_stored(&self.batch, space.row.space_no, collection, id)?;
             rows.insert((collection.clone(), id.clone()), row);
         }
         Ok(Ok(Plan { command, rows, feed: space.own_data_feed, hlc: Hlc::from_millis(self.now.wall_millis) }))

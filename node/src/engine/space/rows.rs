@@ -8,9 +8,17 @@ use tombolo_crdt::entity::{Clock, EntityState, RowError};
 use tombolo_crdt::hash::Tagged;
 
 use crate::engine::poison::Poison;
+use crate::engine::space::Space;
 use crate::engine::space::spaces::Spaces;
 use crate::store::{Batch, Counted, StoreError};
 
+/// Bytes of stored rows whose decoded states a step keeps in memory (32 MiB; the states take a few times as much). An
+/// entry may change 4,096 rows of any size: beyond this they are written out, and read again if they are needed.
+const KEPT_BYTES_MAX: usize = if cfg!(test) { 64 << 10 } else { 32 << 20 };
+/// What a row that is only copied costs, of one that is decoded and encoded.
+const COPIED: u64 = 8;
+/// What a row that is only encoded costs, of one that is decoded and encoded.
+const ENCODED: u64 = 2;
 /// Clocks remembered for changes beside the heads.
 const PASTS_MAX: usize = 8192;
 /// Marks in all of them together, one per writer of each: some 60 bytes each, so 32 MB. An entity may have any number
@@ -38,6 +46,8 @@ pub(in crate::engine) struct Rows {
     raw: BTreeMap<Key, Option<Vec<u8>>>,
     /// Bytes of those that were read.
     bytes: u64,
+    /// Bytes of those that are kept decoded, as they were stored.
+    kept: usize,
 }
 
 /// Why a row cannot be worked on.
@@ -64,7 +74,9 @@ impl Rows {
             std::collections::btree_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
             std::collections::btree_map::Entry::Vacant(slot) => {
                 let stored = raw.map_or_else(|| batch.row(space, collection, id), Ok)?;
-                self.bytes += stored.as_ref().map_or(0, Vec::len) as u64;
+                let bytes = stored.as_ref().map_or(0, Vec::len);
+                self.bytes += bytes as u64;
+                self.kept += bytes;
                 let state = stored.as_deref().map(EntityState::decode).transpose()?;
                 let stored = state.is_some();
                 let state = state.unwrap_or_else(EntityState::new);
@@ -84,9 +96,25 @@ impl Rows {
         let key = (space, collection.to_owned(), id.to_owned());
         let raw = match self.raw.entry(key) {
             std::collections::btree_map::Entry::Occupied(slot) => slot.into_mut(),
-            std::collections::btree_map::Entry::Vacant(slot) => slot.insert(batch.row(space, collection, id)?),
+            std::collections::btree_map::Entry::Vacant(slot) => {
+                let raw = slot.insert(batch.row(space, collection, id)?);
+                self.bytes += raw.as_ref().map_or(0, Vec::len) as u64 / COPIED;
+                raw
+            }
         };
         Ok(raw.as_deref())
+    }
+
+    /// The row as it is stored, which is not kept.
+    pub(in crate::engine) fn take_stored(
+        &mut self,
+        batch: &Batch<'_>,
+        space: u32,
+        collection: &str,
+        id: &str,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.stored(batch, space, collection, id)?;
+        Ok(self.raw.remove(&(space, collection.to_owned(), id.to_owned())).flatten())
     }
 
     /// Takes an entity that was read and decoded elsewhere, as it is stored. This step must not have read it yet.
@@ -99,9 +127,18 @@ impl Rows {
         let stored = counted.is_some();
         let row = Row { state, counted, stored, dirty: false };
         let key = (space, collection.to_owned(), id.to_owned());
-        self.raw.remove(&key);
+        let bytes = self.raw.remove(&key).flatten().map_or(0, |raw| raw.len());
+        self.bytes += bytes as u64 / ENCODED;
+        self.kept += bytes;
         let before = self.rows.insert(key, row);
         assert!(before.is_none(), "an entity is read once in a step");
+    }
+
+    /// Bytes of those whose states are kept, as they were stored.
+    #[cfg(test)]
+    pub(in crate::engine) fn kept(&self) -> usize {
+        assert!(self.kept == 0 || !self.rows.is_empty(), "what is counted is kept");
+        self.kept
     }
 
     /// Bytes of the rows that have been read.
@@ -114,7 +151,7 @@ impl Rows {
         self.rows.get(&(space, collection.to_owned(), id.to_owned()))
     }
 
-    /// Writes the changed rows and moves the sums of `space` along.
+    /// Writes the changed rows and moves the sums of their spaces along.
     pub(in crate::engine) fn flush(
         self,
         batch: &mut Batch<'_>,
@@ -129,26 +166,63 @@ impl Rows {
             }
             let left_out = std::mem::replace(&mut second, true) && half;
             let Some(space) = spaces.by_no_mut(space_no) else { continue };
-            poison.begin(space.id, &collection, &id);
-            let counted = (row.state.contribution(&collection, &id), row.state.is_present());
-            space.care.scrub.moved((&collection, &id), row.counted.as_ref(), Some(&counted));
-            space.row.count(row.counted.as_ref(), Some(&counted));
-            space.dirty = true;
-            let bytes = row.state.encode();
-            debug_assert!(
-                EntityState::decode(&bytes).is_ok_and(|again| again.heads() == row.state.heads()),
-                "a row survives being stored"
-            );
-            poison.end();
+            let bytes = row.written(space, (&collection, &id), poison);
             if !left_out {
                 batch.put_row(space_no, &collection, &id, bytes)?;
             }
         }
         Ok(())
     }
+
+    /// Makes room where the states of too many large rows are kept: those of `space` are written if they have changed,
+    /// and forgotten. They are read again when they are needed.
+    pub(in crate::engine) fn make_room(
+        &mut self,
+        batch: &mut Batch<'_>,
+        space: &mut Space,
+        poison: &mut Poison,
+    ) -> Result<(), StoreError> {
+        if self.kept <= KEPT_BYTES_MAX {
+            return Ok(());
+        }
+        let space_no = space.row.space_no;
+        let of_space = self.rows.extract_if(.., |(no, ..), _| *no == space_no);
+        for ((_, collection, id), row) in of_space.filter(|(_, row)| row.dirty) {
+            let bytes = row.written(space, (&collection, &id), poison);
+            batch.put_row(space_no, &collection, &id, bytes)?;
+        }
+        // Rows of other spaces are few: an entry is of one space.
+        self.kept = 0;
+        Ok(())
+    }
+
+    /// As [`Rows::make_room`], of rows that have not changed.
+    pub(in crate::engine) fn make_room_of_unchanged(&mut self) {
+        if self.kept > KEPT_BYTES_MAX {
+            self.rows.retain(|_, row| row.dirty);
+            self.kept = 0;
+        }
+    }
 }
 
 impl Row {
+    /// The row as it is to be stored; the sums of the space move along.
+    fn written(&self, space: &mut Space, (collection, id): (&str, &str), poison: &mut Poison) -> Vec<u8> {
+        poison.begin(space.id, collection, id);
+        let counted = (self.state.contribution(collection, id), self.state.is_present());
+        space.care.scrub.moved((collection, id), self.counted.as_ref(), Some(&counted));
+        space.care.scrub.written((collection, id), &self.state);
+        space.row.count(self.counted.as_ref(), Some(&counted));
+        space.dirty = true;
+        let bytes = self.state.encode();
+        debug_assert!(
+            EntityState::decode(&bytes).is_ok_and(|again| again.heads() == self.state.heads()),
+            "a row survives being stored"
+        );
+        poison.end();
+        bytes
+    }
+
     /// The state, to be changed.
     pub(in crate::engine) fn change(&mut self, collection: &str, id: &str) -> &mut EntityState {
         if !self.dirty {

@@ -217,6 +217,7 @@ impl Work<'_> {
             if concurrent || state.heads().len() > 1 {
                 self.pasts.insert((space.row.space_no, collection, id), change.hash(), past.with(&change));
             }
+            self.rows.make_room(&mut self.batch, space, self.poison)?;
         }
         Ok(links)
     }

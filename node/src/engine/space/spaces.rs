@@ -80,6 +80,10 @@ impl Spaces {
     }
 
     /// The space with a local number, to be changed.
+    pub(in crate::engine) fn by_no(&self, space_no: u32) -> Option<&Space> {
+        self.by_id.get(self.by_no.get(&space_no)?)
+    }
+
     pub(in crate::engine) fn by_no_mut(&mut self, space_no: u32) -> Option<&mut Space> {
         let id = *self.by_no.get(&space_no)?;
         self.get_mut(&id)

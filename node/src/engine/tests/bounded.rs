@@ -1,5 +1,7 @@
 //! Work of a step is bounded, whatever comes: counted, in steps of the engine as a driver makes them.
 
+use std::sync::Arc;
+
 use super::*;
 use crate::engine::budget::{Budget, STEP_WORK_MAX};
 use crate::engine::{Left, StepCost};
@@ -243,4 +245,52 @@ fn a_frame_is_acknowledged_when_all_of_it_is_taken_and_commands_go_before() {
     assert_eq!(taken(&bed), Some(1));
     assert_eq!(bed.engine.frontier(bed.space).unwrap().seq(pen.feed()), COUNT);
     assert!(bed.engine.counters.longest.values().any(|work| *work >= STEP_WORK_MAX));
+}
+
+/// Review: an entry of 40 KB that changes 4,096 rows of 1 MiB had all of them decoded in memory at once.
+#[test]
+fn rows_of_one_entry_are_not_all_kept_in_memory() {
+    const COUNT: usize = 40;
+    let mut bed = Bed::new();
+    for n in 0..COUNT {
+        let text = format!(r#"{{"text":"{}"}}"#, "x".repeat(10_000));
+        let mut pen = bed.pen(100 + n as u64);
+        pen.entries.push(bed.entry(&pen, &format!("e{n:02}"), &pen.change(&EntityState::new(), &put(&text))));
+        bed.take([pen.range()]);
+    }
+    let mut pen = bed.pen(7);
+    let mut changes = Vec::new();
+    for n in 0..COUNT {
+        let id = format!("e{n:02}");
+        let change = pen.change(&bed.row(&id), &patch(r#"{"m":1}"#));
+        let Body::Data(mut one) = bed.entry(&pen, &id, &change).body else { panic!("data") };
+        changes.append(&mut one);
+    }
+    let entry = bed.entry(&pen, "e00", &pen.change(&bed.row("e00"), &patch(r#"{"m":1}"#)));
+    pen.entries.push(Entry { body: Body::Data(changes), ..entry });
+    let mut range = pen.range();
+    let kept = bed.work(|work, space| {
+        work.take_range(space, &mut range, &mut Taken::default()).unwrap();
+        work.rows.kept()
+    });
+    assert!(kept < (64 << 10) + 12_000, "{kept} bytes");
+    for n in 0..COUNT {
+        assert!(bed.view(&format!("e{n:02}")).starts_with(r#"{"m":1,"#), "e{n}");
+    }
+    // A pass over all rows finds the sums as they are counted.
+    assert!(bed.pass_by(2) > 0);
+    let space = &bed.engine.memory.spaces[&bed.space];
+    assert_eq!((space.care.counters.sums_corrected, space.row.entities), (0, COUNT as u64));
+}
+
+/// Review: 500 that ask for the status at a time had it made 500 times in one step.
+#[test]
+fn all_who_ask_for_the_status_in_a_step_get_one() {
+    let mut bed = Bed::new();
+    let ask = (1..=3).map(|n| Input::Command(ReplyTo(n), Command::Status)).collect();
+    let out = bed.given(ask);
+    assert!(out.cost.said > 0, "telling is counted");
+    let status = |out| if let Output::Reply(_, Reply::Status(status)) = out { Some(status) } else { None };
+    let told: Vec<_> = out.list.into_iter().filter_map(status).collect();
+    assert!(told.len() == 3 && told.iter().all(|one| Arc::ptr_eq(one, &told[0])));
 }

@@ -174,6 +174,6 @@ fn who_connects_after_a_move_hears_where_this_node_is_now() {
     drop(bed.stepped(vec![Input::Command(ReplyTo(5), Command::Addresses(moved.clone()))]));
     assert_eq!(told(&mut bed, 71), moved);
     let status = bed.stepped(vec![Input::Command(ReplyTo(6), Command::Status)]).list;
-    let addrs = |out| if let Output::Reply(_, Reply::Status(status)) = out { Some(status.addrs) } else { None };
+    let addrs = |out| if let Output::Reply(_, Reply::Status(status)) = out { Some(status.addrs.clone()) } else { None };
     assert_eq!(status.into_iter().find_map(addrs), Some(moved));
 }

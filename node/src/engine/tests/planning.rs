@@ -119,3 +119,35 @@ fn a_plan_of_an_earlier_process_or_on_a_row_that_this_step_has_read_is_given_bac
     let moved = replies.filter(|out| matches!(out, Output::Reply(ReplyTo(5), Reply::Moved(_)))).count();
     assert!(moved == 1 && bed.view("e").starts_with(r#"{"m":2,"#));
 }
+
+/// Review: 4,096 increments of rows of 1 MiB had 4 GiB read and copied in one step.
+#[test]
+fn a_transaction_on_more_than_can_be_planned_at_once_is_refused_with_the_limit() {
+    let mut bed = Bed::new();
+    let one = |n: usize, write: Write| EntityWrite {
+        collection: "x".to_owned(),
+        id: format!("e{n}"),
+        expect: Expect::Any,
+        write,
+    };
+    let all = |bed: &Bed, writes: Vec<EntityWrite>| WriteCommand {
+        space: bed.space,
+        writes,
+        atomic: true,
+        idempotency: None,
+        trace: None,
+    };
+    for n in 0..20 {
+        let command = all(&bed, vec![one(n, long("a"))]);
+        assert!(matches!(bed.ask(Command::Write(command)), Reply::Written(Ok(_))));
+    }
+    let patches = |count: usize| (0..count).map(|n| one(n, patch(r#"{"m":1}"#))).collect();
+    let command = all(&bed, patches(20));
+    let Reply::Written(Err(refusal)) = bed.ask(Command::Offer(command, 100)) else { panic!("taken") };
+    assert!(matches!(refusal, Refusal::RowsTooLarge { bytes } if bytes > 1 << 20), "{refusal}");
+    assert!(refusal.to_string().ends_with("the limit is 1048576"), "{refusal}");
+    let command = all(&bed, patches(10));
+    let plan = planned(bed.handed_out(command));
+    assert!(matches!(bed.ask(Command::Planned(plan)), Reply::Written(Ok(_))));
+    assert!(bed.view("e9").starts_with(r#"{"m":1,"#));
+}

@@ -85,6 +85,13 @@ impl Scrub {
     }
 }
 
+impl Scrub {
+    /// A row is written. One whose numbers run out is told at once: a pass takes a day.
+    pub(in crate::engine) fn written(&mut self, name: (&str, &str), state: &EntityState) {
+        self.told.as_mut().unwrap_or(&mut self.met).written(name, state);
+    }
+}
+
 impl Care {
     /// Reads the next rows, if it is time. Returns how long the next may wait, and whether the sums were corrected.
     pub(super) fn scrub(&mut self, work: &Work<'_>, space: &mut Space) -> Result<(Duration, bool), StoreError> {

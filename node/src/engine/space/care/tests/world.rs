@@ -167,7 +167,7 @@ impl Bed {
 
     pub(super) fn status(&mut self) -> SpaceStatus {
         match self.reply(Input::Command(ReplyTo(3), Command::Status)) {
-            Some(Reply::Status(status)) => status.spaces.into_iter().next().unwrap(),
+            Some(Reply::Status(status)) => status.spaces[0].clone(),
             other => panic!("{other:?}"),
         }
     }
