@@ -251,8 +251,10 @@ impl Memory {
     /// first: who is first has half before the other, and does one piece at least.
     fn share(&mut self, work: &mut Work<'_>, queue: &mut Queue, after: &mut After) -> Result<(), StoreError> {
         self.spaces.settle();
-        // A slice is due now and then, and never in two steps that follow at once.
-        for id in self.spaces.care_due(work.now.mono, TENDED_AT_ONCE) {
+        // Slices may spend all of a step's work. What they wait for is an input, and gets the next step.
+        let due = if queue.tended { Vec::new() } else { self.spaces.care_due(work.now.mono, TENDED_AT_ONCE) };
+        queue.tended = !due.is_empty();
+        for id in due {
             if work.budget.is_spent() {
                 break;
             }

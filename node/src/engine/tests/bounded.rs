@@ -294,3 +294,21 @@ fn all_who_ask_for_the_status_in_a_step_get_one() {
     let told: Vec<_> = out.list.into_iter().filter_map(status).collect();
     assert!(told.len() == 3 && told.iter().all(|one| Arc::ptr_eq(one, &told[0])));
 }
+
+/// Simulation, swarm 1071: care that was due in every step spent its work, and what it waited for was never taken in.
+#[test]
+fn care_that_is_always_due_leaves_every_other_step_to_others() {
+    let mut bed = Bed::new();
+    bed.write("e", [1]);
+    bed.engine.queue.step_work = 1;
+    let mut written = 0;
+    for n in 0..10 {
+        bed.engine.memory.spaces.get_mut(&bed.space).unwrap().care.hurry();
+        let input = match n {
+            0 => Input::Command(ReplyTo(9), Command::Status),
+            _ => Input::Timer,
+        };
+        written += bed.given(vec![input]).list.iter().filter(|out| matches!(out, Output::Reply(ReplyTo(9), _))).count();
+    }
+    assert_eq!(written, 1);
+}

@@ -9,9 +9,9 @@ use super::{all_sources, relative, root};
 const MAP: &str = "docs/architecture.md";
 
 /// Folders of `node/src` and files between them, from bottom to top: each may use those before it.
-const FLOORS_OF_NODE: [&str; 13] = [
-    "moment", "store", "chain", "engine", "acks", "handle", "stream", "verify", "history", "ticket", "runtime", "api",
-    "process",
+const FLOORS_OF_NODE: [&str; 14] = [
+    "moment", "store", "chain", "outgoing", "engine", "acks", "handle", "stream", "verify", "history", "ticket",
+    "runtime", "api", "process",
 ];
 
 /// Every file and folder that belongs to the sources, as paths from the root.
