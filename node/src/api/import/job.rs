@@ -1,6 +1,7 @@
 //! The job of an import: from lines to batches, to the engine, and to what became of them.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use axum::body::BodyDataStream;
 use tombolo_crdt::SpaceId;
@@ -45,7 +46,7 @@ pub(super) struct UnderWay {
 pub(super) struct Import {
     pub(super) app: SharedApp,
     pub(super) space: SpaceId,
-    pub(super) form: Form,
+    pub(super) form: Arc<Form>,
     pub(super) trace: Option<Trace>,
     pub(super) outcomes: Outcomes,
     /// Lines taken so far, empty ones not counted.
@@ -98,9 +99,10 @@ impl Import {
             return Ok(());
         }
         self.seen += 1;
-        let write = match self.form.read(line) {
-            Ok(write) => write,
-            Err((id, problem)) => return self.outcomes.bad(number, id.as_deref(), &problem).await,
+        let write = match self.form.read(&self.app.turns, line).await {
+            Ok(Ok(write)) => write,
+            Ok(Err((id, problem))) => return self.outcomes.bad(number, id.as_deref(), &problem).await,
+            Err(problem) => return self.outcomes.fail(&problem).await,
         };
         let is_large = bytes > PLANNED_HERE_BYTES;
         if is_large {

@@ -9,6 +9,7 @@ mod outcomes;
 mod reading;
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::State;
@@ -76,7 +77,7 @@ pub(super) async fn import(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
-    let form = form(&path, &query)?;
+    let form = Arc::new(form(&path, &query)?);
     request::need_content_type(&headers, &TYPES)?;
     let space = app.space(path.space())?.id;
     let place = app.turns.stream()?;

@@ -1,5 +1,6 @@
 //! What comes: lines out of the body, and writes out of lines.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::BodyDataStream;
@@ -9,6 +10,7 @@ use tombolo_crdt::json::Json;
 
 use crate::api::lines::{IdTemplate, LINE_BYTES_MAX, Line, LineSplitter};
 use crate::api::problem::{Kind, Problem};
+use crate::api::turns::Turns;
 use crate::api::{App, request};
 use crate::engine::{EntityWrite, Expect};
 
@@ -84,9 +86,24 @@ pub(super) enum Form {
 /// What some editors put before text in UTF-8.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
+/// What is wrong with a line: its id, if it has one, and the problem.
+type BadLine = (Option<String>, Problem);
+
 impl Form {
-    /// The write that a line asks for; else the line's id, if it has one, and what is wrong.
-    pub(super) fn read(&self, line: Line) -> Result<EntityWrite, (Option<String>, Problem)> {
+    /// The write that a line asks for. A long line is read in a turn.
+    ///
+    /// # Errors
+    /// As [`Turns::run`].
+    pub(super) async fn read(
+        self: &Arc<Self>,
+        turns: &Turns,
+        line: Line,
+    ) -> Result<Result<EntityWrite, BadLine>, Problem> {
+        let form = Arc::clone(self);
+        turns.value(line.bytes.as_ref().map_or(0, Vec::len), move || form.parse(line)).await
+    }
+
+    fn parse(&self, line: Line) -> Result<EntityWrite, BadLine> {
         let too_large = || {
             Problem::new(Kind::TooLarge, format!("the line is over the limit of {LINE_BYTES_MAX} bytes"))
                 .with("limit", LINE_BYTES_MAX as u64)
@@ -127,5 +144,30 @@ fn exported(line: Json) -> Result<(String, String, Json), Problem> {
             Ok((collection, id, value))
         }
         _ => Err(wrong()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+
+    /// 4 MiB of small values took some 50 ms to parse, on a thread that serves others.
+    #[tokio::test]
+    async fn a_long_line_is_read_in_a_turn_and_a_short_one_at_once() {
+        let form = Arc::new(Form::Values { collection: "x".to_owned(), ids: IdTemplate::field("id") });
+        let turns = Turns::new();
+        let line = |number, text: String| Line { number, bytes: Some(text.into_bytes()) };
+        let short = form.read(&turns, line(1, r#"{"id":"a","n":1}"#.to_owned())).now_or_never();
+        assert!(matches!(&short, Some(Ok(Ok(write))) if write.id == "a"), "{short:?}");
+        let long = format!(r#"{{"id":"b","n":[1{}]}}"#, ",1".repeat(LINE_BYTES_MAX / 2 - 32));
+        let mut reading = Box::pin(form.read(&turns, line(2, long)));
+        assert!(reading.as_mut().now_or_never().is_none(), "it was read on the thread that serves others");
+        let read = reading.await;
+        assert!(matches!(&read, Ok(Ok(write)) if write.id == "b"));
+        // What is wrong with a long line is told as of a short one.
+        let wrong = form.read(&turns, line(3, format!("{{\"id\":{}}}", "[".repeat(50_000)))).await;
+        assert!(matches!(&wrong, Ok(Err((None, problem))) if problem.kind == Kind::InvalidJson), "{wrong:?}");
     }
 }
