@@ -68,7 +68,7 @@ impl Import {
         let stopped = matches!(read, Err(End::Stopped)) || matches!(flushed, Err(End::Stopped));
         // The client may have gone by now.
         let _ = self.outcomes.done(stopped).await;
-        lines.drain().await;
+        lines.drain(&self.app).await;
     }
 
     async fn read(&mut self, lines: &mut Lines) -> Result<(), End> {

@@ -20,6 +20,8 @@ const IDLE: Duration = Duration::from_millis(50);
 const BODY_WAIT: Duration = Duration::from_secs(300);
 /// How long what still comes is thrown away after an import that stopped early.
 const DRAIN: Duration = Duration::from_secs(2);
+/// How long of it when the node stops: less than a request under way may take then.
+const DRAIN_STOPPING: Duration = Duration::from_millis(200);
 
 /// The lines of a body.
 #[derive(Debug)]
@@ -45,18 +47,28 @@ impl Lines {
     }
 
     /// Waits for more: for long, or for a while if something is ready to go on its way.
+    ///
+    /// # Errors
+    /// Nothing more is taken: the node stops, or the body broke off or rested for too long.
     pub(super) async fn next(&mut self, app: &App, is_ready: bool) -> Result<Came, Problem> {
-        let chunk = if is_ready {
-            match tokio::time::timeout(IDLE, self.body.next()).await {
-                Ok(chunk) => chunk,
-                Err(_) => return Ok(Came::Nothing),
+        let next = self.body.next();
+        let came = async {
+            if is_ready {
+                tokio::time::timeout(IDLE, next).await.map_err(|_| None)
+            } else {
+                request::next_within(BODY_WAIT, next).await.map_err(Some)
             }
-        } else {
-            request::next_within(BODY_WAIT, self.body.next()).await?
         };
-        if *app.closing.borrow() {
-            return Err(Problem::new(Kind::Stopping, "the node is stopping; import the rest again later"));
-        }
+        let stopping = || Problem::new(Kind::Stopping, "the node is stopping; import the rest again later");
+        let chunk = tokio::select! {
+            biased;
+            () = app.closed() => return Err(stopping()),
+            came = came => match came {
+                Ok(chunk) => chunk,
+                Err(None) => return Ok(Came::Nothing),
+                Err(Some(problem)) => return Err(problem),
+            },
+        };
         match chunk {
             Some(Ok(chunk)) => {
                 let mut lines = Vec::new();
@@ -69,8 +81,13 @@ impl Lines {
     }
 
     /// Throws away what still comes: closing on a client that is still sending could keep it from reading the answer.
-    pub(super) async fn drain(mut self) {
-        let _ = tokio::time::timeout(DRAIN, async { while self.body.next().await.is_some() {} }).await;
+    pub(super) async fn drain(mut self, app: &App) {
+        let rest = async { while self.body.next().await.is_some() {} };
+        let enough = async {
+            let _ = tokio::time::timeout(DRAIN - DRAIN_STOPPING, app.closed()).await;
+            tokio::time::sleep(DRAIN_STOPPING).await;
+        };
+        tokio::select! { () = rest => {}, () = enough => {} }
     }
 }
 
