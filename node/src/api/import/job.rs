@@ -7,7 +7,7 @@ use axum::body::BodyDataStream;
 use tombolo_crdt::SpaceId;
 use tombolo_crdt::entry::Trace;
 
-use super::outcomes::{End, Outcomes, concerns_all};
+use super::outcomes::{End, Outcomes, Sent, concerns_all};
 use super::reading::{Came, Form, Lines};
 use crate::api::SharedApp;
 use crate::api::lines::Line;
@@ -34,11 +34,35 @@ pub(super) struct Batch {
 /// A batch on its way.
 #[derive(Debug)]
 pub(super) struct UnderWay {
-    /// Numbers and ids of its lines.
-    lines: Vec<(u64, String)>,
+    lines: Vec<Sent>,
     /// Lines up to its end, empty ones not counted.
     through: u64,
-    reply: Pending,
+    answer: Answer,
+}
+
+/// The engine's answer to a batch.
+#[derive(Debug)]
+enum Answer {
+    Pending(Pending),
+    Here(Result<Reply, Stopped>),
+}
+
+impl Answer {
+    /// Waits until it is here.
+    async fn wait(&mut self) {
+        if let Self::Pending(reply) = self {
+            *self = Self::Here(reply.await);
+        }
+    }
+
+    /// What became of each write, as far as it is here.
+    fn outcomes(&self) -> &[Result<Written, Refusal>] {
+        match self {
+            Self::Here(Ok(Reply::Written(Ok(outcome)))) => &outcome.writes,
+            Self::Here(Ok(Reply::InPart(outcomes, _))) => outcomes,
+            Self::Here(_) | Self::Pending(_) => &[],
+        }
+    }
 }
 
 /// An import under way.
@@ -55,6 +79,12 @@ pub(super) struct Import {
     /// Batches on their way, oldest first.
     pub(super) under_way: VecDeque<UnderWay>,
     pub(super) _place: StreamPlace,
+}
+
+/// Lines of a batch as they are told of later.
+fn sent(lines: &[u64], writes: &[EntityWrite]) -> Vec<Sent> {
+    let lines = lines.iter().zip(writes);
+    lines.map(|(&number, write)| Sent { number, collection: write.collection.clone(), id: write.id.clone() }).collect()
 }
 
 impl Import {
@@ -126,14 +156,16 @@ impl Import {
         if writes.is_empty() {
             return Ok(());
         }
-        while self.under_way.len() >= BATCHES {
+        // What is here already may have writes that are to be made before what follows.
+        let is_here = |batch: &UnderWay| matches!(batch.answer, Answer::Here(_));
+        while self.under_way.len() >= BATCHES || self.under_way.front().is_some_and(is_here) {
             self.collect().await?;
         }
-        let lines = lines.into_iter().zip(writes.iter().map(|write| write.id.clone())).collect();
+        let lines = sent(&lines, &writes);
         let through = self.seen;
         let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: self.trace };
         match self.app.engine.submit(Command::Write(command), bytes).await {
-            Ok(reply) => self.under_way.push_back(UnderWay { lines, through, reply }),
+            Ok(reply) => self.under_way.push_back(UnderWay { lines, through, answer: Answer::Pending(reply) }),
             Err(stopped) => return self.outcomes.fail(&stopped.into()).await,
         }
         Ok(())
@@ -146,22 +178,72 @@ impl Import {
             self.collect().await?;
         }
         let Batch { writes, lines, bytes } = std::mem::take(&mut self.batch);
-        let lines = lines.into_iter().zip(writes.iter().map(|write| write.id.clone())).collect();
+        let lines = sent(&lines, &writes);
+        let outcomes = self.offer(writes, bytes).await?;
+        self.outcomes.settle(lines, self.seen, outcomes).await
+    }
+
+    /// Has writes planned beside the engine if that takes long.
+    async fn offer(&mut self, writes: Vec<EntityWrite>, bytes: usize) -> Result<Vec<Result<Written, Refusal>>, End> {
         let command = WriteCommand { space: self.space, writes, atomic: true, idempotency: None, trace: self.trace };
-        let reply = self.app.engine.write(command, bytes).await;
-        let outcomes = match reply {
+        match self.app.engine.write(command, bytes).await {
             // The line's fault, not that of all.
             Ok(Reply::Written(Err(refusal))) if !concerns_all(&refusal) => Ok(vec![Err(refusal)]),
             reply => self.made(reply).await,
-        };
-        self.outcomes.settle(lines, self.seen, outcomes?).await
+        }
     }
 
-    /// Takes the oldest reply.
+    /// Takes the oldest answer.
     async fn collect(&mut self) -> Result<(), End> {
-        let Some(UnderWay { lines, through, reply }) = self.under_way.pop_front() else { return Ok(()) };
-        let outcomes = self.made(reply.await).await?;
+        let Some(UnderWay { lines, through, mut answer }) = self.under_way.pop_front() else { return Ok(()) };
+        answer.wait().await;
+        let outcomes = match answer {
+            Answer::Here(Ok(Reply::InPart(outcomes, apart))) => self.apart(&lines, outcomes, apart).await?,
+            Answer::Here(reply) => self.made(reply).await?,
+            Answer::Pending(reply) => self.made(reply.await).await?,
+        };
         self.outcomes.settle(lines, through, outcomes).await
+    }
+
+    /// Makes the writes of the oldest batch that go to large entities, one by one, when all batches under way are done.
+    async fn apart(
+        &mut self,
+        lines: &[Sent],
+        mut outcomes: Vec<Result<Written, Refusal>>,
+        apart: Vec<EntityWrite>,
+    ) -> Result<Vec<Result<Written, Refusal>>, End> {
+        for batch in &mut self.under_way {
+            batch.answer.wait().await;
+        }
+        let mut apart = apart.into_iter();
+        for at in 0..outcomes.len() {
+            if outcomes.get(at) != Some(&Err(Refusal::Large)) {
+                continue;
+            }
+            let Some(write) = apart.next() else { break };
+            let made = match self.overtaken(&write, lines.iter().zip(&outcomes).skip(at + 1)) {
+                Some(written) => Some(Ok(written)),
+                None => self.offer(vec![write], PLANNED_HERE_BYTES).await?.pop(),
+            };
+            if let (Some(outcome), Some(made)) = (outcomes.get_mut(at), made) {
+                *outcome = made;
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// What a later line wrote to the entity of a write that was not made: somebody else had made the entity small
+    /// between the two. Made now, the write would put an old value in the place of a new one.
+    fn overtaken<'a>(
+        &'a self,
+        write: &EntityWrite,
+        behind: impl Iterator<Item = (&'a Sent, &'a Result<Written, Refusal>)>,
+    ) -> Option<Written> {
+        let later = self.under_way.iter().flat_map(|batch| batch.lines.iter().zip(batch.answer.outcomes()));
+        let mut later =
+            behind.chain(later).filter(|(line, _)| (&line.collection, &line.id) == (&write.collection, &write.id));
+        let written = later.find_map(|(_, outcome)| outcome.as_ref().ok())?;
+        Some(Written { created: false, changed: false, ..written.clone() })
     }
 
     /// What became of each write of a batch.

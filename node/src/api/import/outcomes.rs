@@ -44,6 +44,17 @@ impl Counters {
     }
 }
 
+/// A line that was sent to the engine.
+#[derive(Debug)]
+pub(super) struct Sent {
+    /// Its number.
+    pub(super) number: u64,
+    /// The collection of its entity.
+    pub(super) collection: String,
+    /// The id of its entity.
+    pub(super) id: String,
+}
+
 /// What became of an import's lines so far.
 #[derive(Debug)]
 pub(super) struct Outcomes {
@@ -67,15 +78,15 @@ impl Outcomes {
         Self { clock, answers, skip_bad, counters, ended: None, is_broken: false, told: clock.mono() }
     }
 
-    /// Tells what became of lines (number, id), and counts them. `through`: how many lines there are up to their end.
+    /// Tells what became of lines, and counts them. `through`: how many lines there are up to their end.
     pub(super) async fn settle(
         &mut self,
-        lines: Vec<(u64, String)>,
+        lines: Vec<Sent>,
         through: u64,
         outcomes: Vec<Result<Written, Refusal>>,
     ) -> Result<(), End> {
         let mut ended = Ok(());
-        for ((number, id), outcome) in lines.into_iter().zip(outcomes) {
+        for (Sent { number, id, .. }, outcome) in lines.into_iter().zip(outcomes) {
             if let Err(end) = self.outcome(number, &id, outcome).await {
                 ended = Err(end);
             }
