@@ -125,7 +125,20 @@ impl Pen {
 /// An Automerge change, the first that `actor` makes: "put null under k", `count` times, on these dependencies. Its
 /// operations are numbered from `start` on. Runs make some 64 bytes of any count.
 #[must_use]
-pub fn forged_change(actor: FeedId, (start, count): (u64, u32), deps: &[ChangeHash]) -> Vec<u8> {
+pub fn forged_change(actor: FeedId, start_and_count: (u64, u32), deps: &[ChangeHash]) -> Vec<u8> {
+    forge(actor, start_and_count, deps, 0)
+}
+
+/// As [`forged_change`], with as many bytes as operations: a message of spaces makes it as long. So it is lawful up to
+/// the most operations that a change may have.
+#[must_use]
+pub fn full_change(actor: FeedId, (start, count): (u64, u32)) -> Vec<u8> {
+    let bare = forge(actor, (start, count), &[], 0).len();
+    forge(actor, (start, count), &[], (count as usize).saturating_sub(bare))
+}
+
+/// With a message of so many spaces.
+fn forge(actor: FeedId, (start, count): (u64, u32), deps: &[ChangeHash], spaces: usize) -> Vec<u8> {
     let count = i64::from(count);
     let run = |entry: &[u8]| {
         let mut out = Vec::new();
@@ -141,10 +154,13 @@ pub fn forged_change(actor: FeedId, (start, count): (u64, u32), deps: &[ChangeHa
     deps.iter().for_each(|dep| content.extend_from_slice(dep.as_bytes()));
     uleb(&mut content, actor.as_bytes().len() as u64);
     content.extend_from_slice(actor.as_bytes());
-    // First of its actor, then no time, no message, no other actors.
+    // First of its actor, then no time, the message, no other actors.
     content.push(1);
     uleb(&mut content, start);
-    content.extend_from_slice(&[0, 0, 0]);
+    content.push(0);
+    uleb(&mut content, spaces as u64);
+    content.resize(content.len() + spaces, b' ');
+    content.push(0);
     uleb(&mut content, columns.len() as u64);
     for (kind, bytes) in &columns {
         uleb(&mut content, *kind);
@@ -185,7 +201,7 @@ fn sleb(out: &mut Vec<u8>, mut value: i64) {
 
 #[cfg(test)]
 mod tests {
-    use tombolo_crdt::entity::{Change, ChangeError};
+    use tombolo_crdt::entity::{CHANGE_OPERATIONS_MAX, Change, ChangeError};
 
     use super::*;
 
@@ -198,6 +214,11 @@ mod tests {
         let dense = forged_change(actor, (1, 65_536), &[]);
         assert!(dense.len() < 80);
         assert_eq!(Change::parse(&dense, actor).map(|change| change.operations()), Err(ChangeError::TooLarge));
+        for count in [200, 65_536, CHANGE_OPERATIONS_MAX as u32] {
+            let full = full_change(actor, (1, count));
+            assert!((full.len() as u32 - count) < 8, "{}", full.len());
+            assert_eq!(Change::parse(&full, actor).map(|change| change.operations() as u32), Ok(count));
+        }
     }
 
     #[test]

@@ -85,7 +85,7 @@ pub(super) async fn invite(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json), Problem> {
-    let NewInvite { role, expires_in_s } = read_small(&headers, body).await?;
+    let NewInvite { role, expires_in_s } = read_small(&app, &headers, body).await?;
     let role: Role = role.parse().map_err(|error| Problem::argument(format!("{error}")))?;
     let lasts = expires_in_s.unwrap_or(EXPIRES_S);
     if !(1..=EXPIRES_S_MAX).contains(&lasts) {
@@ -137,7 +137,7 @@ pub(super) async fn join(
     body: Body,
 ) -> Result<(StatusCode, Json), Problem> {
     let wait = query.timeout.as_deref().map_or(Ok(Duration::ZERO), duration)?;
-    let NewJoin { ticket } = read_small(&headers, body).await?;
+    let NewJoin { ticket } = read_small(&app, &headers, body).await?;
     let ticket: Ticket = ticket.parse()?;
     let space = ticket.space;
     let deadline = Instant::now() + wait;
@@ -234,7 +234,7 @@ pub(super) async fn add_peer(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json), Problem> {
-    let NewPeer { addr } = read_small(&headers, body).await?;
+    let NewPeer { addr } = read_small(&app, &headers, body).await?;
     let address: Address = addr.trim().parse().map_err(|error| Problem::argument(format!("{error}")))?;
     app.done(Command::AddPeer(address.to_string())).await?;
     Ok((StatusCode::CREATED, Json(json!({ "addr": address.to_string() }))))

@@ -30,6 +30,8 @@ impl From<Refusal> for Problem {
             Refusal::RowsTooLarge { .. } => {
                 Self::new(Kind::TooLarge, text).with("limit", PLANNED_ROWS_BYTES_MAX as u64)
             }
+            // Whoever sends batches sends such a write again, by itself.
+            Refusal::Large => Self::new(Kind::TooLarge, text),
             Refusal::Full(_) => Self::new(Kind::Full, text),
             Refusal::Ticket(refusal) => of_join(refusal),
             Refusal::Damaged { .. } | Refusal::Unreadable { .. } => Self::new(Kind::Damaged, text),

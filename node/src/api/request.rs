@@ -17,6 +17,7 @@ use tombolo_crdt::names::{check_collection, check_id};
 use super::App;
 use super::problem::{Kind, Problem};
 use crate::engine::Expect;
+use crate::handle::Stopped;
 
 /// Collection names that paths of the API need for themselves.
 const RESERVED: [&str; 6] = ["changes", "transactions", "export", "import", "invites", "members"];
@@ -133,8 +134,21 @@ pub(super) async fn next_within<T>(wait: Duration, next: impl Future<Output = T>
     })
 }
 
-/// Reads a body of at most `limit` bytes.
-pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
+/// Reads a body of at most `limit` bytes, unless the node is closed before all of it is there.
+async fn read_body(
+    headers: &HeaderMap,
+    body: Body,
+    limit: usize,
+    closed: impl Future<Output = ()>,
+) -> Result<Bytes, Problem> {
+    tokio::select! {
+        biased;
+        body = whole_body(headers, body, limit) => body,
+        () = closed => Err(Stopped.into()),
+    }
+}
+
+async fn whole_body(headers: &HeaderMap, body: Body, limit: usize) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
     let mut chunks = body.into_data_stream();
     let mut taken = Vec::with_capacity(announced.unwrap_or(0).min(limit));
@@ -182,7 +196,7 @@ pub(super) async fn read_write(
     wanted: &[&str],
 ) -> Result<(Bytes, Json), Problem> {
     need_content_type(headers, wanted)?;
-    let bytes = read_body(headers, body, super::WRITE_BODY_MAX).await?;
+    let bytes = read_body(headers, body, super::WRITE_BODY_MAX, app.closed()).await?;
     let text = bytes.clone();
     let value = app.turns.value(bytes.len(), move || json(&text)).await??;
     Ok((bytes, value))
@@ -197,9 +211,9 @@ fn json(bytes: &[u8]) -> Result<Json, Problem> {
 }
 
 /// A small JSON body with fixed members.
-pub(super) async fn read_small<T: DeserializeOwned>(headers: &HeaderMap, body: Body) -> Result<T, Problem> {
+pub(super) async fn read_small<T: DeserializeOwned>(app: &App, headers: &HeaderMap, body: Body) -> Result<T, Problem> {
     need_content_type(headers, &["application/json"])?;
-    let bytes = read_body(headers, body, super::SMALL_BODY_MAX).await?;
+    let bytes = read_body(headers, body, super::SMALL_BODY_MAX, app.closed()).await?;
     serde_json::from_slice(&bytes).map_err(|error| {
         let kind = if error.is_data() { Kind::InvalidValue } else { Kind::InvalidJson };
         Problem::new(kind, error.to_string()).with("line", error.line()).with("column", error.column())
@@ -309,11 +323,13 @@ mod tests {
     /// A body that began and does not go on.
     #[tokio::test(start_paused = true)]
     async fn a_body_that_stands_still_is_given_up_and_one_that_moves_is_not() {
+        use std::future::{pending, ready};
+
         use futures_util::stream;
         let begun = tokio::time::Instant::now();
         let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"{"))]);
         let stands = Body::from_stream(first.chain(stream::pending()));
-        let problem = read_body(&HeaderMap::new(), stands, 100).await.expect_err("nothing comes");
+        let problem = read_body(&HeaderMap::new(), stands, 100, pending()).await.expect_err("nothing comes");
         assert_eq!((problem.kind, problem.to_json()["status"].as_u64()), (Kind::Timeout, Some(408)));
         assert_eq!(begun.elapsed().as_secs(), BODY_WAIT.as_secs());
         // One byte every twenty seconds, for longer than a body may stand still.
@@ -321,8 +337,12 @@ mod tests {
             tokio::time::sleep(Duration::from_secs(20)).await;
             (sent < 5).then(|| (Ok::<_, std::io::Error>(Bytes::from_static(b"x")), sent + 1))
         });
-        let body = read_body(&HeaderMap::new(), Body::from_stream(slow), 100).await.expect("it comes to its end");
-        assert_eq!(body.len(), 5);
+        let body = read_body(&HeaderMap::new(), Body::from_stream(slow), 100, pending()).await;
+        assert_eq!(body.expect("it comes to its end").len(), 5);
+        // A node that stops waits for none of them.
+        let stands = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let problem = read_body(&HeaderMap::new(), stands, 100, ready(())).await.expect_err("the node stops");
+        assert_eq!(problem.kind, Kind::Stopping);
     }
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {

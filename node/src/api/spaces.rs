@@ -159,7 +159,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json), Problem> {
-    let NewSpace { name } = read_small(&headers, body).await?;
+    let NewSpace { name } = read_small(&app, &headers, body).await?;
     let founder = random_key()?;
     let command = Command::CreateSpace { name: name.clone(), founder: Box::new(founder.clone()) };
     match app.engine.call(command).await? {

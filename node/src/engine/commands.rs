@@ -33,7 +33,7 @@ impl Memory {
         after.retarget |= command.changes_targets();
         Ok(Some(match command {
             Command::Write(command) if !command.atomic => {
-                return self.each(work, Rest { to, command, outcomes: Vec::new() }, after);
+                return self.each(work, Rest { to, command, outcomes: Vec::new(), apart: Vec::new() }, after);
             }
             Command::Write(command) => Reply::Written(refused(self.write(work, command, after))?),
             Command::Offer(command, bytes) => self.offer(work, command, bytes, after)?,
@@ -113,31 +113,36 @@ impl Memory {
     pub(super) fn each(
         &mut self,
         work: &mut Work<'_>,
-        rest: Rest,
+        mut rest: Rest,
         after: &mut After,
     ) -> Result<Option<Reply>, StoreError> {
-        let Rest { to, mut command, mut outcomes } = rest;
         if let Some(full) = work.full {
             return Ok(Some(Reply::Written(Err(Refusal::Full(full.to_owned())))));
         }
-        let id = command.space;
+        let id = rest.command.space;
         let Some(space) = self.spaces.get_mut(&id) else {
             return Ok(Some(Reply::Written(Err(Refusal::UnknownSpace(id)))));
         };
-        let (before, asked) = (space.row.journal, command.writes.len() + outcomes.len());
-        let done = refused(work.each(space, &mut command, &mut outcomes))?;
+        let (before, asked) = (space.row.journal, rest.command.writes.len() + rest.outcomes.len());
+        let done = refused(work.each(space, &mut rest))?;
         if space.row.journal != before {
             after.moved.entry(id).or_default().insert(space.own_data_feed);
         }
         if let Err(refusal) = done {
             return Ok(Some(Reply::Written(Err(refusal))));
         }
+        let Rest { command, outcomes, apart, .. } = &rest;
         assert_eq!(command.writes.len() + outcomes.len(), asked, "every write has an outcome, or is left");
-        if command.writes.is_empty() {
-            return Ok(Some(Reply::Written(Ok(WriteOutcome { writes: outcomes, replayed: false }))));
+        assert!(apart.len() <= outcomes.len(), "what is given back has an outcome");
+        if !command.writes.is_empty() {
+            after.unfinished = Some(rest);
+            return Ok(None);
         }
-        after.unfinished = Some(Rest { to, command, outcomes });
-        Ok(None)
+        let Rest { outcomes, apart, .. } = rest;
+        Ok(Some(match apart.is_empty() {
+            true => Reply::Written(Ok(WriteOutcome { writes: outcomes, replayed: false })),
+            false => Reply::InPart(outcomes, apart),
+        }))
     }
 
     /// Has a write planned by the caller if that takes long, else carries it out.

@@ -10,7 +10,7 @@ use tombolo_crdt::rules::Contact;
 use tombolo_crdt::{NodeId, SpaceId};
 
 use crate::engine::backlog::Backlog;
-use crate::engine::interface::{ConnId, Input, Refusal, ReplyTo, Target, WriteCommand, Written};
+use crate::engine::interface::{ConnId, EntityWrite, Input, Refusal, ReplyTo, Target, WriteCommand, Written};
 use crate::engine::peers::agenda::Agenda;
 use crate::engine::peers::conn::Conns;
 use crate::engine::peers::contacts::Contacts;
@@ -111,6 +111,8 @@ pub(super) struct Rest {
     pub(super) command: WriteCommand,
     /// What became of the writes before them.
     pub(super) outcomes: Vec<Result<Written, Refusal>>,
+    /// Those of them that go to large entities: not made, to be given back.
+    pub(super) apart: Vec<EntityWrite>,
 }
 
 /// What is to be done, and by how much at a time.

@@ -22,12 +22,19 @@ use crate::runtime::{Addresses, Clock, Core, CoreConfig, DataDir, DataError, Run
 use crate::store::CACHE_BYTES;
 use advertise::{advertised, follow_address, warn_of_names};
 
-/// How long requests under way may take to end when the node stops; streams are ended at once.
-const HTTP_GRACE: Duration = Duration::from_secs(5);
+/// How long requests under way may take to end when the node stops: a large write takes half a second. Who waits for
+/// something is answered at once; who does not read is cut off.
+const HTTP_GRACE: Duration = Duration::from_millis(500);
 /// How often a note that found no room is tried again.
 const NOTE_RETRY: Duration = Duration::from_secs(2);
 /// How long peers may take to be told that the node stops.
-const CLOSE_GRACE: Duration = Duration::from_millis(500);
+const CLOSE_GRACE: Duration = Duration::from_millis(300);
+/// How long a node may take to stop.
+const STOP_MAX: Duration = Duration::from_secs(1);
+const _: () = assert!(
+    HTTP_GRACE.as_millis() + CLOSE_GRACE.as_millis() < STOP_MAX.as_millis(),
+    "a node stops in time although nobody reads and no peer answers, and its engine makes its last step"
+);
 
 /// How a node runs.
 #[derive(Clone, Debug, PartialEq, Eq)]

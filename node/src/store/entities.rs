@@ -24,6 +24,19 @@ impl Reading {
         self.get_raw(Table::Entities, &entity(space_no, collection, id), |row| Ok(row.to_vec()))
     }
 
+    /// An entity's row as [`Reading::row`] gives it, if it has at most `most` bytes; else how many it has.
+    pub fn row_within(
+        &self,
+        space_no: u32,
+        collection: &str,
+        id: &str,
+        most: usize,
+    ) -> Result<Option<Result<Vec<u8>, usize>>, StoreError> {
+        self.get_raw(Table::Entities, &entity(space_no, collection, id), |row| {
+            Ok(if row.len() <= most { Ok(row.to_vec()) } else { Err(row.len()) })
+        })
+    }
+
     /// Visits entities in order of collection and id (bytes): of one collection or of all, whose id starts with
     /// `prefix`, behind `after`. Copies nothing.
     pub fn visit_rows(

@@ -3,15 +3,19 @@
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tombolo_crdt::entity::CHANGE_OPERATIONS_MAX;
 use tombolo_crdt::entry::Dep;
 use tombolo_crdt::feed::Range;
 use tombolo_crdt::{ChainHash, ChangeHash};
-use tombolo_sim::pen::forged_change;
+use tombolo_sim::pen::{forged_change, full_change};
 
 use super::Finding;
 use super::member::Member;
 use super::meter::{Seen, Witness, longest_step_ms, resident_mib, steps_ms};
 use crate::{Node, eventually};
+
+/// Rate of honest writes under an attack, compared with their rate without it.
+const HONEST_SHARE: &str = "honest writes, of those without it";
 
 /// A node with a space, and a member gone bad.
 fn victim(role: &str) -> (Node, String, Member) {
@@ -77,6 +81,30 @@ pub fn tiny_changes_of_a_reader() -> Vec<Finding> {
     findings(&node, &seen, 50.0, 50.0)
 }
 
+/// What an operation of another's change may take in a step: read, judged and applied, on a slow core.
+const OPERATION_MS: f64 = 0.000_5;
+
+/// See [`super::ROWS`].
+#[must_use]
+pub fn full_changes() -> Vec<Finding> {
+    const ENTRIES: u64 = 20;
+    let (node, space, mut member) = victim("writer");
+    let mut pen = member.pen(98);
+    let feed = pen.opening().feed();
+    let change = full_change(feed, (1, CHANGE_OPERATIONS_MAX as u32));
+    let ranges = (1..=ENTRIES)
+        .map(|seq| pen.append(&member.entry(seq, Vec::new(), vec![(format!("f{seq}"), change.clone())])))
+        .collect();
+    let seen = watched(&node, &space, Duration::ZERO, || {
+        member.send(ranges, 1);
+        // What follows is taken when all before it is.
+        eventually("all of them are taken", || node.entity(&format!("{space}/x/f{ENTRIES}")));
+    });
+    // A step does one such entry whole, and may have begun when its work was nearly spent.
+    let step = 50.0 + CHANGE_OPERATIONS_MAX as f64 * OPERATION_MS;
+    findings(&node, &seen, step, 256.0)
+}
+
 /// `count` feeds of one entry each: each waits for the one before it, the first for `root`.
 fn chained(member: &Member, count: u64, root: Dep) -> Vec<Range> {
     let mut before = root;
@@ -94,6 +122,7 @@ fn chained(member: &Member, count: u64, root: Dep) -> Vec<Range> {
 #[must_use]
 pub fn held_chain() -> Vec<Finding> {
     let (node, space, mut member) = victim("writer");
+    let (calm, _) = watched(&node, &space, Duration::from_secs(5), || ());
     let mut root = member.pen(1);
     let first = root.append(&member.entry(1, Vec::new(), Vec::new()));
     let ranges = chained(&member, 16_000, root.dep());
@@ -104,8 +133,10 @@ pub fn held_chain() -> Vec<Finding> {
         member.send(vec![first], 1);
         eventually("nothing is held any more", || (held(&node, &space) == 0).then_some(()));
     });
+    let settled = began.elapsed();
     let mut out = findings(&node, &seen, 50.0, 50.0);
-    out.push(Finding::figure("all settled after", format!("{:.1} s", began.elapsed().as_secs_f64())));
+    out.push(Finding::figure("all settled after", format!("{:.1} s", settled.as_secs_f64())));
+    out.push(Finding::at_least(HONEST_SHARE, seen.0.rate() / calm.rate(), 0.5, "x"));
     out
 }
 
@@ -120,7 +151,7 @@ pub fn waiting_feeds() -> Vec<Finding> {
         (1..=40_000).map(|n| member.pen(10_000 + n).append(&member.entry(1, vec![missing], Vec::new()))).collect();
     let seen = watched(&node, &space, Duration::from_secs(5), || member.send(ranges, 500));
     let mut out = findings(&node, &seen, 50.0, 64.0);
-    out.push(Finding::at_least("honest writes, of those without it", seen.0.rate() / calm.rate(), 0.5, "x"));
+    out.push(Finding::at_least(HONEST_SHARE, seen.0.rate() / calm.rate(), 0.5, "x"));
     out
 }
 

@@ -1,5 +1,6 @@
 //! Requests that cost more than they look.
 
+use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
@@ -9,6 +10,9 @@ use serde_json::json;
 use super::Finding;
 use super::meter::{Seen, Witness, resident_mib};
 use crate::{Api, Node};
+
+/// Streams that nobody reads: under the bound of a node, so that each of them is to stand.
+const UNREAD_STREAMS: usize = 500;
 
 /// A node with a space and so many rows.
 fn filled(rows: usize) -> (Node, String) {
@@ -92,18 +96,41 @@ pub fn changes_of_none() -> Vec<Finding> {
     out
 }
 
+/// How many of these streams stand: an answer has begun on them, and the node has not closed them.
+fn standing(streams: &[TcpStream]) -> usize {
+    const ESTABLISHED: &str = "01";
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the system's connections");
+    let established = table.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let (local, _, state) = (words.next()?, words.next()?, words.next()?);
+        let port = u16::from_str_radix(local.split(':').next_back()?, 16).ok()?;
+        (state == ESTABLISHED).then_some(port)
+    });
+    let established: BTreeSet<u16> = established.collect();
+    let stands = |stream: &&TcpStream| {
+        let mut begin = [0; 12];
+        let has_begun = stream.set_read_timeout(Some(Duration::from_millis(10))).is_ok()
+            && stream.peek(&mut begin).is_ok_and(|count| count == begin.len())
+            && &begin == b"HTTP/1.1 200";
+        has_begun && stream.local_addr().is_ok_and(|address| established.contains(&address.port()))
+    };
+    streams.iter().filter(stands).count()
+}
+
 /// See [`super::ROWS`].
 #[must_use]
 pub fn unread_streams() -> Vec<Finding> {
     let (node, space) = filled(100_000);
     let before = resident_mib(node.pid());
     let witness = Witness::watch(&node, &space);
-    let path = format!("/v1/spaces/{space}/changes?live=sse&since=0");
-    let open: Vec<_> = (0..500).filter_map(|_| unread(&node, &path, true)).collect();
+    let path = format!("/v1/spaces/{space}/changes?live=sse");
+    let open: Vec<_> = (0..UNREAD_STREAMS).filter_map(|_| unread(&node, &path, true)).collect();
     std::thread::park_timeout(Duration::from_secs(20));
+    let stand = standing(&open);
     let seen = witness.end();
-    drop(open);
-    others(&seen, before)
+    let mut out = others(&seen, before);
+    out.push(Finding::at_least("streams that stand", stand as f64, UNREAD_STREAMS as f64, "streams"));
+    out
 }
 
 /// See [`super::ROWS`].

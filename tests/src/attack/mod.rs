@@ -88,6 +88,11 @@ pub const ROWS: &[Row] = &[
         run: entries::tiny_changes_of_a_writer,
     },
     Row { name: "tiny-changes-reader", what: "a reader's 3,000 of them", run: entries::tiny_changes_of_a_reader },
+    Row {
+        name: "full-changes",
+        what: "a writer's 20 changes with the most operations, as many as bytes",
+        run: entries::full_changes,
+    },
     Row { name: "held-chain", what: "16,000 held entries freed by one", run: entries::held_chain },
     Row { name: "waiting-feeds", what: "40,000 feeds that wait for what nobody has", run: entries::waiting_feeds },
     Row {

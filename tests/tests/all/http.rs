@@ -8,6 +8,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tombolo_tests::{Api, Node, PATIENCE};
@@ -106,6 +107,38 @@ fn streams_that_nobody_reads_hold_no_place_and_little_memory() {
     assert!(grown < 100 * 160, "{grown} KiB for 100 streams that nobody reads");
     // One that is read comes to its end meanwhile.
     assert_eq!(a.export(&space).lines().count(), 1_520);
+    drop(unread);
+}
+
+/// Longest time from the signal to the end of the process: a second, and half of one for a busy machine.
+const STOP_MAX: Duration = Duration::from_millis(1_500);
+
+/// It took five seconds: an import that rested looked at nothing but its body.
+#[test]
+fn a_node_stops_within_a_second_whoever_rests_or_does_not_read() {
+    let (a, space) = node_of(1_500, 8_000);
+    let send = |line: &str, more: &str| raw(&a.api, &head(&a.api, line, more));
+    let chunked = "Content-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n";
+    let mut import = send(&format!("POST /v1/spaces/{space}/y/import?id=id"), chunked);
+    let line = "{\"id\":\"a\"}\n";
+    write!(import, "{:x}\r\n{line}\r\n", line.len()).expect("sent");
+    let half = "Content-Type: application/json\r\nContent-Length: 100\r\n";
+    let put = send(&format!("PUT /v1/spaces/{space}/y/half"), half);
+    let unread = ["changes?live=sse", "export"].map(|what| send(&format!("GET /v1/spaces/{space}/{what}"), ""));
+    for stream in &unread {
+        assert_eq!(stream.peek(&mut [0; 12]).expect("an answer begins"), 12);
+    }
+    tombolo_tests::eventually("the line that came", || a.entity(&format!("{space}/y/a")));
+    let began = Instant::now();
+    let _dir = a.stop();
+    let took = began.elapsed();
+    assert!(took <= STOP_MAX, "it stopped after {took:?}");
+    // Those who read are told, to the end of the answer.
+    let told = to_end(import);
+    assert!(told.contains(r#""reason":"stopping""#) && told.contains(r#"{"done":{"#), "{told}");
+    assert!(told.ends_with("0\r\n\r\n"), "{told}");
+    let told = to_end(put);
+    assert!(told.contains(" 503 ") && told.contains("/problems/stopping"), "{told}");
     drop(unread);
 }
 

@@ -74,3 +74,26 @@ fn a_json_array_and_a_template_and_equal_exports() {
     let exported = a.cli(&["export", &space]);
     assert_eq!(String::from_utf8_lossy(&exported.stdout), a.export(&space));
 }
+
+/// Small lines over an entity of 60,000 keys go to it one by one, beside the engine, and in their order.
+#[test]
+fn small_lines_over_a_large_entity_are_made_in_their_order() {
+    const LINES: usize = 2_000;
+    let a = Node::new("a");
+    let space = a.create_space("shop");
+    let keys: serde_json::Map<_, _> = (0..60_000).map(|n| (format!("k{n}"), json!(n))).collect();
+    a.api.put(&format!("/v1/spaces/{space}/x/big"), &json!(keys)).expect(201);
+    // One of ten goes to the large one: some in every batch that is under way at once.
+    let text = (0..LINES).fold(String::new(), |mut text, n| {
+        let id = if n % 10 == 5 { "big".to_owned() } else { format!("s{n}") };
+        writeln!(text, r#"{{"id":"{id}","n":{n}}}"#).expect("text");
+        text
+    });
+    let path = format!("/v1/spaces/{space}/x/import?id=id");
+    let answer = a.api.send("POST", &path, &[("content-type", "application/x-ndjson")], Some(text)).expect(200);
+    let done = &answer.lines().pop().expect("the end")["done"];
+    let counted =
+        json!({"lines": LINES, "created": LINES * 9 / 10, "updated": LINES / 10, "unchanged": 0, "errors": 0});
+    assert_eq!(*done, counted, "{answer:?}");
+    assert_eq!(a.entity(&format!("{space}/x/big")), Some(json!({"id": "big", "n": LINES - 5})), "the last line of it");
+}

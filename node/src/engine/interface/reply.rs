@@ -8,7 +8,7 @@ use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{Receipt, Revision, SpaceId};
 use tombolo_transport::frame::JoinRefusal;
 
-use super::WriteCommand;
+use super::{EntityWrite, WriteCommand};
 use crate::engine::space::planning::{PLANNED_ROWS_BYTES_MAX, Plan};
 use crate::engine::status::{PeerAck, Status};
 
@@ -95,6 +95,9 @@ pub enum Refusal {
         /// Bytes of the rows that were looked at.
         bytes: usize,
     },
+    /// A batch carries out no write to a large entity: planning one takes long.
+    #[error("the entity is large: a write to it goes by itself")]
+    Large,
     /// The disk is full, or nearly, or the store is gone: writes are refused until that is mended; reads go on.
     #[error("writes are refused: {0}")]
     Full(String),
@@ -156,6 +159,10 @@ pub struct ReceiptState {
 pub enum Reply {
     /// To [`Command::Write`], [`Command::Offer`] and [`Command::Planned`].
     Written(Result<WriteOutcome, Refusal>),
+    /// To a [`Command::Write`] that is not atomic: what became of each write, and the writes to large entities, in
+    /// their order. These were not made ([`Refusal::Large`] is their outcome). Each is to be handed in by
+    /// [`Command::Offer`].
+    InPart(Vec<Result<Written, Refusal>>, Vec<EntityWrite>),
     /// To [`Command::Offer`]: to be planned by the caller, because that takes long.
     Plan(Box<Plan>),
     /// To [`Command::Planned`]: what it was planned on is no longer the present state. Nothing was written.

@@ -14,6 +14,7 @@ use tombolo_crdt::verdict::{Verdict, Wait};
 use tombolo_crdt::{FeedId, Hlc, Receipt};
 
 use crate::engine::interface::{EntityWrite, Expect, Refusal, WriteCommand, WriteOutcome, Written};
+use crate::engine::memory::Rest;
 use crate::engine::space::idempotency;
 use crate::engine::space::rows::RowFault;
 use crate::engine::space::{Feed, Space};
@@ -104,21 +105,20 @@ impl Work<'_> {
     }
 
     /// Carries out writes one by one, the first of them and as many more as there is work left for; what became of them
-    /// is added to `outcomes`. Those that are left stay in the command.
-    pub(in crate::engine) fn each(
-        &mut self,
-        space: &mut Space,
-        command: &mut WriteCommand,
-        outcomes: &mut Vec<Result<Written, Refusal>>,
-    ) -> Result<(), Fault> {
+    /// is added to the outcomes. Those that are left stay in the command. A write to a large row is set apart.
+    pub(in crate::engine) fn each(&mut self, space: &mut Space, rest: &mut Rest) -> Result<(), Fault> {
+        let Rest { command, outcomes, apart, .. } = rest;
         self.admitted(space, command)?;
-        let mut done = 0;
+        let (before, mut done) = (outcomes.len(), 0);
         for write in &command.writes {
             if done > 0 && self.budget.is_spent() {
                 break;
             }
             self.budget.begin();
-            let written = self.transaction(space, std::slice::from_ref(write), command.trace, None);
+            let written = match self.is_large(space, write)? {
+                true => Err(Refusal::Large.into()),
+                false => self.transaction(space, std::slice::from_ref(write), command.trace, None),
+            };
             self.charge_reads();
             match written {
                 Ok(mut written) => outcomes.extend(written.pop().map(Ok)),
@@ -127,7 +127,8 @@ impl Work<'_> {
             }
             done += 1;
         }
-        command.writes.drain(..done);
+        let tried = command.writes.drain(..done).zip(outcomes.iter().skip(before));
+        apart.extend(tried.filter(|(_, outcome)| **outcome == Err(Refusal::Large)).map(|(write, _)| write));
         Ok(())
     }
 

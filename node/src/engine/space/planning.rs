@@ -10,11 +10,11 @@ use tombolo_crdt::names::{check_collection, check_id};
 use tombolo_crdt::{FeedId, Hlc, SpaceId};
 
 use crate::engine::Work;
-use crate::engine::interface::{Refusal, WriteCommand, WriteOutcome};
+use crate::engine::interface::{EntityWrite, Refusal, WriteCommand, WriteOutcome};
 use crate::engine::space::Space;
 use crate::engine::space::idempotency;
 use crate::engine::space::local::{Drafted, Fault, Seen, Touched, plan};
-use crate::store::Counted;
+use crate::store::{Counted, StoreError};
 
 /// Bytes of body and rows together up to which a write is planned in the step: some 20 ms at most.
 pub const PLANNED_HERE_BYTES: usize = 48 * 1024;
@@ -160,6 +160,16 @@ impl Work<'_> {
             rows.insert((collection.clone(), id.clone()), row);
         }
         Ok(Ok(Plan { command, rows, feed: space.own_data_feed, hlc: Hlc::from_millis(self.now.wall_millis) }))
+    }
+
+    /// Whether planning a small write takes long, because its row is large.
+    pub(in crate::engine) fn is_large(&mut self, space: &Space, write: &EntityWrite) -> Result<bool, StoreError> {
+        let (collection, id) = (write.collection.as_str(), write.id.as_str());
+        if check_collection(collection).and_then(|()| check_id(id)).is_err() {
+            return Ok(false);
+        }
+        let size = self.rows.size(&self.batch, (space.row.space_no, collection, id), PLANNED_HERE_BYTES)?;
+        Ok(size > PLANNED_HERE_BYTES)
     }
 
     /// Carries out a write that was planned elsewhere; gives it back if what it was planned on has moved.

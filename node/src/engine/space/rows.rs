@@ -31,6 +31,8 @@ pub(in crate::engine) struct Row {
     pub(in crate::engine) state: EntityState,
     /// Contribution to the state digest and presence as the space's row counts them; taken at the first change.
     counted: Option<Counted>,
+    /// Bytes of the row as it is stored.
+    size: usize,
     stored: bool,
     dirty: bool,
 }
@@ -74,13 +76,13 @@ impl Rows {
             std::collections::btree_map::Entry::Occupied(slot) => Ok(slot.into_mut()),
             std::collections::btree_map::Entry::Vacant(slot) => {
                 let stored = raw.map_or_else(|| batch.row(space, collection, id), Ok)?;
-                let bytes = stored.as_ref().map_or(0, Vec::len);
-                self.bytes += bytes as u64;
-                self.kept += bytes;
+                let size = stored.as_ref().map_or(0, Vec::len);
+                self.bytes += size as u64;
+                self.kept += size;
                 let state = stored.as_deref().map(EntityState::decode).transpose()?;
                 let stored = state.is_some();
                 let state = state.unwrap_or_else(EntityState::new);
-                Ok(slot.insert(Row { state, counted: None, stored, dirty: false }))
+                Ok(slot.insert(Row { state, counted: None, size, stored, dirty: false }))
             }
         }
     }
@@ -117,6 +119,34 @@ impl Rows {
         Ok(self.raw.remove(&(space, collection.to_owned(), id.to_owned())).flatten())
     }
 
+    /// Bytes of the row as it is stored. One that has at most `most` is kept for [`Rows::get`]; a larger one counts as
+    /// read.
+    pub(in crate::engine) fn size(
+        &mut self,
+        batch: &Batch<'_>,
+        (space, collection, id): EntityOf<'_>,
+        most: usize,
+    ) -> Result<usize, StoreError> {
+        let key = (space, collection.to_owned(), id.to_owned());
+        if let Some(row) = self.rows.get(&key) {
+            return Ok(row.size);
+        }
+        if let Some(raw) = self.raw.get(&key) {
+            return Ok(raw.as_ref().map_or(0, Vec::len));
+        }
+        let raw = match batch.row_within(space, collection, id, most)? {
+            Some(Err(size)) => {
+                self.bytes += size as u64;
+                return Ok(size);
+            }
+            Some(Ok(raw)) => Some(raw),
+            None => None,
+        };
+        let size = raw.as_ref().map_or(0, Vec::len);
+        self.raw.insert(key, raw);
+        Ok(size)
+    }
+
     /// Takes an entity that was read and decoded elsewhere, as it is stored. This step must not have read it yet.
     pub(in crate::engine) fn adopt(
         &mut self,
@@ -125,11 +155,11 @@ impl Rows {
         counted: Option<Counted>,
     ) {
         let stored = counted.is_some();
-        let row = Row { state, counted, stored, dirty: false };
         let key = (space, collection.to_owned(), id.to_owned());
-        let bytes = self.raw.remove(&key).flatten().map_or(0, |raw| raw.len());
-        self.bytes += bytes as u64 / ENCODED;
-        self.kept += bytes;
+        let size = self.raw.remove(&key).flatten().map_or(0, |raw| raw.len());
+        self.bytes += size as u64 / ENCODED;
+        self.kept += size;
+        let row = Row { state, counted, size, stored, dirty: false };
         let before = self.rows.insert(key, row);
         assert!(before.is_none(), "an entity is read once in a step");
     }

@@ -151,3 +151,36 @@ fn a_transaction_on_more_than_can_be_planned_at_once_is_refused_with_the_limit()
     assert!(matches!(bed.ask(Command::Planned(plan)), Reply::Written(Ok(_))));
     assert!(bed.view("e9").starts_with(r#"{"m":1,"#));
 }
+
+/// A line of ten bytes over an entity of 60,000 keys was planned by the engine's thread: 60,000 deletions.
+#[test]
+fn a_batch_gives_writes_to_large_entities_back_and_makes_the_others() {
+    let mut bed = Bed::new();
+    let first = bed.one(long("a"), Expect::Any);
+    assert!(matches!(bed.ask(Command::Write(first)), Reply::Written(Ok(_))));
+    let write = |id: &str, n: u64| EntityWrite {
+        collection: "x".to_owned(),
+        id: id.to_owned(),
+        expect: Expect::Any,
+        write: put(&format!(r#"{{"n":{n}}}"#)),
+    };
+    let batch =
+        |bed: &Bed, writes| WriteCommand { space: bed.space, writes, atomic: false, idempotency: None, trace: None };
+    let command = batch(&bed, vec![write("f", 1), write("e", 2), write("f", 3), write("e", 4)]);
+    let Reply::InPart(outcomes, apart) = bed.ask(Command::Write(command)) else { panic!("all were made") };
+    let large: Vec<bool> = outcomes.iter().map(|outcome| *outcome == Err(Refusal::Large)).collect();
+    assert_eq!((large, bed.view("f").as_str()), (vec![false, true, false, true], r#"{"n":3}"#));
+    assert_eq!((apart[0].write.clone(), apart[1].write.clone()), (put(r#"{"n":2}"#), put(r#"{"n":4}"#)));
+    assert_eq!(bed.view("e").len(), 60_008, "nothing was written to it");
+    // Alone each is made; the row is small then, and batches take it.
+    for write in apart {
+        let alone = WriteCommand { atomic: true, ..batch(&bed, vec![write]) };
+        match bed.ask(Command::Offer(alone, 7)) {
+            Reply::Plan(plan) => assert!(matches!(bed.ask(Command::Planned(planned(*plan))), Reply::Written(Ok(_)))),
+            reply => assert!(matches!(reply, Reply::Written(Ok(_))), "{reply:?}"),
+        }
+    }
+    assert_eq!(bed.view("e"), r#"{"n":4}"#);
+    let command = batch(&bed, vec![write("e", 5)]);
+    assert!(matches!(bed.ask(Command::Write(command)), Reply::Written(Ok(_))));
+}

@@ -1,11 +1,11 @@
-//! Rules about comments: each is read alone, by somebody who was not there.
+//! Rules about comments and pages: each is read alone, by somebody who was not there.
 
 use std::fs;
 
 use super::{all_sources, relative, root};
 
-/// Longest line of a comment.
-const COMMENT_COLUMNS_MAX: usize = 120;
+/// Longest line of a comment or of prose.
+const COLUMNS_MAX: usize = 120;
 
 fn comment(line: &str) -> Option<&str> {
     line.trim_start().strip_prefix("//")
@@ -20,12 +20,42 @@ fn comments_fit_a_line() {
             // A table or an address cannot be broken.
             let is_address = line.contains("://");
             let is_table = comment(line).is_some_and(|text| text.trim_start_matches(['/', '!', ' ']).starts_with('|'));
-            if comment(line).is_some() && !is_address && !is_table && line.chars().count() > COMMENT_COLUMNS_MAX {
+            if comment(line).is_some() && !is_address && !is_table && line.chars().count() > COLUMNS_MAX {
                 long.push(format!("{}:{}", relative(&path), number + 1));
             }
         }
     }
-    assert!(long.is_empty(), "comments over {COMMENT_COLUMNS_MAX} columns: {long:#?}");
+    assert!(long.is_empty(), "comments over {COLUMNS_MAX} columns: {long:#?}");
+}
+
+/// Lines of prose of a page, numbered from 1: those of tables and of fenced blocks are left out.
+fn lines_of_prose(page: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut is_fenced = false;
+    let mut is_prose = move |line: &str| {
+        let is_fence = line.trim_start().starts_with("```");
+        is_fenced ^= is_fence;
+        !is_fence && !is_fenced && !line.trim_start().starts_with('|')
+    };
+    page.lines().enumerate().map(|(at, line)| (at + 1, line)).filter(move |(_, line)| is_prose(line))
+}
+
+#[test]
+fn pages_fit_a_line() {
+    let page = "one\n```sh\ntwo\n```\n| three |\nfour";
+    assert_eq!(lines_of_prose(page).collect::<Vec<_>>(), [(1, "one"), (6, "four")]);
+    let (mut pages, mut long) = (0, Vec::new());
+    for entry in fs::read_dir(root().join("docs")).expect("readable") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_none_or(|end| end != "md") {
+            continue;
+        }
+        pages += 1;
+        let text = fs::read_to_string(&path).expect("UTF-8");
+        let over = lines_of_prose(&text).filter(|(_, line)| line.chars().count() > COLUMNS_MAX);
+        long.extend(over.map(|(number, _)| format!("{}:{number}", relative(&path))));
+    }
+    assert!(pages > 3, "the walk finds the pages: {pages}");
+    assert!(long.is_empty(), "prose over {COLUMNS_MAX} columns: {long:#?}");
 }
 
 #[test]

@@ -116,11 +116,14 @@ impl Bed {
             expect: Expect::Any,
             write: Write::Put { value: Json::parse(content.as_bytes()).unwrap(), base: None },
         };
-        let writes = contents.map(write).collect();
-        let command = WriteCommand { space: self.space, writes, atomic: false, idempotency: None, trace: None };
+        let writes: Vec<_> = contents.map(write).collect();
+        // A batch makes no write to a large entity: one write alone is no batch.
+        let atomic = writes.len() == 1;
+        let command = WriteCommand { space: self.space, writes, atomic, idempotency: None, trace: None };
         self.care().next = Some(Duration::from_secs(3600));
         match self.reply(Input::Command(ReplyTo(2), Command::Write(command))) {
             Some(Reply::Written(Ok(outcome))) => outcome.writes.into_iter().try_for_each(|write| write.map(drop)),
+            Some(Reply::Written(Err(refusal))) if atomic => Err(refusal),
             other => panic!("{other:?}"),
         }
     }
