@@ -1,8 +1,12 @@
 //! Who is no member yet: how long its connection may stand, and what it may send.
 //!
 //! A connection is a stranger's until both sides have named a space. It is a guest's meanwhile if a roster held here
-//! names its key, if it was asked to let this node join, or if it has named a space that is held or being joined here,
-//! so that it may offer rules that make it a member. Whoever is none of this within [`STRANGER_WAIT`] is let go.
+//! names its key, if this node wants it to let this node join, or if it has named a space that is held or being joined
+//! here, so that it may offer rules that make it a member. Whoever is none of this within [`STRANGER_WAIT`] is let go.
+//!
+//! A node that waits to join asks everybody who says hello: the member that lets it in may be one that it has never
+//! heard of. To be asked makes nobody a guest. A member names the space before its rules come, and takes one of the few
+//! places of those who offer ([`OFFERS_MAX`]). The inviter, and whom this node dialled, need no such place.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -17,6 +21,7 @@ use crate::engine::after::After;
 use crate::engine::interface::{Now, Output};
 use crate::engine::peers::conn::Conn;
 use crate::engine::peers::pages::Pages;
+use crate::engine::space::membership::PendingJoin;
 use crate::engine::space::offer::Offer;
 
 /// How long a connection may stand without anything in common.
@@ -78,10 +83,8 @@ enum Tie {
     None,
     /// A roster held here names the peer.
     Listed,
-    /// The peer was asked to let this node join, by its own wish or because it came.
-    Asked {
-        wanted: bool,
-    },
+    /// The peer was asked to let this node join, and is one that this node looked for.
+    Asked,
     Offers {
         since: Duration,
     },
@@ -101,7 +104,7 @@ impl Engine {
             let tie = self.tie(conn, now, &offering);
             let standing = match tie {
                 Tie::None => Standing::Stranger,
-                Tie::Listed | Tie::Asked { .. } | Tie::Offers { .. } => Standing::Guest,
+                Tie::Listed | Tie::Asked | Tie::Offers { .. } => Standing::Guest,
                 Tie::Member => Standing::Member,
             };
             let until = until(conn, &tie);
@@ -157,11 +160,9 @@ impl Engine {
         if !conn.ours.is_empty() {
             return Tie::Listed;
         }
-        let mut asked =
-            self.memory.joins.values().filter(|join| !join.over && conn.asked_to_join.contains(&join.space));
-        if let Some(first) = asked.next() {
-            let inviter = conn.peer == first.inviter || asked.any(|join| join.inviter == conn.peer);
-            return Tie::Asked { wanted: conn.dialled || inviter };
+        let mut joins = self.memory.joins.values().filter(|join| !join.over);
+        if joins.any(|join| conn.asked_to_join.contains(&join.space) && is_wanted(conn, join)) {
+            return Tie::Asked;
         }
         match conn.door.offering {
             Some(since) => Tie::Offers { since },
@@ -169,6 +170,11 @@ impl Engine {
             None => Tie::None,
         }
     }
+}
+
+/// Whether this node looked for the peer to let it join: an address that it dialled, or the key of the inviter.
+pub(in crate::engine) fn is_wanted(conn: &Conn, join: &PendingJoin) -> bool {
+    conn.dialled || conn.peer == join.inviter
 }
 
 /// One offer per key and address at a time, and few in all.
@@ -184,8 +190,7 @@ fn until(conn: &Conn, tie: &Tie) -> Option<(Duration, &'static str)> {
         Tie::None if conn.hello.is_none() => Some((opened + STRANGER_WAIT, "no hello in time")),
         Tie::None => Some((opened + STRANGER_WAIT, "no space in common")),
         Tie::Listed | Tie::Member => None,
-        Tie::Asked { wanted: true } => page_at.map(|at| (at + OFFER_TIME, "the rules asked for stopped coming")),
-        Tie::Asked { wanted: false } => Some((opened + OFFER_TIME, "no space in common")),
+        Tie::Asked => page_at.map(|at| (at + OFFER_TIME, "the rules asked for stopped coming")),
         Tie::Offers { since } => {
             let still = (page_at.unwrap_or(*since) + OFFER_WAIT, "no page of the rules offered came in time");
             Some(still.min((*since + OFFER_TIME, "the rules offered took too long")))

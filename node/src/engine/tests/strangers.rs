@@ -7,9 +7,9 @@ use tombolo_transport::frame::{Frame, Hello, Join, RULES_PAGE_BYTES};
 use tombolo_transport::{CloseCode, Standing};
 
 use super::*;
-use crate::engine::ConnId;
-use crate::engine::peers::strangers::{OFFER_TIME, OFFER_WAIT, STRANGER_WAIT};
+use crate::engine::peers::strangers::{OFFER_TIME, OFFER_WAIT, OFFERS_MAX, STRANGER_WAIT};
 use crate::engine::space::offer::{Offer, OfferError};
+use crate::engine::{ConnId, JoinRequest};
 
 const CONN: ConnId = ConnId(1);
 
@@ -42,6 +42,31 @@ impl Bed {
     fn connect(&mut self, conn: ConnId, peer: NodeId, address: &str) -> Vec<Output> {
         self.step(vec![Input::Connected { conn, peer, dialled: false, address: address.to_owned() }])
     }
+
+    /// Waits to be let into a space.
+    fn join(&mut self, space: SpaceId, inviter: NodeId) {
+        let once = key(20);
+        let signature = Signature::sign(&once, &admit_message(space, self.engine.own.node));
+        let (name, key) = ("j".to_owned(), *id(&once).as_bytes());
+        let request = JoinRequest { space, name, key, signature, inviter, addrs: Vec::new() };
+        drop(self.step(vec![Input::Command(ReplyTo(4), Command::Join(request))]));
+        assert!(self.engine.memory.joins.contains_key(&space));
+    }
+}
+
+/// A space that the node of a [`Bed`] is no member of.
+fn elsewhere() -> SpaceId {
+    SpaceId::from_bytes([7; 32])
+}
+
+fn naming(space: SpaceId) -> Frame {
+    Frame::Rules(space, tombolo_crdt::Digest::from_bytes([0; 32]))
+}
+
+/// Who is let go.
+fn gone(outputs: &[Output]) -> Vec<ConnId> {
+    let gone = |out: &Output| if let Output::Close(conn, ..) = out { Some(*conn) } else { None };
+    outputs.iter().filter_map(gone).collect()
 }
 
 /// Why a connection is closed, if it is.
@@ -209,13 +234,33 @@ fn one_address_offers_at_a_time_and_not_for_ever() {
         stands.push(standing(&out, conn));
     }
     assert_eq!(stands, [Some(Standing::Guest), None, Some(Standing::Guest)]);
+    assert_eq!(gone(&bed.wait(OFFER_WAIT)), [ConnId(1), ConnId(2), ConnId(3)]);
+}
+
+#[test]
+fn whoever_comes_while_a_node_waits_to_join_is_asked_and_is_a_stranger_all_the_same() {
+    let mut bed = Bed::new();
+    bed.join(elsewhere(), id(&key(30)));
+    let mut guests = Vec::new();
+    for n in 0..20_u8 {
+        let conn = ConnId(n.into());
+        bed.connect(conn, id(&key(40 + n)), &format!("192.0.2.{n}:1"));
+        let out = bed.step(vec![Input::Frame(conn, hello())]);
+        let asked = |out: &Output| matches!(out, Output::Control(to, Frame::Join(_)) if *to == conn);
+        assert!(out.iter().any(asked), "it may be a member that this node has never heard of");
+        assert_eq!(standing(&out, conn), None, "{n}");
+        // It has a space in common now, as it says.
+        let out = bed.step(vec![Input::Frame(conn, naming(elsewhere()))]);
+        guests.extend(standing(&out, conn).map(|_| conn));
+    }
+    assert_eq!(guests.len(), OFFERS_MAX, "{guests:?}");
+    // The inviter that dials in, and whoever is dialled, takes none of these places.
+    for (conn, peer, dialled) in [(ConnId(50), key(30), false), (ConnId(51), key(31), true)] {
+        let peer = id(&peer);
+        bed.step(vec![Input::Connected { conn, peer, dialled, address: "192.0.2.1:2".to_owned() }]);
+        let out = bed.step(vec![Input::Frame(conn, hello())]);
+        assert_eq!(standing(&out, conn), Some(Standing::Guest));
+    }
     let out = bed.wait(OFFER_WAIT);
-    let gone: Vec<ConnId> = out
-        .iter()
-        .filter_map(|out| match out {
-            Output::Close(conn, ..) => Some(*conn),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(gone, [ConnId(1), ConnId(2), ConnId(3)]);
+    assert_eq!(gone(&out), (0..20).map(ConnId).collect::<Vec<_>>());
 }
