@@ -18,7 +18,8 @@ use tombolo_transport::{CloseCode, Standing};
 
 use crate::engine::Engine;
 use crate::engine::after::After;
-use crate::engine::interface::{Now, Output};
+use crate::engine::interface::{ConnId, Now, Output};
+use crate::engine::memory::Memory;
 use crate::engine::peers::conn::Conn;
 use crate::engine::peers::pages::Pages;
 use crate::engine::space::membership::PendingJoin;
@@ -48,7 +49,7 @@ pub(in crate::engine) struct Door {
     pub(in crate::engine) names: bool,
     /// Since when it may offer them.
     pub(in crate::engine) offering: Option<Duration>,
-    /// When its last page came.
+    /// When its last page came that had something in it.
     pub(in crate::engine) page_at: Option<Duration>,
     /// Pages that have come, by space.
     pub(in crate::engine) offers: BTreeMap<SpaceId, Offer>,
@@ -95,7 +96,7 @@ impl Engine {
     /// Raises who has become more than it was, and lets go who did not become anything in time. O(who is no member).
     pub(in crate::engine) fn strangers(&mut self, now: Now, after: &mut After) {
         let mut gone = Vec::new();
-        let mut offering = self.offering();
+        let mut offering = self.memory.offering();
         for id in self.memory.strangers.iter().copied().collect::<Vec<_>>() {
             let Some(conn) = self.memory.conns.get(&id) else {
                 gone.push((id, None));
@@ -143,13 +144,6 @@ impl Engine {
         first.map(|(at, _)| (at, "strangers"))
     }
 
-    /// Who has rules to offer now: keys and addresses.
-    fn offering(&self) -> Vec<(NodeId, String)> {
-        let conns = self.memory.strangers.iter().filter_map(|id| self.memory.conns.get(id));
-        let offering = conns.filter(|conn| conn.door.offering.is_some());
-        offering.map(|conn| (conn.peer, host(&conn.address))).collect()
-    }
-
     fn tie(&self, conn: &Conn, now: Now, offering: &[(NodeId, String)]) -> Tie {
         if !conn.sessions.is_empty() {
             return Tie::Member;
@@ -172,8 +166,49 @@ impl Engine {
     }
 }
 
+impl Memory {
+    /// Who has rules to offer now: keys and addresses.
+    fn offering(&self) -> Vec<(NodeId, String)> {
+        let conns = self.strangers.iter().filter_map(|id| self.conns.get(id));
+        let offering = conns.filter(|conn| conn.door.offering.is_some());
+        offering.map(|conn| (conn.peer, host(&conn.address))).collect()
+    }
+
+    /// Whether rules of a space are taken from a connection. A member's are, of a space that is held. Of one that is
+    /// being joined those are that this node looked for, whoever else offers it too. All others share few places:
+    /// strangers those of [`OFFERS_MAX`], members of other spaces as many.
+    pub(in crate::engine) fn hears_rules(&mut self, id: ConnId, space: SpaceId, now: Now) -> bool {
+        let Some(conn) = self.conns.get(&id) else { return false };
+        if let Some(space) = self.spaces.get(&space) {
+            return space.role(conn.peer).is_some() || self.may_offer(id, now);
+        }
+        let Some(join) = self.joins.get(&space) else { return false };
+        if is_wanted(conn, join) || conn.door.offers.contains_key(&space) {
+            return true;
+        }
+        if conn.ours.is_empty() {
+            return self.may_offer(id, now);
+        }
+        let counts = |conn: &&Conn| !conn.ours.is_empty() && !is_wanted(conn, join);
+        let offers = self.conns.values().filter(counts).filter(|conn| conn.door.offers.contains_key(&space)).count();
+        offers < OFFERS_MAX
+    }
+
+    /// Whether a stranger may offer rules: it has a place, or takes one. Its page may come in the step in which it has
+    /// named the space.
+    fn may_offer(&mut self, id: ConnId, now: Now) -> bool {
+        let Some(conn) = self.conns.get(&id).filter(|_| self.strangers.contains(&id)) else { return false };
+        let names = conn.hello.is_some() && conn.door.names && conn.ours.is_empty();
+        let may = conn.door.offering.is_some() || (names && has_place(conn, &self.offering()));
+        if let Some(conn) = self.conns.get_mut(&id).filter(|_| may) {
+            conn.door.offering.get_or_insert(now.mono);
+        }
+        may
+    }
+}
+
 /// Whether this node looked for the peer to let it join: an address that it dialled, or the key of the inviter.
-pub(in crate::engine) fn is_wanted(conn: &Conn, join: &PendingJoin) -> bool {
+fn is_wanted(conn: &Conn, join: &PendingJoin) -> bool {
     conn.dialled || conn.peer == join.inviter
 }
 

@@ -69,10 +69,8 @@ impl Offer {
     /// # Errors
     /// [`OfferError`]: the offer is over.
     pub(in crate::engine) fn page(&mut self, ranges: Vec<VerifiedRange>) -> Result<(), OfferError> {
-        let fits = |range: &VerifiedRange| {
-            range.opening().space == self.dag.space() && range.opening().kind == FeedKind::Rules
-        };
-        for range in ranges.into_iter().filter(fits).collect::<Vec<_>>() {
+        let space = self.dag.space();
+        for range in ranges.into_iter().filter(|range| belongs(range, space)) {
             self.bytes += weight(&range);
             if self.bytes > OFFER_BYTES_MAX {
                 return Err(OfferError::TooLong);
@@ -152,6 +150,11 @@ impl Offer {
     pub(in crate::engine) fn into_parts(self) -> (Option<Found>, Vec<VerifiedRange>) {
         (self.found, self.ranges)
     }
+}
+
+/// Whether a range is of the rules of a space. Others are passed over.
+pub(in crate::engine) fn belongs(range: &VerifiedRange, space: SpaceId) -> bool {
+    range.opening().space == space && range.opening().kind == FeedKind::Rules
 }
 
 /// Bytes that a range counts.

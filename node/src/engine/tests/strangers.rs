@@ -1,8 +1,8 @@
 //! Who is no member: how long it may stay, what it is told, what it may offer and what is offered to it.
 
-use tombolo_crdt::NodeId;
 use tombolo_crdt::hash::Tagged;
-use tombolo_crdt::rules::{Grant, Invite, Record, Role, admit_message, rules_entry};
+use tombolo_crdt::rules::{Found, Grant, Invite, Record, Role, admit_message, rules_entry};
+use tombolo_crdt::{ChainHash, NodeId};
 use tombolo_transport::frame::{Frame, Hello, Join, RULES_PAGE_BYTES};
 use tombolo_transport::{CloseCode, Standing};
 
@@ -84,14 +84,23 @@ fn standing(outputs: &[Output], of: ConnId) -> Option<Standing> {
     })
 }
 
-/// A range of rules entries, one after the other in a new feed of this key.
+/// A range of rules entries, one after the other in a new feed of this key, on top of all rules here.
 fn rules_range(bed: &Bed, key: &SigningKey, epoch: u64, entries: &[Vec<Record>]) -> VerifiedRange {
-    let opening = Opening::new(id(key), bed.space, epoch, FeedKind::Rules, Vec::new());
+    rules_range_of(bed.space, key, epoch, &bed.engine.rules_heads(bed.space).unwrap(), entries)
+}
+
+fn rules_range_of(
+    space: SpaceId,
+    key: &SigningKey,
+    epoch: u64,
+    parents: &[ChainHash],
+    entries: &[Vec<Record>],
+) -> VerifiedRange {
+    let opening = Opening::new(id(key), space, epoch, FeedKind::Rules, Vec::new());
     let (feed, mut last) = (opening.feed(), opening.chain());
-    let parents = bed.engine.rules_heads(bed.space).unwrap();
     let mut bytes = Vec::new();
     for (seq, records) in (1..).zip(entries) {
-        let entry = rules_entry(seq, Hlc::from_millis(WALL), parents.clone(), records).encode();
+        let entry = rules_entry(seq, Hlc::from_millis(WALL), parents.to_vec(), records).encode();
         last = chain(feed, seq, last, &entry);
         bytes.push(entry.into());
     }
@@ -263,4 +272,57 @@ fn whoever_comes_while_a_node_waits_to_join_is_asked_and_is_a_stranger_all_the_s
     }
     let out = bed.wait(OFFER_WAIT);
     assert_eq!(gone(&out), (0..20).map(ConnId).collect::<Vec<_>>());
+}
+
+/// The founding entry of a space of this key, as a page, and the space.
+fn founding(founder: &SigningKey, member: &SigningKey) -> (SpaceId, VerifiedRange) {
+    let found = Found { name: "j".to_owned(), nonce: [1; 16], founder: id(founder) };
+    let contact = Contact { name: "m".to_owned(), addrs: Vec::new() };
+    let grant = Grant { node: id(member), role: Role::Admin, contact };
+    let (space, records) = (found.space(), vec![Record::Found(found), Record::Grant(grant)]);
+    (space, rules_range_of(space, founder, 1, &[], &[records]))
+}
+
+#[test]
+fn the_inviter_is_heard_however_many_strangers_offer() {
+    let mut bed = Bed::new();
+    let (founder, inviter) = (key(33), key(30));
+    let own = SigningKey::from_bytes(&bed.key.to_bytes());
+    let (space, page) = founding(&founder, &own);
+    bed.join(space, id(&inviter));
+    // Nobody's entries, whose parents never come: as much as fits an offer that goes on.
+    let nobody = |n: u8| {
+        let parents = [ChainHash::from_bytes([n; 32])];
+        let grant = Grant { node: id(&key(n)), role: Role::Admin, contact: Contact::default() };
+        rules_range_of(space, &key(n), 1, &parents, &[vec![Record::Grant(grant)]])
+    };
+    let offers = |bed: &Bed| bed.engine.memory.conns.values().filter(|conn| !conn.door.offers.is_empty()).count();
+    for n in 0..10_u8 {
+        let conn = ConnId(n.into());
+        bed.connect(conn, id(&key(40 + n)), &format!("192.0.2.{n}:1"));
+        bed.step(vec![Input::Frame(conn, hello()), Input::Frame(conn, naming(space))]);
+        let page = |ranges| Input::RulesRanges { conn, space, ranges, last: false };
+        bed.step(vec![page(Vec::new())]);
+        assert!(offers(&bed) <= usize::from(n), "nothing was offered");
+        bed.step(vec![page(vec![nobody(40 + n)])]);
+    }
+    assert_eq!(offers(&bed), OFFERS_MAX);
+    let conn = ConnId(50);
+    bed.connect(conn, id(&inviter), "192.0.2.1:2");
+    bed.step(vec![Input::Frame(conn, hello())]);
+    bed.step(vec![Input::RulesRanges { conn, space, ranges: vec![page], last: true }]);
+    assert!(bed.engine.memory.spaces.contains_key(&space), "it has joined");
+}
+
+#[test]
+fn pages_with_nothing_in_them_keep_no_offer_alive() {
+    let mut bed = Bed::new();
+    bed.join(elsewhere(), id(&key(30)));
+    bed.connect(CONN, id(&key(8)), "192.0.2.1:1");
+    bed.step(vec![Input::Frame(CONN, hello()), Input::Frame(CONN, naming(elsewhere()))]);
+    let space = elsewhere();
+    let nothing = || Input::RulesRanges { conn: CONN, space, ranges: Vec::new(), last: false };
+    bed.mono += OFFER_WAIT / 2;
+    bed.step(vec![nothing()]);
+    assert_eq!(gone(&bed.wait(OFFER_WAIT / 2)), [CONN]);
 }
