@@ -243,10 +243,10 @@ impl Memory {
         }
         let space = self.spaces.get(&id);
         let mut offer = begun.unwrap_or_else(|| space.map_or_else(|| Offer::of(id), Offer::onto));
-        let sizes = ranges.iter().map(|range| (range.entries().len(), range.memory()));
-        let (entries, bytes) = sizes.fold((0, 0), |sum, range| (sum.0 + range.0, sum.1 + range.1));
-        work.budget.offered(entries, bytes, offer.len() + entries);
-        if let Err(error) = offer.page(ranges) {
+        let bytes = ranges.iter().map(VerifiedRange::memory).sum();
+        let taken = offer.page(ranges);
+        work.budget.offered(offer.take_judged(), bytes, offer.len());
+        if let Err(error) = taken {
             tracing::warn!(peer = %known.peer, space = %id, %error, "rules that were offered are not taken");
             known.door.fault = Some(error.to_string());
             return Ok(());

@@ -326,3 +326,27 @@ fn pages_with_nothing_in_them_keep_no_offer_alive() {
     bed.step(vec![nothing()]);
     assert_eq!(gone(&bed.wait(OFFER_WAIT / 2)), [CONN]);
 }
+
+#[test]
+fn an_offer_in_whatever_order_is_judged_once_when_its_parents_are_there() {
+    let (founder, admin) = (key(201), key(200));
+    let (space, first) = founding(&founder, &admin);
+    let mut ranges = vec![first];
+    for epoch in 1..=100 {
+        let parents = [ranges.last().unwrap().entries()[0].chain];
+        let grant = Grant { node: id(&key(epoch)), role: Role::Reader, contact: Contact::default() };
+        ranges.push(rules_range_of(space, &admin, epoch.into(), &parents, &[vec![Record::Grant(grant)]]));
+    }
+    let judged = |pages: Vec<Vec<VerifiedRange>>| {
+        let mut offer = Offer::of(space);
+        pages.into_iter().for_each(|page| offer.page(page).unwrap());
+        assert!((1..=100).all(|n| offer.admits(id(&key(n)))), "all are members");
+        offer.take_judged()
+    };
+    let count = ranges.len();
+    assert_eq!(judged(vec![ranges.clone()]), count);
+    ranges.reverse();
+    // Once to see what each waits for, but for the first, and once when that has come.
+    assert_eq!(judged(vec![ranges.clone()]), 2 * count - 1);
+    assert_eq!(judged(ranges.into_iter().map(|range| vec![range]).collect()), 2 * count - 1);
+}
