@@ -115,7 +115,7 @@ impl Seat {
     pub(crate) fn stands(&self, standing: Standing) {
         self.raise(match standing {
             Standing::Stranger => Tier::Stranger,
-            Standing::Guest => Tier::Known,
+            Standing::Guest => Tier::Guest,
             Standing::Member => Tier::Member,
         });
     }

@@ -1,9 +1,9 @@
 //! Who may come in, and who goes when it gets tight. Pure state: reads no clock, knows no sockets.
 //!
 //! Whoever dials in takes a place, from its first packet on. A place moves up: the handshake is under way, the control
-//! stream is awaited, a stranger, somebody known, a member. The lower three have bounds, for all and for each address;
-//! beyond one the oldest goes, not the newcomer: who has come to talk needs its place for a moment only.
-//! Known keys and members are never put out for strangers.
+//! stream is awaited, a stranger, a guest, somebody known, a member. The lower four have bounds, for all and for each
+//! address; beyond one the oldest goes, not the newcomer: who has come to talk needs its place for a moment only.
+//! Known keys and members are never put out for strangers or guests, nor guests for strangers.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ pub struct PlaceLimits {
     pub handshakes: Bound,
     /// Finished handshakes whose control stream has not begun.
     pub waiting: Bound,
-    /// Strangers with a control stream.
+    /// Strangers with a control stream; and as many guests whose keys are not known.
     pub strangers: Bound,
     /// Connections of one key that are no member's.
     pub per_key: usize,
@@ -40,7 +40,9 @@ pub(crate) enum Tier {
     Handshake,
     Waiting,
     Stranger,
-    /// Its key is a member's, or something is expected of it.
+    /// Something is expected of it. Keys are free: whoever comes with many has as many places as strangers have.
+    Guest,
+    /// Its key is a member's.
     Known,
     Member,
 }
@@ -124,7 +126,7 @@ impl Places {
         let bound = match tier {
             Tier::Handshake => self.limits.handshakes,
             Tier::Waiting => self.limits.waiting,
-            Tier::Stranger => self.limits.strangers,
+            Tier::Stranger | Tier::Guest => self.limits.strangers,
             Tier::Known | Tier::Member => return out,
         };
         self.thin(bound.per_address, |place| place.tier == tier && place.from == from, &mut out);
@@ -234,6 +236,25 @@ mod tests {
         }
         assert_eq!(places.count(Tier::Stranger), 4);
         assert_eq!((places.count(Tier::Known), places.count(Tier::Member)), (1, 1));
+    }
+
+    #[test]
+    fn guests_of_many_keys_are_bounded_and_put_out_nobody_else() {
+        let mut places = Places::new(limits());
+        places.set_known(Arc::new([key(7)].into()));
+        let (known, _) = come(&mut places, ip(1), 7, Tier::Guest);
+        let (stranger, _) = come(&mut places, ip(1), 8, Tier::Stranger);
+        let (alone, _) = come(&mut places, ip(9), 9, Tier::Guest);
+        let mut gone = Vec::new();
+        for n in 20..60 {
+            gone.extend(come(&mut places, ip(n % 5), n, Tier::Guest).1);
+            assert!(places.count(Tier::Guest) <= limits().strangers.all, "{n}");
+        }
+        assert!([known, stranger, alone].iter().all(|no| !gone.contains(no)), "{gone:?}");
+        assert_eq!((places.count(Tier::Known), places.count(Tier::Stranger)), (1, 1));
+        // A guest that becomes a member takes none of their places.
+        places.raise(alone, Tier::Member);
+        assert_eq!(places.count(Tier::Member), 1);
     }
 
     #[test]

@@ -16,12 +16,11 @@ use crate::engine::backlog::Pending;
 use crate::engine::interface::{ConnId, Input, Output};
 use crate::engine::memory::Memory;
 use crate::engine::peers::conn::Conn;
-use crate::engine::peers::strangers::OFFERS_MAX;
 use crate::engine::space::Space;
 use crate::engine::space::local::Fault;
 use crate::engine::space::looks::Answered;
 use crate::engine::space::membership;
-use crate::engine::space::offer::Offer;
+use crate::engine::space::offer::{self, Offer};
 use crate::engine::space::settle::Taken;
 use crate::store::StoreError;
 
@@ -232,34 +231,34 @@ impl Memory {
         last: bool,
         after: &mut After,
     ) -> Result<(), StoreError> {
-        let joining = self.joins.contains_key(&id);
-        let offers = self.conns.values().filter(|conn| conn.door.offers.contains_key(&id)).count();
-        let Some(known) = self.conns.get_mut(&conn) else { return Ok(()) };
-        let role = self.spaces.get(&id).map(|space| space.role(known.peer));
-        let listened = match role {
-            Some(role) => role.is_some() || known.door.offering.is_some(),
-            None => joining && (offers < OFFERS_MAX || known.door.offers.contains_key(&id)),
-        };
-        if work.full.is_some() || !listened {
+        if work.full.is_some() || !self.hears_rules(conn, id, work.now) {
             return Ok(());
         }
-        known.door.page_at = Some(work.now.mono);
+        let Some(known) = self.conns.get_mut(&conn) else { return Ok(()) };
+        let begun = known.door.offers.remove(&id);
+        let something = ranges.iter().any(|range| offer::belongs(range, id));
+        if !something && begun.is_none() {
+            // An offer begins with a page that has something in it.
+            return Ok(());
+        }
         let space = self.spaces.get(&id);
-        let offer = known.door.offers.entry(id).or_insert_with(|| space.map_or_else(|| Offer::of(id), Offer::onto));
-        let sizes = ranges.iter().map(|range| (range.entries().len(), range.memory()));
-        let (entries, bytes) = sizes.fold((0, 0), |sum, range| (sum.0 + range.0, sum.1 + range.1));
-        work.budget.offered(entries, bytes, offer.len() + entries);
-        if let Err(error) = offer.page(ranges) {
+        let mut offer = begun.unwrap_or_else(|| space.map_or_else(|| Offer::of(id), Offer::onto));
+        let bytes = ranges.iter().map(VerifiedRange::memory).sum();
+        let taken = offer.page(ranges);
+        work.budget.offered(offer.take_judged(), bytes, offer.len());
+        if let Err(error) = taken {
             tracing::warn!(peer = %known.peer, space = %id, %error, "rules that were offered are not taken");
-            known.door.offers.remove(&id);
             known.door.fault = Some(error.to_string());
             return Ok(());
         }
+        if something {
+            known.door.page_at = Some(work.now.mono);
+        }
         if !last {
+            known.door.offers.insert(id, offer);
             return Ok(());
         }
-        let (peer, offer) = (known.peer, known.door.offers.remove(&id));
-        let Some(offer) = offer else { return Ok(()) };
+        let peer = known.peer;
         if let Some(space) = self.spaces.get_mut(&id) {
             // From a stranger only what makes it a member by these very rules.
             if space.role(peer).is_none() && !offer.admits(peer) {

@@ -1,12 +1,12 @@
 //! Rules entries that a node takes from who is no member: an offer, judged page by page on a copy of the rules. Nothing
 //! is stored before the last page, and nothing if the offer is not good.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use tombolo_crdt::entry::{Body, Content};
 use tombolo_crdt::feed::{FeedKind, VerifiedRange};
 use tombolo_crdt::rules::{Found, Record, RulesDag};
-use tombolo_crdt::verdict::{RulesOnly, Situation, Verdict, in_force, judge};
+use tombolo_crdt::verdict::{RulesOnly, Situation, Verdict, Wait, in_force, judge};
 use tombolo_crdt::{ChainHash, FeedId, NodeId, SpaceId};
 
 use crate::engine::space::Space;
@@ -38,10 +38,83 @@ pub(in crate::engine) struct Offer {
     /// The rules heads that each feed has stated so far.
     before: BTreeMap<FeedId, Vec<ChainHash>>,
     ranges: Vec<VerifiedRange>,
-    /// Entries that cannot be judged yet: the number of the range, the number of the entry in it.
-    open: Vec<(usize, usize)>,
+    open: Open,
+    /// Entries that were looked at to be judged, each as often as it was.
+    judged: usize,
     bytes: usize,
     found: Option<Found>,
+}
+
+/// An entry of an offer: the number of its range, and its own number in the range.
+type At = (usize, usize);
+
+/// Entries that are not judged yet. The first of a feed is on the work list, or waits for one rules head and is found
+/// by it; those behind it wait for it. O(log open entries) each.
+#[derive(Debug, Default)]
+struct Open {
+    /// In the order in which they came.
+    feeds: BTreeMap<FeedId, VecDeque<At>>,
+    /// The work list, first come first.
+    ready: BTreeMap<At, FeedId>,
+    waiting: BTreeMap<ChainHash, BTreeSet<FeedId>>,
+    /// How many entries of each range are open.
+    ranges: BTreeMap<usize, usize>,
+    /// Bytes of these ranges.
+    bytes: usize,
+}
+
+impl Open {
+    /// Adds a range, of which these entries are not known yet.
+    fn add(&mut self, no: usize, range: &VerifiedRange, entries: impl Iterator<Item = usize>) {
+        let queue = self.feeds.entry(range.feed()).or_default();
+        let before = queue.len();
+        queue.extend(entries.map(|index| (no, index)));
+        let added = queue.len() - before;
+        if added > 0 {
+            self.ranges.insert(no, added);
+            self.bytes += weight(range);
+        }
+        if before == 0 {
+            self.wake(range.feed());
+        }
+    }
+
+    /// The first entry of a feed may be judged, if there is one.
+    fn wake(&mut self, feed: FeedId) {
+        match self.feeds.get(&feed).map(VecDeque::front) {
+            Some(Some(first)) => drop(self.ready.insert(*first, feed)),
+            Some(None) => drop(self.feeds.remove(&feed)),
+            None => {}
+        }
+    }
+
+    /// The next feed of the work list, and its first entry.
+    fn next(&mut self) -> Option<(At, FeedId)> {
+        self.ready.pop_first()
+    }
+
+    /// The first entry of a feed waits for a head.
+    fn wait(&mut self, feed: FeedId, head: ChainHash) {
+        self.waiting.entry(head).or_default().insert(feed);
+    }
+
+    /// The first entry of a feed, which lies in this range, is judged: who waited for it may be.
+    fn judged(&mut self, feed: FeedId, range: &VerifiedRange, (no, index): At) {
+        let first = self.feeds.get_mut(&feed).and_then(VecDeque::pop_front);
+        debug_assert_eq!(first, Some((no, index)), "entries of a feed are judged in their order");
+        if let Some(left) = self.ranges.get_mut(&no) {
+            *left -= 1;
+            if *left == 0 {
+                self.ranges.remove(&no);
+                self.bytes -= weight(range);
+            }
+        }
+        self.wake(feed);
+        let head = range.entries().get(index).map(|entry| entry.chain);
+        for feed in head.and_then(|head| self.waiting.remove(&head)).into_iter().flatten() {
+            self.wake(feed);
+        }
+    }
 }
 
 impl Offer {
@@ -51,7 +124,8 @@ impl Offer {
             dag: RulesDag::new(space),
             before: BTreeMap::new(),
             ranges: Vec::new(),
-            open: Vec::new(),
+            open: Open::default(),
+            judged: 0,
             bytes: 0,
             found: None,
         }
@@ -69,60 +143,47 @@ impl Offer {
     /// # Errors
     /// [`OfferError`]: the offer is over.
     pub(in crate::engine) fn page(&mut self, ranges: Vec<VerifiedRange>) -> Result<(), OfferError> {
-        let fits = |range: &VerifiedRange| {
-            range.opening().space == self.dag.space() && range.opening().kind == FeedKind::Rules
-        };
-        for range in ranges.into_iter().filter(fits).collect::<Vec<_>>() {
+        let space = self.dag.space();
+        for range in ranges.into_iter().filter(|range| belongs(range, space)) {
             self.bytes += weight(&range);
             if self.bytes > OFFER_BYTES_MAX {
                 return Err(OfferError::TooLong);
             }
             let no = self.ranges.len();
             let unknown = range.entries().iter().enumerate().filter(|(_, entry)| !self.dag.knows(entry.chain));
-            self.open.extend(unknown.map(|(index, _)| (no, index)));
+            self.open.add(no, &range, unknown.map(|(index, _)| index));
             self.ranges.push(range);
         }
-        self.judge()?;
-        let waiting: BTreeSet<usize> = self.open.iter().map(|(no, _)| *no).collect();
-        let bytes: usize = waiting.iter().filter_map(|no| self.ranges.get(*no)).map(weight).sum();
-        if bytes > WAITING_BYTES_MAX { Err(OfferError::Orphans) } else { Ok(()) }
-    }
-
-    /// Judges what can be judged. Entries of several feeds build on each other: goes round until nothing more can be.
-    fn judge(&mut self) -> Result<(), OfferError> {
-        loop {
-            let (mut rest, mut stuck) = (Vec::new(), BTreeSet::new());
-            let waiting = self.open.len();
-            for at in std::mem::take(&mut self.open) {
-                let feed = self.ranges.get(at.0).map(VerifiedRange::feed);
-                // What follows an entry that waits waits too.
-                if stuck.contains(&feed) || !self.judge_one(at)? {
-                    stuck.insert(feed);
-                    rest.push(at);
-                }
-            }
-            self.open = rest;
-            if self.open.is_empty() || self.open.len() == waiting {
-                return Ok(());
+        while let Some((at, feed)) = self.open.next() {
+            self.judged += 1;
+            match self.judge(at)? {
+                None => self.ranges.get(at.0).into_iter().for_each(|range| self.open.judged(feed, range, at)),
+                Some(Wait::Rules(head)) => self.open.wait(feed, head),
+                // What it waits for is not in an offer: it stays, and all behind it.
+                Some(_) => {}
             }
         }
+        if self.open.bytes > WAITING_BYTES_MAX { Err(OfferError::Orphans) } else { Ok(()) }
     }
 
-    /// Whether the entry could be judged.
-    fn judge_one(&mut self, (no, index): (usize, usize)) -> Result<bool, OfferError> {
+    /// Judges an entry. What it waits for, if it cannot be judged yet.
+    fn judge(&mut self, (no, index): At) -> Result<Option<Wait>, OfferError> {
         let Self { dag, before, ranges, found, .. } = self;
-        let Some(range) = ranges.get(no) else { return Ok(true) };
-        let Some(entry) = range.entries().get(index) else { return Ok(true) };
+        let Some(range) = ranges.get(no) else { return Ok(None) };
+        let Some(entry) = range.entries().get(index) else { return Ok(None) };
         if dag.knows(entry.chain) {
             // It came twice.
-            return Ok(true);
+            return Ok(None);
         }
-        let Content::Known(content) = &entry.content else { return Ok(false) };
+        let Content::Known(content) = &entry.content else { return Ok(Some(Wait::Later)) };
         let author = range.opening().node;
         let last = before.entry(range.feed()).or_default();
         let situation = Situation { feed: range.feed(), author, rules: dag, before: last };
         let Ok(judgement) = judge(content, &situation, &mut RulesOnly);
-        let Ok((verdict, _)) = judgement.settled() else { return Ok(false) };
+        let verdict = match judgement.settled() {
+            Ok((verdict, _)) => verdict,
+            Err(wait) => return Ok(Some(wait)),
+        };
         let heads = in_force(content, &situation).to_vec();
         if verdict == Verdict::Applied {
             if let Body::Rules(records) = &content.body
@@ -135,7 +196,12 @@ impl Offer {
         }
         dag.insert(entry.chain, &heads, content, verdict);
         *last = heads;
-        Ok(true)
+        Ok(None)
+    }
+
+    /// How often an entry was looked at to be judged since this was asked last.
+    pub(in crate::engine) fn take_judged(&mut self) -> usize {
+        std::mem::take(&mut self.judged)
     }
 
     /// Rules entries judged so far, those on which the offer was put included.
@@ -152,6 +218,11 @@ impl Offer {
     pub(in crate::engine) fn into_parts(self) -> (Option<Found>, Vec<VerifiedRange>) {
         (self.found, self.ranges)
     }
+}
+
+/// Whether a range is of the rules of a space. Others are passed over.
+pub(in crate::engine) fn belongs(range: &VerifiedRange, space: SpaceId) -> bool {
+    range.opening().space == space && range.opening().kind == FeedKind::Rules
 }
 
 /// Bytes that a range counts.

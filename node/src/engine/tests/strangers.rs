@@ -1,15 +1,15 @@
 //! Who is no member: how long it may stay, what it is told, what it may offer and what is offered to it.
 
-use tombolo_crdt::NodeId;
 use tombolo_crdt::hash::Tagged;
-use tombolo_crdt::rules::{Grant, Invite, Record, Role, admit_message, rules_entry};
+use tombolo_crdt::rules::{Found, Grant, Invite, Record, Role, admit_message, rules_entry};
+use tombolo_crdt::{ChainHash, NodeId};
 use tombolo_transport::frame::{Frame, Hello, Join, RULES_PAGE_BYTES};
 use tombolo_transport::{CloseCode, Standing};
 
 use super::*;
-use crate::engine::ConnId;
-use crate::engine::peers::strangers::{OFFER_TIME, OFFER_WAIT, STRANGER_WAIT};
+use crate::engine::peers::strangers::{OFFER_TIME, OFFER_WAIT, OFFERS_MAX, STRANGER_WAIT};
 use crate::engine::space::offer::{Offer, OfferError};
+use crate::engine::{ConnId, JoinRequest};
 
 const CONN: ConnId = ConnId(1);
 
@@ -42,6 +42,31 @@ impl Bed {
     fn connect(&mut self, conn: ConnId, peer: NodeId, address: &str) -> Vec<Output> {
         self.step(vec![Input::Connected { conn, peer, dialled: false, address: address.to_owned() }])
     }
+
+    /// Waits to be let into a space.
+    fn join(&mut self, space: SpaceId, inviter: NodeId) {
+        let once = key(20);
+        let signature = Signature::sign(&once, &admit_message(space, self.engine.own.node));
+        let (name, key) = ("j".to_owned(), *id(&once).as_bytes());
+        let request = JoinRequest { space, name, key, signature, inviter, addrs: Vec::new() };
+        drop(self.step(vec![Input::Command(ReplyTo(4), Command::Join(request))]));
+        assert!(self.engine.memory.joins.contains_key(&space));
+    }
+}
+
+/// A space that the node of a [`Bed`] is no member of.
+fn elsewhere() -> SpaceId {
+    SpaceId::from_bytes([7; 32])
+}
+
+fn naming(space: SpaceId) -> Frame {
+    Frame::Rules(space, tombolo_crdt::Digest::from_bytes([0; 32]))
+}
+
+/// Who is let go.
+fn gone(outputs: &[Output]) -> Vec<ConnId> {
+    let gone = |out: &Output| if let Output::Close(conn, ..) = out { Some(*conn) } else { None };
+    outputs.iter().filter_map(gone).collect()
 }
 
 /// Why a connection is closed, if it is.
@@ -59,14 +84,23 @@ fn standing(outputs: &[Output], of: ConnId) -> Option<Standing> {
     })
 }
 
-/// A range of rules entries, one after the other in a new feed of this key.
+/// A range of rules entries, one after the other in a new feed of this key, on top of all rules here.
 fn rules_range(bed: &Bed, key: &SigningKey, epoch: u64, entries: &[Vec<Record>]) -> VerifiedRange {
-    let opening = Opening::new(id(key), bed.space, epoch, FeedKind::Rules, Vec::new());
+    rules_range_of(bed.space, key, epoch, &bed.engine.rules_heads(bed.space).unwrap(), entries)
+}
+
+fn rules_range_of(
+    space: SpaceId,
+    key: &SigningKey,
+    epoch: u64,
+    parents: &[ChainHash],
+    entries: &[Vec<Record>],
+) -> VerifiedRange {
+    let opening = Opening::new(id(key), space, epoch, FeedKind::Rules, Vec::new());
     let (feed, mut last) = (opening.feed(), opening.chain());
-    let parents = bed.engine.rules_heads(bed.space).unwrap();
     let mut bytes = Vec::new();
     for (seq, records) in (1..).zip(entries) {
-        let entry = rules_entry(seq, Hlc::from_millis(WALL), parents.clone(), records).encode();
+        let entry = rules_entry(seq, Hlc::from_millis(WALL), parents.to_vec(), records).encode();
         last = chain(feed, seq, last, &entry);
         bytes.push(entry.into());
     }
@@ -209,13 +243,110 @@ fn one_address_offers_at_a_time_and_not_for_ever() {
         stands.push(standing(&out, conn));
     }
     assert_eq!(stands, [Some(Standing::Guest), None, Some(Standing::Guest)]);
+    assert_eq!(gone(&bed.wait(OFFER_WAIT)), [ConnId(1), ConnId(2), ConnId(3)]);
+}
+
+#[test]
+fn whoever_comes_while_a_node_waits_to_join_is_asked_and_is_a_stranger_all_the_same() {
+    let mut bed = Bed::new();
+    bed.join(elsewhere(), id(&key(30)));
+    let mut guests = Vec::new();
+    for n in 0..20_u8 {
+        let conn = ConnId(n.into());
+        bed.connect(conn, id(&key(40 + n)), &format!("192.0.2.{n}:1"));
+        let out = bed.step(vec![Input::Frame(conn, hello())]);
+        let asked = |out: &Output| matches!(out, Output::Control(to, Frame::Join(_)) if *to == conn);
+        assert!(out.iter().any(asked), "it may be a member that this node has never heard of");
+        assert_eq!(standing(&out, conn), None, "{n}");
+        // It has a space in common now, as it says.
+        let out = bed.step(vec![Input::Frame(conn, naming(elsewhere()))]);
+        guests.extend(standing(&out, conn).map(|_| conn));
+    }
+    assert_eq!(guests.len(), OFFERS_MAX, "{guests:?}");
+    // The inviter that dials in, and whoever is dialled, takes none of these places.
+    for (conn, peer, dialled) in [(ConnId(50), key(30), false), (ConnId(51), key(31), true)] {
+        let peer = id(&peer);
+        bed.step(vec![Input::Connected { conn, peer, dialled, address: "192.0.2.1:2".to_owned() }]);
+        let out = bed.step(vec![Input::Frame(conn, hello())]);
+        assert_eq!(standing(&out, conn), Some(Standing::Guest));
+    }
     let out = bed.wait(OFFER_WAIT);
-    let gone: Vec<ConnId> = out
-        .iter()
-        .filter_map(|out| match out {
-            Output::Close(conn, ..) => Some(*conn),
-            _ => None,
-        })
-        .collect();
-    assert_eq!(gone, [ConnId(1), ConnId(2), ConnId(3)]);
+    assert_eq!(gone(&out), (0..20).map(ConnId).collect::<Vec<_>>());
+}
+
+/// The founding entry of a space of this key, as a page, and the space.
+fn founding(founder: &SigningKey, member: &SigningKey) -> (SpaceId, VerifiedRange) {
+    let found = Found { name: "j".to_owned(), nonce: [1; 16], founder: id(founder) };
+    let contact = Contact { name: "m".to_owned(), addrs: Vec::new() };
+    let grant = Grant { node: id(member), role: Role::Admin, contact };
+    let (space, records) = (found.space(), vec![Record::Found(found), Record::Grant(grant)]);
+    (space, rules_range_of(space, founder, 1, &[], &[records]))
+}
+
+#[test]
+fn the_inviter_is_heard_however_many_strangers_offer() {
+    let mut bed = Bed::new();
+    let (founder, inviter) = (key(33), key(30));
+    let own = SigningKey::from_bytes(&bed.key.to_bytes());
+    let (space, page) = founding(&founder, &own);
+    bed.join(space, id(&inviter));
+    // Nobody's entries, whose parents never come: as much as fits an offer that goes on.
+    let nobody = |n: u8| {
+        let parents = [ChainHash::from_bytes([n; 32])];
+        let grant = Grant { node: id(&key(n)), role: Role::Admin, contact: Contact::default() };
+        rules_range_of(space, &key(n), 1, &parents, &[vec![Record::Grant(grant)]])
+    };
+    let offers = |bed: &Bed| bed.engine.memory.conns.values().filter(|conn| !conn.door.offers.is_empty()).count();
+    for n in 0..10_u8 {
+        let conn = ConnId(n.into());
+        bed.connect(conn, id(&key(40 + n)), &format!("192.0.2.{n}:1"));
+        bed.step(vec![Input::Frame(conn, hello()), Input::Frame(conn, naming(space))]);
+        let page = |ranges| Input::RulesRanges { conn, space, ranges, last: false };
+        bed.step(vec![page(Vec::new())]);
+        assert!(offers(&bed) <= usize::from(n), "nothing was offered");
+        bed.step(vec![page(vec![nobody(40 + n)])]);
+    }
+    assert_eq!(offers(&bed), OFFERS_MAX);
+    let conn = ConnId(50);
+    bed.connect(conn, id(&inviter), "192.0.2.1:2");
+    bed.step(vec![Input::Frame(conn, hello())]);
+    bed.step(vec![Input::RulesRanges { conn, space, ranges: vec![page], last: true }]);
+    assert!(bed.engine.memory.spaces.contains_key(&space), "it has joined");
+}
+
+#[test]
+fn pages_with_nothing_in_them_keep_no_offer_alive() {
+    let mut bed = Bed::new();
+    bed.join(elsewhere(), id(&key(30)));
+    bed.connect(CONN, id(&key(8)), "192.0.2.1:1");
+    bed.step(vec![Input::Frame(CONN, hello()), Input::Frame(CONN, naming(elsewhere()))]);
+    let space = elsewhere();
+    let nothing = || Input::RulesRanges { conn: CONN, space, ranges: Vec::new(), last: false };
+    bed.mono += OFFER_WAIT / 2;
+    bed.step(vec![nothing()]);
+    assert_eq!(gone(&bed.wait(OFFER_WAIT / 2)), [CONN]);
+}
+
+#[test]
+fn an_offer_in_whatever_order_is_judged_once_when_its_parents_are_there() {
+    let (founder, admin) = (key(201), key(200));
+    let (space, first) = founding(&founder, &admin);
+    let mut ranges = vec![first];
+    for epoch in 1..=100 {
+        let parents = [ranges.last().unwrap().entries()[0].chain];
+        let grant = Grant { node: id(&key(epoch)), role: Role::Reader, contact: Contact::default() };
+        ranges.push(rules_range_of(space, &admin, epoch.into(), &parents, &[vec![Record::Grant(grant)]]));
+    }
+    let judged = |pages: Vec<Vec<VerifiedRange>>| {
+        let mut offer = Offer::of(space);
+        pages.into_iter().for_each(|page| offer.page(page).unwrap());
+        assert!((1..=100).all(|n| offer.admits(id(&key(n)))), "all are members");
+        offer.take_judged()
+    };
+    let count = ranges.len();
+    assert_eq!(judged(vec![ranges.clone()]), count);
+    ranges.reverse();
+    // Once to see what each waits for, but for the first, and once when that has come.
+    assert_eq!(judged(vec![ranges.clone()]), 2 * count - 1);
+    assert_eq!(judged(ranges.into_iter().map(|range| vec![range]).collect()), 2 * count - 1);
 }
