@@ -1,5 +1,5 @@
-//! Work of a step, counted and not measured, so that every run ends a step at the same place. The prices are estimates for
-//! one slow core; what holds them to the truth is the longest step that the attack driver measures.
+//! Work of a step, counted and not measured, so that every run ends a step at the same place. The prices are estimates
+//! for one slow core; what holds them to the truth is the longest step that the attack driver measures.
 //!
 //! Inputs, what was held, and entries of others are worked on within it. What is left over is the next step's. Where
 //! both commands and entries of others wait, each has half. A step may do one input or entry more than its work.
@@ -34,8 +34,8 @@ const RULES_ENTRY: u64 = 100;
 /// A slice of care, some three milliseconds: at most 1,024 rows or 1 MiB of them.
 const SLICE: u64 = 3_000_000;
 
-/// What work was, for [`StepCost::what`], in the order of [`Kind`]; the last is what is said afterwards. Dashboards know
-/// these words.
+/// What work was, for [`StepCost::what`], in the order of [`Kind`]; the last is what is said afterwards. Dashboards
+/// know these words.
 pub const STEP_KINDS: [&str; 7] = ["inputs", "entries", "operations", "rows", "history", "care", SAID];
 /// What is said after the commit.
 pub(super) const SAID: &str = "said";
@@ -141,7 +141,7 @@ impl Budget {
         self.take(Kind::History, dependencies as u64 * DEPENDENCY + rules as u64 * RULES_ENTRY);
     }
 
-    /// So many bytes of rows, and entries of the history, have been read since the step began. What is new of them counts.
+    /// So many bytes of rows, and entries of the history, have been read since the step began. What is new counts.
     pub(super) fn has_read(&mut self, row_bytes: u64, entries: u64) {
         let (rows_before, entries_before) = std::mem::replace(&mut self.read, (row_bytes, entries));
         assert!(rows_before <= row_bytes && entries_before <= entries, "what was read stays read");

@@ -120,7 +120,7 @@ pub(super) struct Rest {
 pub(super) struct Queue {
     /// Work of a step.
     pub(super) step_work: u64,
-    /// The last step began with care.
+    /// Care has spent all of the last step's work.
     pub(super) tended: bool,
     /// The batch that the last step could not finish: goes before all inputs.
     pub(super) rest: Option<Rest>,

@@ -253,13 +253,13 @@ impl Memory {
         self.spaces.settle();
         // Slices may spend all of a step's work. What they wait for is an input, and gets the next step.
         let due = if queue.tended { Vec::new() } else { self.spaces.care_due(work.now.mono, TENDED_AT_ONCE) };
-        queue.tended = !due.is_empty();
         for id in due {
             if work.budget.is_spent() {
                 break;
             }
             self.tend(work, id, after)?;
         }
+        queue.tended = work.budget.is_spent();
         queue.theirs_first = !queue.theirs_first;
         let theirs_first = queue.theirs_first;
         work.budget.halve(true);

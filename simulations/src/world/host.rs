@@ -56,7 +56,7 @@ pub(super) struct Item {
 #[derive(Debug)]
 pub(super) enum Read {
     /// It was read at once.
-    Done(Input),
+    Done(Box<Input>),
     /// It is read when its time is over: the store has moved on.
     Late(Box<Load>),
 }
@@ -220,8 +220,8 @@ impl Process {
         self.inbox.push_back(item);
     }
 
-    /// What one step takes: of what waits, as much as the last one's rest allows. Ranges that have to wait are set aside, as
-    /// the runtime does.
+    /// What one step takes: of what waits, as much as the last one's rest allows. Ranges that have to wait are set aside,
+    /// as the runtime does.
     pub(super) fn gather(&mut self) -> Vec<Item> {
         let (mut bytes, mut entries, mut taken) = (0, 0, Vec::new());
         while let Some(item) = self.next() {

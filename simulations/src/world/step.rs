@@ -151,7 +151,7 @@ impl World<'_> {
     /// A look is made at once. Its answer comes as late as on a busy machine.
     fn look(&mut self, pid: Pid, look: Look) {
         let random = self.luck.draw([about::LOOK, pid as u64, self.hosts[pid].life, look.number]);
-        let read = Read::Done(Input::Looked(Box::new(look.answer(&|| true))));
+        let read = Read::Done(Box::new(Input::Looked(Box::new(look.answer(&|| true)))));
         self.reads(pid, read, Duration::from_micros(random % LOOK_MICROS));
     }
 
@@ -159,7 +159,7 @@ impl World<'_> {
     fn load(&mut self, pid: Pid, load: Box<Load>) {
         let random = self.luck.draw([about::LOAD, pid as u64, self.hosts[pid].life, load.number]);
         let read = match random & 1 {
-            0 => Read::Done(Input::Loaded(Box::new(load.answer()))),
+            0 => Read::Done(Box::new(Input::Loaded(Box::new(load.answer())))),
             _ => Read::Late(load),
         };
         self.reads(pid, read, Duration::from_micros((random >> 1) % LOAD_MICROS));
@@ -176,7 +176,7 @@ impl World<'_> {
     pub(super) fn has_read(&mut self, pid: Pid, no: u64) {
         let read = self.hosts[pid].process.as_mut().and_then(|process| process.reads.remove(&no));
         match read {
-            Some(Read::Done(input)) => self.give(pid, input),
+            Some(Read::Done(input)) => self.give(pid, *input),
             Some(Read::Late(load)) => self.give(pid, Input::Loaded(Box::new(load.answer()))),
             None => {}
         }

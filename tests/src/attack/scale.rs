@@ -19,8 +19,8 @@ fn write_ms(node: &Node, space: &str) -> f64 {
     witness.end().writes.percentile(50)
 }
 
-/// What it takes until a node that was away has one change: time in steps of the node that stayed, and of the wall since
-/// the other was ready, in milliseconds.
+/// What it takes until a node that was away has one change: time in steps of the node that stayed, and of the wall
+/// since the other was ready, in milliseconds.
 fn reconnect(node: &Node, space: &str) -> (f64, f64) {
     let other = Node::new("b");
     other.join(&node.invite(space, "writer"));

@@ -126,8 +126,8 @@ fn verification_judges_again_and_tells_a_verdict_that_is_not_the_entrys() {
     assert!(told.iter().any(|f| f.detail == "its verdict is structure and should be applied"), "{told:?}");
 }
 
-/// A refused entry of a feed of this node's key, from who has the key too, said that it was the year 9999: after the next
-/// start this node's writes said so, for ever.
+/// A refused entry of a feed of this node's key, from who has the key too, said that it was the year 9999: after the
+/// next start this node's writes said so, for ever.
 #[test]
 fn a_refused_entry_moves_no_clock_at_a_start_either() {
     let mut bed = Bed::new();

@@ -11,8 +11,8 @@ use crate::engine::space::Space;
 use crate::outgoing::{Loaded, Portion};
 use crate::store::StoreError;
 
-/// Transfer frames on their way to a peer that it has not acknowledged (each at most 512 KiB and a run): no more is read
-/// while there are so many.
+/// Transfer frames on their way to a peer that it has not acknowledged (each at most 512 KiB and a run): no more is
+/// read while there are so many.
 pub(in crate::engine) const IN_FLIGHT_MAX: usize = 32;
 /// First wait before something dropped by the peer is sent again; doubles up to [`RESEND_WAIT_MAX`].
 const RESEND_WAIT_MIN: Duration = Duration::from_millis(200);
