@@ -169,10 +169,15 @@ impl Engine {
                 let Some(space) = self.memory.spaces.get_mut(&id) else { continue };
                 let behind_since = session.behind_since;
                 let known = session.part(space);
-                let by_another = |feed| space.feeds.get(&feed).is_none_or(|feed| feed.opening.node != conn.peer);
-                let lacks = known.as_ref().map_or(0, |known| known.lacking(&space.frontier, by_another));
-                let journal = space.row.journal;
-                space.memory.entry(conn.peer).or_default().parted(known, journal, lacks, behind_since);
+                let known = known.map(|known| {
+                    let lacked = space.lacked(conn.peer, &known);
+                    (known, lacked)
+                });
+                let memory = space.memory.entry(conn.peer).or_default();
+                memory.parted(known, space.row.journal, behind_since);
+                if memory.behind_since.is_none() {
+                    space.abreast.add(conn.peer);
+                }
             }
         }
     }
@@ -185,23 +190,10 @@ impl Engine {
 
     /// Members that are away fall behind from the first entry on that they miss.
     fn note_absent(&mut self, now: Now, after: &After) {
-        let Self { memory, own, .. } = self;
-        let Memory { conns, spaces, .. } = memory;
+        let Memory { conns, spaces, .. } = &mut self.memory;
         for id in after.moved.keys() {
-            let Some(space) = spaces.get_mut(id).filter(|space| !space.moves.is_empty()) else { continue };
-            let roster = space.roster();
-            let Space { memory, feeds, moves, frontier, .. } = space;
-            for (member, _) in roster.members().filter(|(member, _)| *member != own.node) {
-                if conns.session_with(member, *id).is_some() {
-                    continue;
-                }
-                let memory = memory.entry(member).or_default();
-                for (feed, from) in moves.iter() {
-                    if feeds.get(feed).is_none_or(|feed| feed.opening.node != member) {
-                        memory.missed(*feed, *from, frontier.seq(*feed));
-                        memory.behind_since.get_or_insert(now.wall_millis);
-                    }
-                }
+            if let Some(space) = spaces.get_mut(id).filter(|space| !space.moves.is_empty()) {
+                space.fall_behind(now.wall_millis, |member| conns.session_with(member, *id).is_none());
             }
         }
     }
