@@ -16,6 +16,7 @@ use crate::engine::memory::Memory;
 use crate::engine::peers::agenda::SessionId;
 use crate::engine::peers::session::Session;
 use crate::engine::peers::session::acknowledge::have_wait;
+use crate::engine::peers::session::since::STEP_LOOKS;
 use crate::engine::peers::session::talk::Talk;
 use crate::engine::peers::transfer::STEP_READ_BYTES;
 use crate::engine::space::Space;
@@ -85,7 +86,7 @@ impl Engine {
         let Memory { conns, spaces, agenda, loads, .. } = memory;
         counters.visits += visits.len() as u64;
         let After { outputs, acks, .. } = after;
-        let mut left = STEP_READ_BYTES;
+        let (mut left, mut looks) = (STEP_READ_BYTES, STEP_LOOKS);
         for (id, space_id) in visits {
             let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
@@ -102,6 +103,7 @@ impl Engine {
                 out: &mut *outputs,
                 acks: &mut *acks,
                 left: &mut left,
+                looks: &mut looks,
                 looked,
             };
             match talk.session(space, session) {
