@@ -222,7 +222,7 @@ fn space_status(space: &Space, conns: &Conns, me: NodeId) -> SpaceStatus {
 fn behind_while_away(space: &Space, node: NodeId) -> Option<u64> {
     let memory = space.memory.get(&node)?;
     let since_common = || memory.common().map(|(_, journal)| space.row.journal.saturating_sub(journal));
-    memory.lacks().or_else(since_common)
+    memory.lacks(space.settled.by_others(node), &space.frontier).or_else(since_common)
 }
 
 fn member_status(space: &Space, conns: &Conns, node: NodeId, member: tombolo_crdt::rules::Member) -> MemberStatus {

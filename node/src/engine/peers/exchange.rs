@@ -16,6 +16,7 @@ use crate::engine::memory::Memory;
 use crate::engine::peers::agenda::SessionId;
 use crate::engine::peers::session::Session;
 use crate::engine::peers::session::acknowledge::have_wait;
+use crate::engine::peers::session::since::STEP_LOOKS;
 use crate::engine::peers::session::talk::Talk;
 use crate::engine::peers::transfer::STEP_READ_BYTES;
 use crate::engine::space::Space;
@@ -85,7 +86,7 @@ impl Engine {
         let Memory { conns, spaces, agenda, loads, .. } = memory;
         counters.visits += visits.len() as u64;
         let After { outputs, acks, .. } = after;
-        let mut left = STEP_READ_BYTES;
+        let (mut left, mut looks) = (STEP_READ_BYTES, STEP_LOOKS);
         for (id, space_id) in visits {
             let Some(conn) = conns.get_mut(&id) else { continue };
             let peer = conn.peer;
@@ -102,6 +103,7 @@ impl Engine {
                 out: &mut *outputs,
                 acks: &mut *acks,
                 left: &mut left,
+                looks: &mut looks,
                 looked,
             };
             match talk.session(space, session) {
@@ -169,10 +171,15 @@ impl Engine {
                 let Some(space) = self.memory.spaces.get_mut(&id) else { continue };
                 let behind_since = session.behind_since;
                 let known = session.part(space);
-                let by_another = |feed| space.feeds.get(&feed).is_none_or(|feed| feed.opening.node != conn.peer);
-                let lacks = known.as_ref().map_or(0, |known| known.lacking(&space.frontier, by_another));
-                let journal = space.row.journal;
-                space.memory.entry(conn.peer).or_default().parted(known, journal, lacks, behind_since);
+                let known = known.map(|known| {
+                    let lacked = space.lacked(conn.peer, &known);
+                    (known, lacked)
+                });
+                let memory = space.memory.entry(conn.peer).or_default();
+                memory.parted(known, space.row.journal, behind_since);
+                if memory.behind_since.is_none() {
+                    space.abreast.add(conn.peer);
+                }
             }
         }
     }
@@ -185,23 +192,10 @@ impl Engine {
 
     /// Members that are away fall behind from the first entry on that they miss.
     fn note_absent(&mut self, now: Now, after: &After) {
-        let Self { memory, own, .. } = self;
-        let Memory { conns, spaces, .. } = memory;
+        let Memory { conns, spaces, .. } = &mut self.memory;
         for id in after.moved.keys() {
-            let Some(space) = spaces.get_mut(id).filter(|space| !space.moves.is_empty()) else { continue };
-            let roster = space.roster();
-            let Space { memory, feeds, moves, frontier, .. } = space;
-            for (member, _) in roster.members().filter(|(member, _)| *member != own.node) {
-                if conns.session_with(member, *id).is_some() {
-                    continue;
-                }
-                let memory = memory.entry(member).or_default();
-                for (feed, from) in moves.iter() {
-                    if feeds.get(feed).is_none_or(|feed| feed.opening.node != member) {
-                        memory.missed(*feed, *from, frontier.seq(*feed));
-                        memory.behind_since.get_or_insert(now.wall_millis);
-                    }
-                }
+            if let Some(space) = spaces.get_mut(id).filter(|space| !space.moves.is_empty()) {
+                space.fall_behind(now.wall_millis, |member| conns.session_with(member, *id).is_none());
             }
         }
     }

@@ -1,6 +1,7 @@
 //! A space in the engine's memory: a cache of what its store says. It is dropped and read again when a commit fails.
 
 pub(in crate::engine) mod append;
+pub(in crate::engine) mod away;
 pub(in crate::engine) mod care;
 pub(in crate::engine) mod heads;
 pub(in crate::engine) mod held;
@@ -31,6 +32,7 @@ use tombolo_crdt::rules::{Found, Member, Role, Roster, RulesDag};
 use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{ChainHash, Digest, FeedId, NodeId, SpaceId};
 
+use crate::engine::space::away::{Abreast, Settled};
 use crate::engine::space::care::Care;
 use crate::engine::space::heads::Heads;
 use crate::engine::space::held::Held;
@@ -106,6 +108,9 @@ pub(in crate::engine) struct Space {
     pub(in crate::engine) news: News,
     pub(in crate::engine) held: Held,
     pub(in crate::engine) memory: BTreeMap<NodeId, Remembered>,
+    /// How much is settled, and which members that are away lack nothing of it.
+    pub(in crate::engine) settled: Settled,
+    pub(in crate::engine) abreast: Abreast,
     /// This process's feeds.
     pub(in crate::engine) own_data: Opening,
     pub(in crate::engine) own_rules: Opening,
@@ -188,6 +193,7 @@ impl Space {
             .map(|(id, feed)| Position { feed: *id, seq: feed.row.seq, chain: feed.row.chain })
             .collect();
         let (own_data, own_rules) = (open(FeedKind::Data), open(FeedKind::Rules));
+        let settled = Settled::of(feeds.values());
         Self {
             id: row.space,
             rules: RulesDag::new(row.space),
@@ -204,6 +210,8 @@ impl Space {
             news: News::default(),
             held: Held::default(),
             memory: BTreeMap::new(),
+            settled,
+            abreast: Abreast::default(),
             row,
             dirty: false,
             dirty_feeds: BTreeSet::new(),
@@ -340,6 +348,7 @@ impl Space {
             assert!(feed.sealed_seq() < seq, "nothing is sealed before it is settled");
             feed.row.seq = seq;
             feed.row.chain = chain;
+            self.settled.add(feed.opening.node, 1);
         }
     }
 

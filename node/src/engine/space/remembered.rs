@@ -3,8 +3,10 @@
 
 use std::collections::VecDeque;
 
+use tombolo_crdt::frontier::Frontier;
 use tombolo_crdt::{Digest, FeedId};
 
+use crate::engine::space::away::Lacked;
 use crate::engine::space::known::Known;
 use crate::store::PeerRow;
 
@@ -17,9 +19,8 @@ struct Parted {
     /// Relative to the frontier at the journal position `journal`.
     known: Known,
     journal: u64,
-    /// How many entries it lacks that are here now and that it did not write; `None`: it has been here since, and
-    /// nothing was learnt of it.
-    lacks: Option<u64>,
+    /// What it lacked; `None`: it has been here since, and nothing was learnt of it.
+    lacked: Option<Lacked>,
 }
 
 /// Remembered states of one space with one peer.
@@ -73,29 +74,19 @@ impl Remembered {
     }
 
     /// Keeps what was known of the peer when its connection ended, relative to the frontier at the journal position
-    /// `journal`; `None`: nothing was. `lacks`: how many entries it lacked then. Copies nothing.
+    /// `journal`, and what it lacked; `None`: nothing was. Copies nothing.
     pub(in crate::engine) fn parted(
         &mut self,
-        known: Option<Known>,
+        known: Option<(Known, Lacked)>,
         journal: u64,
-        lacks: u64,
         behind_since: Option<u64>,
     ) {
         match known {
-            Some(known) => {
-                self.parted = Some(Parted { known, journal, lacks: Some(lacks) });
+            Some((known, lacked)) => {
+                self.parted = Some(Parted { known, journal, lacked: Some(lacked) });
                 self.behind_since = behind_since;
             }
-            None => self.parted.iter_mut().for_each(|parted| parted.lacks = None),
-        }
-    }
-
-    /// While the peer was away a feed that it does not write moved from `from` to `to`. Call it for each such move.
-    pub(in crate::engine) fn missed(&mut self, feed: FeedId, from: u64, to: u64) {
-        if let Some(Parted { known, lacks: Some(lacks), .. }) = &mut self.parted {
-            debug_assert!(from <= to, "a feed moves forward");
-            let ahead = known.of(feed).unwrap_or(from).max(from);
-            *lacks += to.saturating_sub(ahead);
+            None => self.parted.iter_mut().for_each(|parted| parted.lacked = None),
         }
     }
 
@@ -108,9 +99,11 @@ impl Remembered {
         })
     }
 
-    /// How many entries the peer lacks that it did not write, as far as its last connection told.
-    pub(in crate::engine) fn lacks(&self) -> Option<u64> {
-        self.parted.as_ref().and_then(|parted| parted.lacks)
+    /// How many entries the peer lacks that it did not write, as far as its last connection told. `settled`: entries
+    /// settled here that it did not write.
+    pub(in crate::engine) fn lacks(&self, settled: u64, frontier: &Frontier) -> Option<u64> {
+        let Parted { known, lacked, .. } = self.parted.as_ref()?;
+        Some(lacked.as_ref()?.by_now(known, settled, frontier))
     }
 
     /// Journal position at which this node had the state `digest`.

@@ -5,6 +5,7 @@ use tombolo_crdt::{ChainHash, Digest, NodeId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, Frame, FrontierPage, Summary};
 
 use super::*;
+use crate::engine::peers::session::since::STEP_LOOKS;
 use crate::engine::peers::session::talk::Talk;
 use crate::engine::peers::session::{Phase, Session};
 use crate::engine::peers::transfer::STEP_READ_BYTES;
@@ -17,6 +18,11 @@ fn peer() -> NodeId {
 
 /// Says what is to be said in a session. With how many feeds, positions and rows of the journal were looked at.
 fn talk(bed: &mut Bed, session: &mut Session) -> (Vec<Frame>, u64) {
+    talk_within(bed, session, STEP_LOOKS)
+}
+
+/// In a step that may look at so many.
+fn talk_within(bed: &mut Bed, session: &mut Session, mut looks: u64) -> (Vec<Frame>, u64) {
     let Engine { store, memory, .. } = &mut bed.engine;
     let spaces = &mut memory.spaces;
     let reading = store.reader().reading().unwrap();
@@ -24,7 +30,8 @@ fn talk(bed: &mut Bed, session: &mut Session) -> (Vec<Frame>, u64) {
     let (mut out, mut acks, mut looked) = (Vec::new(), Acks::default(), 0);
     let (conn, peer, have_wait) = (ConnId(1), peer(), Duration::ZERO);
     let (reading, out_now, acks, left) = (&reading, &mut out, &mut acks, &mut { STEP_READ_BYTES });
-    let mut talk = Talk { conn, peer, now, have_wait, reading, out: out_now, acks, left, looked: &mut looked };
+    let (looks, looked_at) = (&mut looks, &mut looked);
+    let mut talk = Talk { conn, peer, now, have_wait, reading, out: out_now, acks, left, looks, looked: looked_at };
     let space = spaces.get_mut(&bed.space).unwrap();
     talk.session(space, session).unwrap();
     session.check_bounds(space);
@@ -194,4 +201,67 @@ fn a_peer_that_is_thought_to_be_ahead_is_found_equal_once_this_node_has_what_it_
     let space = &bed.engine.memory.spaces[&bed.space];
     assert!(session.is_in_step(space));
     assert_eq!(session.known().unwrap().len(), 0);
+}
+
+/// What a peer is told of what moved since a state that both remember, and what is known of it then: in steps that may
+/// look at so much, between which something moves. With how many steps that took.
+fn reconnected(looks: u64, by_feeds: bool) -> (Vec<FeedId>, Known, usize) {
+    let mut bed = many_feeds(40);
+    let space = bed.engine.memory.spaces.get_mut(&bed.space).unwrap();
+    let (digest, journal) = (space.frontier_digest(), space.row.journal);
+    space.memory.entry(peer()).or_default().shared(digest, journal);
+    bed.write("f", if by_feeds { 0..2_000 } else { 0..100 });
+    let mut session = session(&bed, digest, Some(digest));
+    let page = FrontierPage { space: bed.space, base: Some(digest), positions: Vec::new(), last: true };
+    session.heard.pages = vec![page];
+    let mut told = Vec::new();
+    for step in 1.. {
+        assert!(step < 1_000, "it comes to an end");
+        let (said, _) = talk_within(&mut bed, &mut session, looks);
+        told.extend(said.into_iter().filter_map(|frame| match frame {
+            Frame::Frontier(page) => Some(page.positions.into_iter().map(|position| position.feed).collect::<Vec<_>>()),
+            _ => None,
+        }));
+        assert_eq!(session.goes_on.is_some(), session.known().is_none(), "it is visited again until all is known");
+        let due = session.next_moment().is_some_and(|(at, _)| at <= bed.mono);
+        assert!(due || session.goes_on.is_none(), "and at once");
+        if let Some(known) = session.known() {
+            assert!(session.since.is_none(), "nothing is kept of the walk");
+            return (told.concat(), known.clone(), step);
+        }
+        if step == 4 {
+            // By feeds, it has been passed by.
+            let first = (100..140).min_by_key(|epoch| bed.pen(*epoch).feed()).unwrap();
+            moves(&mut bed, first);
+        }
+    }
+    unreachable!("steps have no end");
+}
+
+/// The feed of an epoch of [`many_feeds`] moves by one entry, of which sessions are to hear.
+fn moves(bed: &mut Bed, epoch: u64) {
+    let mut pen = bed.pen(epoch);
+    for id in [format!("o{}", epoch - 100), "more".to_owned()] {
+        let change = pen.change(&EntityState::new(), &put("{}"));
+        pen.entries.push(bed.entry(&pen, &id, &change));
+    }
+    let feed = pen.feed();
+    bed.take([pen.part(1, 1)]);
+    let space = bed.engine.memory.spaces.get_mut(&bed.space).unwrap();
+    assert_eq!(space.frontier.seq(feed), 2);
+    space.news.add(feed, 1, Now { mono: bed.mono, wall_millis: WALL });
+}
+
+#[test]
+fn what_moved_is_looked_at_in_slices_and_what_moves_meanwhile_is_among_it() {
+    for by_feeds in [false, true] {
+        let (_, _, steps) = reconnected(STEP_LOOKS, by_feeds);
+        assert_eq!(steps, 1);
+        for looks in [1, 7] {
+            let (told, known, steps) = reconnected(looks, by_feeds);
+            assert!(steps > 5, "{steps} steps");
+            assert_eq!((told.len(), known.len()), (2, 2), "{by_feeds} {looks}: {told:?} {known:?}");
+            assert!(known.iter().all(|(_, seq)| seq == 1), "{known:?}");
+        }
+    }
 }

@@ -6,7 +6,8 @@ use tombolo_crdt::{Digest, NodeId, Receipt};
 use tombolo_transport::frame::{FeedHave, Frame, Have, Hello, Join, PROTOCOL_VERSION, Summary};
 
 use super::*;
-use crate::engine::{Acks, ConnId, Outputs, ReceiptState};
+use crate::engine::space::away::Abreast;
+use crate::engine::{Acks, ConnId, MemberStatus, Outputs, ReceiptState};
 
 impl Bed {
     fn stepped(&mut self, inputs: Vec<Input>) -> Outputs {
@@ -61,6 +62,14 @@ impl Bed {
     fn stands(&self) -> (SpaceId, Digest, Digest) {
         let frontier = self.engine.frontier(self.space).unwrap().digest();
         (self.space, frontier, self.engine.state_digest(self.space).unwrap())
+    }
+
+    /// What the status says of a member.
+    fn seen(&mut self, peer: NodeId) -> MemberStatus {
+        let out = self.stepped(vec![Input::Command(ReplyTo(7), Command::Status)]);
+        let status = |out| if let Output::Reply(_, Reply::Status(status)) = out { Some(status) } else { None };
+        let status = out.list.into_iter().find_map(status).unwrap();
+        status.spaces[0].members.iter().find(|member| member.node == peer).unwrap().clone()
     }
 
     fn visits(&self) -> u64 {
@@ -142,10 +151,7 @@ fn a_member_that_is_away_lacks_what_was_written_since() {
     let (conn, peer) = bed.member(20);
     bed.agree(conn);
     let behind = |bed: &mut Bed| {
-        let out = bed.stepped(vec![Input::Command(ReplyTo(7), Command::Status)]);
-        let status = |out| if let Output::Reply(_, Reply::Status(status)) = out { Some(status) } else { None };
-        let status = out.list.into_iter().find_map(status).unwrap();
-        let of = status.spaces[0].members.iter().find(|member| member.node == peer).unwrap();
+        let of = bed.seen(peer);
         (of.connected, of.behind)
     };
     assert_eq!(behind(&mut bed), (true, Some(0)));
@@ -155,6 +161,35 @@ fn a_member_that_is_away_lacks_what_was_written_since() {
     assert_eq!(behind(&mut bed), (false, Some(3)));
     bed.write("e", 3..5);
     assert_eq!(behind(&mut bed), (false, Some(5)));
+}
+
+#[test]
+fn members_that_are_away_are_looked_at_once_and_not_with_every_write() {
+    let mut bed = Bed::new();
+    let members: Vec<_> = (20..30).map(|n| bed.member(n)).collect();
+    members.iter().for_each(|(conn, _)| bed.agree(*conn));
+    let away = |bed: &Bed| match &bed.engine.memory.spaces[&bed.space].abreast {
+        Abreast::Everybody => usize::MAX,
+        Abreast::These(these) => these.len(),
+    };
+    for (conn, _) in &members {
+        drop(bed.stepped(vec![Input::Closed(*conn, "gone".to_owned())]));
+    }
+    assert_eq!(away(&bed), 10);
+    for n in 0..3 {
+        bed.write("e", [n]);
+        assert_eq!(away(&bed), 0, "whoever is known to be behind is not looked at again");
+    }
+    for (_, peer) in &members {
+        let of = bed.seen(*peer);
+        assert_eq!((of.connected, of.behind, of.behind_since), (false, Some(3), Some(WALL)));
+    }
+    // After a start nothing is known but what was in common, until something moves.
+    bed.engine.load().unwrap();
+    assert_eq!(away(&bed), usize::MAX);
+    bed.write("e", [4]);
+    assert_eq!(away(&bed), 0);
+    assert_eq!(bed.seen(members[0].1).behind_since, Some(WALL));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use tombolo_transport::frame::{Frame, FrontierPage, Probe, Summary};
 
 use super::*;
 use crate::engine::peers::session::Session;
+use crate::engine::peers::session::since::STEP_LOOKS;
 use crate::engine::peers::session::talk::Talk;
 use crate::engine::peers::transfer::STEP_READ_BYTES;
 use crate::engine::{Acks, ConnId};
@@ -24,7 +25,18 @@ fn talk(bed: &mut Bed, session: &mut Session) -> Vec<Frame> {
     let (conn, peer, have_wait) = (ConnId(1), peer(), Duration::ZERO);
     let (mut acks, mut looked) = (Acks::default(), 0);
     let (acks, left, looked) = (&mut acks, &mut { STEP_READ_BYTES }, &mut looked);
-    let mut talk = Talk { conn, peer, now, have_wait, reading: &reading, out: &mut out, acks, left, looked };
+    let mut talk = Talk {
+        conn,
+        peer,
+        now,
+        have_wait,
+        reading: &reading,
+        out: &mut out,
+        acks,
+        left,
+        looks: &mut { STEP_LOOKS },
+        looked,
+    };
     talk.session(spaces.get_mut(&bed.space).unwrap(), session).unwrap();
     let frame = |out| match out {
         Output::Control(_, frame) | Output::Transfer(_, _, frame) => Some(frame),

@@ -10,7 +10,6 @@ use tombolo_crdt::{Digest, FeedId};
 use tombolo_transport::frame::{FRONTIER_PAGE_MAX, Frame, FrontierPage, Summary};
 
 use crate::engine::peers::session::sending::lagging;
-use crate::engine::peers::session::since::moved_since;
 use crate::engine::peers::session::talk::Talk;
 use crate::engine::peers::session::{Comparing, Phase, Session};
 use crate::engine::space::Space;
@@ -42,6 +41,15 @@ impl Telling {
             Self::Untold | Self::Told => *self = Self::Pages { last: None, asked: true },
         }
     }
+}
+
+/// How far a peer is that has a certain frontier.
+enum Stand {
+    Known(Known),
+    /// This frontier is not remembered.
+    Unknown,
+    /// The step has looked at enough: the next one tells.
+    Later,
 }
 
 /// A whole frontier that is being read: the peer's, as difference to ours, up to a feed.
@@ -170,7 +178,6 @@ impl Talk<'_> {
     pub(super) fn tell_frontier(&mut self, space: &mut Space, session: &mut Session) -> Result<(), StoreError> {
         let Some(theirs) = session.heard.summary.clone() else { return Ok(()) };
         if matches!(session.said.telling, Telling::Untold) {
-            session.said.telling = Telling::Told;
             if session.said.summary == Some(theirs.frontier) {
                 return self.begin_equal(space, session, &theirs);
             }
@@ -178,7 +185,8 @@ impl Talk<'_> {
             let known = |digest: Digest| memory.journal_of(digest).map(|journal| (digest, journal));
             match known(theirs.frontier).or_else(|| theirs.common.and_then(known)) {
                 Some((digest, journal)) => {
-                    let moved = moved_since(self.reading, space, journal, self.looked)?;
+                    let Some(moved) = self.moved_since(space, session, journal)? else { return Ok(()) };
+                    session.said.telling = Telling::Told;
                     if moved.len() <= FRONTIER_PAGE_MAX {
                         let positions = moved.into_keys().filter_map(|feed| space.frontier.position(feed)).collect();
                         let base = Some(digest);
@@ -205,7 +213,17 @@ impl Talk<'_> {
     /// The summaries were equal: the peer lacks what moved since ours was told.
     fn begin_equal(&mut self, space: &mut Space, session: &mut Session, theirs: &Summary) -> Result<(), StoreError> {
         let (digest, state) = (theirs.frontier, space.state_digest());
-        let mut known = self.known_at(space, digest)?.unwrap_or_else(|| Known::nothing(&space.frontier));
+        if session.known().is_some() && digest != space.frontier_digest() {
+            // What is known came later than the summaries.
+            session.said.telling = Telling::Told;
+            return Ok(());
+        }
+        let mut known = match self.known_at(space, session, digest)? {
+            Stand::Known(known) => known,
+            Stand::Unknown => Known::nothing(&space.frontier),
+            Stand::Later => return Ok(()),
+        };
+        session.said.telling = Telling::Told;
         if defect::is(Defect::EqualUnknown) {
             known = Known::nothing(&space.frontier);
         }
@@ -219,23 +237,23 @@ impl Talk<'_> {
         Ok(())
     }
 
-    /// How far a peer is that has the frontier `digest`, if that is remembered.
-    fn known_at(&mut self, space: &Space, digest: Digest) -> Result<Option<Known>, StoreError> {
+    /// How far a peer is that has the frontier `digest`.
+    fn known_at(&mut self, space: &Space, session: &mut Session, digest: Digest) -> Result<Stand, StoreError> {
         if digest == space.frontier_digest() {
-            return Ok(Some(Known::default()));
+            return Ok(Stand::Known(Known::default()));
         }
         let Some(journal) = space.memory.get(&self.peer).and_then(|memory| memory.journal_of(digest)) else {
-            return Ok(None);
+            return Ok(Stand::Unknown);
         };
-        let mut moved = moved_since(self.reading, space, journal, self.looked)?;
+        let Some(mut moved) = self.moved_since(space, session, journal)? else { return Ok(Stand::Later) };
         moved.retain(|feed, then| *then != space.frontier.seq(*feed));
-        Ok(Some(Known::differing(moved)))
+        Ok(Stand::Known(Known::differing(moved)))
     }
 
     /// Reads the pages of the peer's frontier that have come.
     pub(super) fn learn_frontier(&mut self, space: &Space, session: &mut Session) -> Result<(), StoreError> {
-        for page in std::mem::take(&mut session.heard.pages) {
-            *self.looked += page.positions.len() as u64;
+        let mut pages = std::mem::take(&mut session.heard.pages).into_iter();
+        while let Some(page) = pages.next() {
             if matches!(session.phase, Phase::Streaming(_)) {
                 // What is known came later than this frontier was asked for.
                 return Ok(());
@@ -244,28 +262,33 @@ impl Talk<'_> {
                 session.phase = Phase::Comparing(Comparing::default());
             }
             self.learn_page(space, session, &page)?;
+            if session.goes_on.is_some() {
+                session.heard.pages = std::iter::once(page).chain(pages).collect();
+                return Ok(());
+            }
+            *self.looked += page.positions.len() as u64;
         }
         Ok(())
     }
 
+    /// Reads a page, unless the step has looked at enough.
     fn learn_page(&mut self, space: &Space, session: &mut Session, page: &FrontierPage) -> Result<(), StoreError> {
-        let Phase::Comparing(comparing) = &mut session.phase else { return Ok(()) };
         let mut known = match page.base {
             // What is on top of a base takes one page.
             Some(_) if !page.last => return Ok(()),
-            Some(digest) => match self.known_at(space, digest)? {
-                Some(mut known) => {
+            Some(digest) => match self.known_at(space, session, digest)? {
+                Stand::Known(mut known) => {
                     page.positions.iter().for_each(|position| note(&mut known, space, position));
                     known
                 }
-                None => {
-                    if !std::mem::replace(&mut comparing.asked_all, true) {
-                        self.send(Frame::FrontierRequest(space.id));
-                    }
+                Stand::Unknown => {
+                    self.ask_all(space, session);
                     return Ok(());
                 }
+                Stand::Later => return Ok(()),
             },
             None => {
+                let Phase::Comparing(comparing) = &mut session.phase else { return Ok(()) };
                 if !comparing.learning.read(space, page) {
                     comparing.learning = Learning::default();
                     return Ok(());
@@ -294,6 +317,15 @@ impl Talk<'_> {
         known.settle_all(&space.frontier);
         self.begin_streaming(space, session, known);
         Ok(())
+    }
+
+    /// Asks, once, for all of a frontier whose base is not known here.
+    fn ask_all(&mut self, space: &Space, session: &mut Session) {
+        if let Phase::Comparing(comparing) = &mut session.phase
+            && !std::mem::replace(&mut comparing.asked_all, true)
+        {
+            self.send(Frame::FrontierRequest(space.id));
+        }
     }
 
     /// How far the peer is, is known from now on.

@@ -27,6 +27,7 @@ use compare::{Learning, Telling};
 use probe::Probing;
 use relay::Relaying;
 use sending::Sending;
+use since::Since;
 
 /// Pages of a frontier taken in one step; the peer sends the next when it is asked. 4,096 feeds each.
 pub(in crate::engine) const PAGES_MAX: usize = 64;
@@ -87,6 +88,10 @@ pub(in crate::engine) struct Session {
     pub(in crate::engine) relaying: Relaying,
     pub(in crate::engine) answering: Answering,
     pub(in crate::engine) probing: Probing,
+    /// What is being looked at to compare.
+    pub(in crate::engine) since: Option<Since>,
+    /// When the session was visited last, if it had to stop there: it goes on in the next step.
+    pub(in crate::engine) goes_on: Option<Duration>,
     /// The last frontier that both have said to have.
     agreed: Option<Digest>,
     /// Both have the same frontier and different states.
@@ -158,6 +163,9 @@ impl Session {
     pub(in crate::engine) fn hear(&mut self, space: &Space) -> BTreeSet<FeedId> {
         let mut moved = BTreeSet::new();
         for news in space.news.since(self.heard_of) {
+            if let Some(since) = &mut self.since {
+                since.moved_here(news.feed, news.from);
+            }
             match &mut self.phase {
                 Phase::Streaming(known) => known.moved_here(news.feed, news.from),
                 Phase::Comparing(comparing) => comparing.learning.moved_here(news.feed, news.from),
@@ -219,7 +227,8 @@ impl Session {
         let relay = self.relaying.first().map(|at| (at, "relay"));
         let resend = self.sending.resend.values().min().map(|at| (*at, "resend"));
         let stalled = self.stalled_at.map(|at| (at, "stalled"));
-        [have, relay, resend, stalled].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let goes_on = self.goes_on.map(|at| (at, "comparing"));
+        [have, relay, resend, stalled, goes_on].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Panics if something that grows with what the peer says is beyond its bound. O(1).
@@ -230,6 +239,7 @@ impl Session {
         assert!(self.sending.cursor.len() <= feeds, "only feeds known here are sent");
         assert!(self.heard_of <= space.news.total(), "nobody hears what has not happened");
         self.probing.check_bounds();
+        assert!(self.since.as_ref().is_none_or(|since| since.len() <= feeds), "only feeds known here have moved");
         if let Phase::Comparing(comparing) = &self.phase {
             assert!(comparing.learning.len() <= feeds, "only of feeds known here anything is learnt");
         }

@@ -26,6 +26,8 @@ pub(in crate::engine) struct Talk<'a> {
     pub(in crate::engine) acks: &'a mut Acks,
     /// Bytes that the step may still read to be sent.
     pub(in crate::engine) left: &'a mut usize,
+    /// Feeds and journal rows that the step may still look at to compare.
+    pub(in crate::engine) looks: &'a mut u64,
     /// Counts the feeds and journal rows that are looked at to compare.
     pub(in crate::engine) looked: &'a mut u64,
 }
@@ -36,8 +38,15 @@ impl Talk<'_> {
         let mut remembered = self.summary(space, session);
         self.moved(space, session);
         self.compare(space, session);
+        session.goes_on = None;
         self.tell_frontier(space, session)?;
-        self.learn_frontier(space, session)?;
+        if session.goes_on.is_none() {
+            self.learn_frontier(space, session)?;
+        }
+        if session.goes_on.is_none() {
+            // What it was needed for may have come to be known otherwise.
+            session.since = None;
+        }
         session.sending.resend.retain(|_, at| *at > self.now.mono);
         transfer::pump(space, session, (self.now, self.conn), (self.reading, self.left), self.out)?;
         remembered |= self.have(space, session);
