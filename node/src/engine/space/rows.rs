@@ -216,8 +216,10 @@ impl Rows {
             return Ok(());
         }
         let space_no = space.row.space_no;
-        let of_space = self.rows.extract_if(.., |(no, ..), _| *no == space_no);
-        for ((_, collection, id), row) in of_space.filter(|(_, row)| row.dirty) {
+        let first = |no: u32| (no, String::new(), String::new());
+        let mut of_space = self.rows.split_off(&first(space_no));
+        self.rows.append(&mut of_space.split_off(&first(space_no.saturating_add(1))));
+        for ((_, collection, id), row) in of_space.into_iter().filter(|(_, row)| row.dirty) {
             let bytes = row.written(space, (&collection, &id), poison);
             batch.put_row(space_no, &collection, &id, bytes)?;
         }

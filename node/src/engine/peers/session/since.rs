@@ -12,9 +12,9 @@ use crate::engine::peers::transfer::seq_at;
 use crate::engine::space::Space;
 use crate::store::{JournalKind, Reading, StoreError};
 
-/// Rows of the journal and feeds that a step looks at for all sessions together, to compare: some 10 ms on a slow core,
-/// a third of a step's work.
-pub(in crate::engine) const STEP_LOOKS: u64 = 4_096;
+/// Rows of the journal and feeds that a step looks at for all sessions together, to compare: some 8 ms on a slow core,
+/// beside its work.
+pub(in crate::engine) const STEP_LOOKS: u64 = 2_048;
 /// Rows of the journal that are read rather than to look at one feed: to look at one takes a search in the feed, of
 /// some twenty reads that do not lie side by side.
 const ROWS_PER_FEED: u64 = 32;
