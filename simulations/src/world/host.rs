@@ -220,8 +220,8 @@ impl Process {
         self.inbox.push_back(item);
     }
 
-    /// What one step takes: of what waits, as much as the last one's rest allows. Ranges that have to wait are set aside,
-    /// as the runtime does.
+    /// What one step takes: of what waits, as much as the last one's rest allows. Ranges that have to wait are set
+    /// aside, as the runtime does.
     pub(super) fn gather(&mut self) -> Vec<Item> {
         let (mut bytes, mut entries, mut taken) = (0, 0, Vec::new());
         while let Some(item) = self.next() {
