@@ -7,6 +7,8 @@ use tombolo_crdt::feed::Signature;
 use tombolo_crdt::rules::Role;
 use tombolo_crdt::{NodeId, Receipt, Revision, SpaceId};
 
+#[cfg(doc)]
+use super::Reply;
 use crate::engine::space::planning::Planned;
 
 /// Something a local client wants.

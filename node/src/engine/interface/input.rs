@@ -4,6 +4,8 @@ use tombolo_crdt::feed::VerifiedRange;
 use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::Frame;
 
+#[cfg(doc)]
+use super::Output;
 use super::{Command, ConnId, ReplyTo};
 use crate::chain::Looked;
 use crate::outgoing::Loaded;
@@ -58,7 +60,7 @@ pub enum Input {
     Closed(ConnId, String),
     /// The answer to [`Output::Look`].
     Looked(Box<Looked>),
-    /// The answer to [`Output::Load`](super::Output::Load).
+    /// The answer to [`Output::Load`].
     Loaded(Box<Loaded>),
     /// The wake-up the last step asked for, or any other moment.
     Timer,

@@ -7,6 +7,8 @@ use tombolo_crdt::{NodeId, SpaceId};
 use tombolo_transport::frame::Frame;
 use tombolo_transport::{CloseCode, Standing};
 
+#[cfg(doc)]
+use super::Input;
 use super::{ConnId, Reply, ReplyTo};
 use crate::chain::Look;
 use crate::engine::peers::acks::Acks;

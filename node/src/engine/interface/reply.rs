@@ -8,6 +8,8 @@ use tombolo_crdt::verdict::Verdict;
 use tombolo_crdt::{Receipt, Revision, SpaceId};
 use tombolo_transport::frame::JoinRefusal;
 
+#[cfg(doc)]
+use super::Command;
 use super::{EntityWrite, WriteCommand};
 use crate::engine::space::planning::{PLANNED_ROWS_BYTES_MAX, Plan};
 use crate::engine::status::{PeerAck, Status};
