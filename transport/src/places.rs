@@ -42,7 +42,7 @@ pub(crate) enum Tier {
     Stranger,
     /// Something is expected of it. Keys are free: whoever comes with many has as many places as strangers have.
     Guest,
-    /// Its key is a member's.
+    /// Whose key is a member's.
     Known,
     Member,
 }

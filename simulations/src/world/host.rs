@@ -55,9 +55,9 @@ pub(super) struct Item {
 /// What is read beside an engine.
 #[derive(Debug)]
 pub(super) enum Read {
-    /// It was read at once.
+    /// What was read at once.
     Done(Box<Input>),
-    /// It is read when its time is over: the store has moved on.
+    /// What is read when its time is over: the store has moved on.
     Late(Box<Load>),
 }
 

@@ -113,7 +113,7 @@ fn streams_that_nobody_reads_hold_no_place_and_little_memory() {
 /// Longest time from the signal to the end of the process: a second, and half of one for a busy machine.
 const STOP_MAX: Duration = Duration::from_millis(1_500);
 
-/// It took five seconds: an import that rested looked at nothing but its body.
+/// A stop took five seconds: an import that rested looked at nothing but its body.
 #[test]
 fn a_node_stops_within_a_second_whoever_rests_or_does_not_read() {
     let (a, space) = node_of(1_500, 8_000);

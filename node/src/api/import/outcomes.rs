@@ -47,7 +47,7 @@ impl Counters {
 /// A line that was sent to the engine.
 #[derive(Debug)]
 pub(super) struct Sent {
-    /// Its number.
+    /// The line's number.
     pub(super) number: u64,
     /// The collection of its entity.
     pub(super) collection: String,

@@ -115,7 +115,7 @@ impl Engine {
                     outputs.push(Output::Close(id, CloseCode::Overloaded, "the store failed".to_owned()));
                 }
             }
-            if session.sending.reading.queue() {
+            if session.sending.loading.queue() {
                 loads.wait((id, space_id));
             }
             if watch(session, space, patience.entry(peer).or_insert(STALL_WAIT_MIN), now) {

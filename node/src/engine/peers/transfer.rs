@@ -14,7 +14,7 @@ use crate::engine::interface::{ConnId, Now, Output};
 use crate::engine::peers::agenda::SessionId;
 use crate::engine::peers::conn::Conns;
 use crate::engine::peers::session::Session;
-use crate::engine::peers::session::sending::{Flight, IN_FLIGHT_MAX, Reading as Read};
+use crate::engine::peers::session::sending::{Flight, IN_FLIGHT_MAX, Loading};
 use crate::engine::space::spaces::Spaces;
 use crate::engine::space::{Feed, Space};
 use crate::outgoing::{LOOK_BYTES, Load, Loaded, Portion, RANGE_ENVELOPE_BYTES, Run, Wanted};
@@ -37,7 +37,7 @@ pub(in crate::engine) struct Loads {
     /// Loads made so far.
     number: u64,
     under_way: BTreeMap<u64, SessionId>,
-    /// Sessions whose turn will come, first first. A session that waits says so ([`Read::Queued`]).
+    /// Sessions whose turn will come, first first. A session that waits says so ([`Loading::Queued`]).
     waiting: VecDeque<SessionId>,
 }
 
@@ -70,17 +70,17 @@ impl Loads {
         {
             let session = conns.get_mut(&id.0).and_then(|conn| conn.sessions.get_mut(&id.1));
             let (Some(session), Some(space)) = (session, spaces.get(&id.1)) else { continue };
-            if !session.sending.reading.is_queued() {
+            if !session.sending.loading.is_queued() {
                 continue;
             }
-            session.sending.reading = Read::Idle;
+            session.sending.loading = Loading::Idle;
             let (wanted, room) = (wanted(space, session, WANTED_MAX), session.sending.may_send());
             if wanted.is_empty() || room == 0 {
                 continue;
             }
             self.number += 1;
             self.under_way.insert(self.number, id);
-            session.sending.reading = Read::under_way(self.number);
+            session.sending.loading = Loading::under_way(self.number);
             out.push(Output::Load(Box::new(Load { number: self.number, reader: reader(), wanted, room })));
         }
         debug_assert!(self.under_way.len() <= LOADS_MAX, "loads under way are bounded");
@@ -90,7 +90,7 @@ impl Loads {
     pub(in crate::engine) fn loaded(&mut self, loaded: Loaded, conns: &mut Conns) -> Option<SessionId> {
         let id = self.under_way.remove(&loaded.number)?;
         let session = conns.get_mut(&id.0)?.sessions.get_mut(&id.1)?;
-        session.sending.reading.done(loaded).then_some(id)
+        session.sending.loading.done(loaded).then_some(id)
     }
 }
 
@@ -104,7 +104,7 @@ pub(in crate::engine) fn pump(
     out: &mut Vec<Output>,
 ) -> Result<(), StoreError> {
     session.relaying.release(&session.sending.lag, now.mono);
-    let read = session.sending.reading.take();
+    let read = session.sending.loading.take();
     if session.known().is_none() || session.sending.lag.is_empty() {
         return Ok(());
     }
@@ -113,7 +113,7 @@ pub(in crate::engine) fn pump(
         portion.done.retain(|feed| !stirred.contains(feed));
         send(space, session, (now, conn), portion, out);
     }
-    if !session.sending.reading.is_idle() || session.sending.may_send() == 0 {
+    if !session.sending.loading.is_idle() || session.sending.may_send() == 0 {
         return Ok(());
     }
     // Half of what is left may go into looking.
@@ -125,7 +125,7 @@ pub(in crate::engine) fn pump(
         send(space, session, (now, conn), portion, out);
     }
     if session.sending.may_send() > 0 && self::wanted(space, session, 1).len() == 1 {
-        session.sending.reading = Read::Hungry;
+        session.sending.loading = Loading::Hungry;
     }
     Ok(())
 }

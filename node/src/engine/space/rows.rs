@@ -167,7 +167,7 @@ impl Rows {
     /// Bytes of those whose states are kept, as they were stored.
     #[cfg(test)]
     pub(in crate::engine) fn kept(&self) -> usize {
-        assert!(self.kept == 0 || !self.rows.is_empty(), "what is counted is kept");
+        assert_eq!(self.kept, self.rows.values().map(|row| row.size).sum::<usize>(), "what is counted is kept");
         self.kept
     }
 
@@ -223,8 +223,7 @@ impl Rows {
             let bytes = row.written(space, (&collection, &id), poison);
             batch.put_row(space_no, &collection, &id, bytes)?;
         }
-        // Rows of other spaces are few: an entry is of one space.
-        self.kept = 0;
+        self.kept = self.rows.values().map(|row| row.size).sum();
         Ok(())
     }
 
@@ -232,7 +231,7 @@ impl Rows {
     pub(in crate::engine) fn make_room_of_unchanged(&mut self) {
         if self.kept > KEPT_BYTES_MAX {
             self.rows.retain(|_, row| row.dirty);
-            self.kept = 0;
+            self.kept = self.rows.values().map(|row| row.size).sum();
         }
     }
 }

@@ -134,8 +134,8 @@ fn a_load_that_nobody_waits_for_any_more_takes_no_place() {
     let space = bed.space;
     let begin = |bed: &mut Bed, loads: &mut Loads, conn: ConnId| {
         let mut session = lagging(bed, own);
-        session.sending.reading = sending::Reading::Hungry;
-        assert!(session.sending.reading.queue());
+        session.sending.loading = sending::Loading::Hungry;
+        assert!(session.sending.loading.queue());
         let mut of = Conn::new(bed.engine.own.node, false, "here".to_owned(), WALL, 0);
         of.sessions.insert(space, session);
         bed.engine.memory.conns.insert(conn, of);

@@ -43,14 +43,14 @@ pub(in crate::engine) struct Sending {
     /// Feeds of which something was dropped there, and when it may be sent again.
     pub(in crate::engine) resend: BTreeMap<FeedId, Duration>,
     /// How what is to be sent is read.
-    pub(in crate::engine) reading: Reading,
+    pub(in crate::engine) loading: Loading,
     /// How long to wait the next time.
     pub(in crate::engine) resend_wait: Duration,
 }
 
 /// How what is to be sent is read, beside the engine.
 #[derive(Debug, Default)]
-pub(in crate::engine) enum Reading {
+pub(in crate::engine) enum Loading {
     /// Nothing is.
     #[default]
     Idle,
@@ -64,7 +64,7 @@ pub(in crate::engine) enum Reading {
     Read(Result<Portion, StoreError>, BTreeSet<FeedId>),
 }
 
-impl Reading {
+impl Loading {
     pub(in crate::engine) const fn under_way(number: u64) -> Self {
         Self::UnderWay(number, BTreeSet::new())
     }
@@ -121,7 +121,7 @@ impl Sending {
 
     /// The peer may lack something of a feed that could be sent. Whether that is new.
     pub(in crate::engine) fn lags(&mut self, feed: FeedId) -> bool {
-        if let Reading::UnderWay(_, stirred) | Reading::Read(_, stirred) = &mut self.reading {
+        if let Loading::UnderWay(_, stirred) | Loading::Read(_, stirred) = &mut self.loading {
             stirred.insert(feed);
         }
         self.lag.insert(feed)
